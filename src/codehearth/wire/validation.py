@@ -1,0 +1,40 @@
+"""A parsed body to a typed request, with errors that name the field as OpenAI's do."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from codehearth.errors import InvalidRequest
+
+RequestShape = TypeVar("RequestShape", bound=BaseModel)
+
+
+def validated(shape: type[RequestShape], body: dict[str, Any]) -> RequestShape:
+    """The request; raises InvalidRequest whose `param` is the field, as in `messages[0].role`."""
+    given = {name: value for name, value in body.items() if value is not None}
+    try:
+        return shape.model_validate(given)
+    except ValidationError as error:
+        first = _clearest(error)
+        param = _field_path(first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        raise InvalidRequest(f"'{param}': {message}.", param=param) from error
+
+
+def _clearest(error: ValidationError) -> Any:
+    """Of the branches of a union, the deepest complaint is about the branch that was meant."""
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    return max(problems, key=lambda problem: len(problem["loc"]))
+
+
+def _field_path(location: tuple[int | str, ...]) -> str:
+    """`('messages', 0, 'role')` as `messages[0].role`; names of union branches are left out."""
+    path = ""
+    for part in location:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif part.isidentifier() and part not in ("str", "int", "float"):
+            path += f".{part}" if path else part
+    return path[:200]
