@@ -1,0 +1,1 @@
+"""How to start each engine; never the engine itself."""

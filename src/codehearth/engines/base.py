@@ -1,0 +1,87 @@
+"""What an engine is: pure answers about one program that serves a model over OpenAI's wire.
+
+An engine file says whether it can run here, whether it can load these weights, and what its
+command line is. Nothing here starts anything: `process.py` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from codehearth.engines.endpoint import Endpoint
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What one child shall load, as plain values.
+
+    `context_tokens` holds for each slot; `num_slots` requests decode at the same time.
+    `gpu_layers` counts from the end as llama.cpp does, 0 is none, a number above the model's
+    layers is all.
+    """
+
+    path: Path
+    alias: str
+    context_tokens: int
+    num_slots: int
+    num_threads: int
+    gpu_layers: int = 0
+    is_embedding: bool = False
+
+
+@dataclass(frozen=True)
+class Command:
+    """How to start a child: its argv and its *whole* environment (ours is not inherited).
+
+    `why` holds the automatic choices with their reasons, for the log and `hearth ps`.
+    """
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    why: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Available:
+    """The engine can run here; `detail` names the program and its version."""
+
+    detail: str
+
+
+@dataclass(frozen=True)
+class Unavailable:
+    """The engine cannot run here: why, and what would change that."""
+
+    reason: str
+    hint: str
+
+
+class LoadableWeights(Protocol):
+    """The facts about weights that an engine asks for; `models.weights.Weights` has them."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def architecture(self) -> str: ...
+
+
+class Engine(Protocol):
+    """One program that can serve models. All answers are pure or cheap."""
+
+    @property
+    def name(self) -> str: ...
+
+    def availability(self) -> Available | Unavailable:
+        """Whether the engine can run on this machine as it is installed now."""
+        ...
+
+    def can_load(self, weights: LoadableWeights) -> str | None:
+        """None where it can, else the reason why not, as the end of a sentence."""
+        ...
+
+    def command(self, launch: Launch, endpoint: Endpoint) -> Command:
+        """The child that loads `launch` and listens at `endpoint` with its key."""
+        ...
