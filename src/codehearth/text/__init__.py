@@ -1,0 +1,1 @@
+"""Strings in, strings out: prompts, languages, where a completion ends. Nothing here does I/O."""
