@@ -1,0 +1,96 @@
+"""What is known about a model from its files: the facts that planning and serving need.
+
+Filled by `gguf_weights` and `safetensors_weights`, offered to the rest of the house as
+`codehearth.models.weights`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+WeightsKind = Literal["gguf", "safetensors"]
+
+# Texts of fill-in-the-middle tokens by which a vocabulary shows its family.
+FIM_MARKS: tuple[str, ...] = (
+    "<|fim_prefix|>",
+    "<|fim_suffix|>",
+    "<|fim_middle|>",
+    "<fim_prefix>",
+    "<fim_suffix>",
+    "<fim_middle>",
+    "<fim-prefix>",
+    "<fim-suffix>",
+    "<fim-middle>",
+    "<｜fim▁begin｜>",
+    "<｜fim▁hole｜>",
+    "<｜fim▁end｜>",
+    "▁<PRE>",
+    "▁<SUF>",
+    "▁<MID>",
+    "[PREFIX]",
+    "[SUFFIX]",
+    "[MIDDLE]",
+    "<|code_prefix|>",
+    "<|code_suffix|>",
+    "<|code_middle|>",
+    "<[fim-prefix]>",
+    "<[fim-suffix]>",
+    "<[fim-middle]>",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """A model's facts. Sizes are counts of numbers, `*_bytes` are bytes, ids are token ids.
+
+    `num_bytes` counts the tensors as they are stored, not the files' headers.
+    """
+
+    kind: WeightsKind
+    architecture: str
+    name: str | None = None
+    num_parameters: int
+    num_bytes: int
+    precision: str
+
+    num_layers: int
+    embedding_size: int
+    num_heads: int
+    num_kv_heads: int
+    key_size: int
+    value_size: int
+    feed_forward_size: int
+    vocabulary_size: int
+    context_tokens: int
+    experts: int = 0
+    experts_used: int = 0
+
+    # One entry a layer: stored bytes, numbers that the KV cache holds for one token (0 where a
+    # layer has none), and whether it looks back only `sliding_window` tokens.
+    bytes_by_layer: tuple[int, ...] = ()
+    kv_elements_by_layer: tuple[int, ...] = ()
+    sliding_layers: tuple[bool, ...] = ()
+    sliding_window: int | None = None
+    # Recurrent layers (Mamba, gated delta nets) keep this many bytes for each sequence.
+    state_bytes: int = 0
+
+    embedding_bytes: int = 0
+    # 0 where the output is tied to the token embedding.
+    output_bytes: int = 0
+    # Stored bytes by tensor type; some types are laid out anew in memory when loaded.
+    bytes_by_type: Mapping[str, int] = field(default_factory=dict)
+
+    pooling: str | None = None
+    is_embedding_model: bool = False
+    chat_template: str | None = None
+    token_ids: Mapping[str, int] = field(default_factory=dict)
+    add_bos: bool | None = None
+    # Those of FIM_MARKS that the vocabulary holds.
+    fim_marks: frozenset[str] = frozenset()
+    licence: str | None = None
+
+    @property
+    def bits_per_weight(self) -> float:
+        return 8 * self.num_bytes / self.num_parameters if self.num_parameters else 0.0

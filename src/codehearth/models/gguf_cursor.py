@@ -1,0 +1,116 @@
+"""A place in a binary file that only moves forward and never past the end.
+
+Reads through a window of its own rather than a memory map: a file that shrinks under a map kills
+the process with SIGBUS, and a file that is being downloaded does change.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from io import FileIO
+
+from codehearth.errors import BadWeights
+
+WINDOW_BYTES = 1 << 18
+MAX_TAKE_BYTES = 1 << 24
+
+_U32 = struct.Struct("<I")
+_U64 = struct.Struct("<Q")
+
+
+class Cursor:
+    def __init__(self, file: FileIO, file_name: str) -> None:
+        self.file = file
+        self.file_name = file_name
+        self.file_bytes = os.fstat(file.fileno()).st_size
+        self._window = b""
+        self._window_start = 0
+        self._offset = 0
+
+    @property
+    def position(self) -> int:
+        return self._window_start + self._offset
+
+    def take(self, num_bytes: int) -> bytes:
+        """The next bytes; raises BadWeights where the file ends before."""
+        self._check(num_bytes)
+        if num_bytes > MAX_TAKE_BYTES:
+            raise BadWeights(f"'{self.file_name}' asks for {num_bytes} bytes at once.")
+        if self._offset + num_bytes > len(self._window):
+            self._refill(max(num_bytes, WINDOW_BYTES))
+            if num_bytes > len(self._window):
+                raise self._ends_early()
+        content = self._window[self._offset : self._offset + num_bytes]
+        self._offset += num_bytes
+        return content
+
+    def skip(self, num_bytes: int) -> None:
+        self._check(num_bytes)
+        if self._offset + num_bytes <= len(self._window):
+            self._offset += num_bytes
+        else:
+            self._window_start = self.position + num_bytes
+            self._window, self._offset = b"", 0
+
+    def u32(self) -> int:
+        return int(_U32.unpack(self.take(4))[0])
+
+    def u64(self) -> int:
+        return int(_U64.unpack(self.take(8))[0])
+
+    def skip_strings(self, num_strings: int, wanted: frozenset[bytes] = frozenset()) -> set[bytes]:
+        """Passes over strings with their lengths in front; returns those that are `wanted`.
+
+        The loop is the hot place of reading a header (300,000 strings), hence the local names.
+        """
+        self._check(8 * num_strings)
+        lengths = {len(text) for text in wanted}
+        found: set[bytes] = set()
+        left = num_strings
+        while left:
+            num_bytes = self.u64()
+            if num_bytes in lengths and (text := self.take(num_bytes)) in wanted:
+                found.add(text)
+            elif num_bytes not in lengths:
+                self.skip(num_bytes)
+            left -= 1
+            left -= self._skip_within_window(left, lengths)
+        return found
+
+    def _skip_within_window(self, max_strings: int, lengths: set[int]) -> int:
+        """Passes over strings that end inside the window, up to one of a wanted length."""
+        window, offset = self._window, self._offset
+        last = len(window) - 8
+        num_skipped = 0
+        while num_skipped < max_strings and offset <= last:
+            num_bytes = int.from_bytes(window[offset : offset + 8], "little")
+            end = offset + 8 + num_bytes
+            if num_bytes in lengths or end > len(window):
+                break
+            offset = end
+            num_skipped += 1
+        self._offset = offset
+        return num_skipped
+
+    def _check(self, num_bytes: int) -> None:
+        if self.position + num_bytes > self.file_bytes:
+            raise self._ends_early()
+
+    def _refill(self, num_bytes: int) -> None:
+        start = self.position
+        self.file.seek(start)
+        content = bytearray()
+        while len(content) < num_bytes:
+            part = self.file.read(num_bytes - len(content))
+            if not part:
+                break
+            content += part
+        self._window, self._window_start, self._offset = bytes(content), start, 0
+
+    def _ends_early(self) -> BadWeights:
+        return BadWeights(
+            f"'{self.file_name}' is damaged or cut off: its header goes past its end "
+            f"({self.file_bytes} bytes).",
+            hint="download the file again",
+        )
