@@ -110,6 +110,17 @@ class EngineProcess:
             return 0
         return sum(_held_bytes(process) for process in _tree(pid))
 
+    def private_bytes(self) -> int:
+        """Memory that comes back to the system when the child ends.
+
+        On Linux that leaves out pages of mapped files: the system counts them as available while
+        they are in use. Elsewhere it is `resident_bytes`.
+        """
+        pid = self.pid
+        if pid is None or self._dead.is_set():
+            return 0
+        return sum(_private_bytes(process) for process in _tree(pid))
+
     async def is_alive(self, *, timeout_s: float) -> bool:
         """Whether the child answers. False also for one that hangs or was stopped (SIGSTOP)."""
         if self._state != "ready" or self._place is None:
@@ -356,3 +367,12 @@ def _held_bytes(process: psutil.Process) -> int:
         return int(process.memory_info().rss)
     except psutil.Error:
         return 0
+
+
+def _private_bytes(process: psutil.Process) -> int:
+    try:
+        memory = process.memory_info()
+    except psutil.Error:
+        return 0
+    shared = memory.shared if sys.platform == "linux" else 0
+    return max(0, int(memory.rss - shared))
