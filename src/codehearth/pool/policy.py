@@ -1,0 +1,309 @@
+"""Who may load, who must leave, wait or be refused: decisions without effects.
+
+Nothing here reads a clock, a process or the memory. `pool.py` takes a picture of the situation
+(`Resident`, `Wanted`, `Memory`), asks `decide`, and acts. All times are monotonic seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Stage = Literal["loading", "ready", "leaving"]
+
+MIN_RETRY_AFTER_S = 1
+MAX_RETRY_AFTER_S = 60
+FAILURE_WINDOW_S = 60.0
+MAX_FAILURES = 3
+FIRST_BACK_OFF_S = 2.0
+MAX_BACK_OFF_S = 120.0
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the machine has, in bytes.
+
+    `free_bytes` is what is available now, `held_bytes` what would come back if all our children
+    left; so what other processes hold is left out of the sum. `budget_bytes` caps it.
+    Until `settled_at` a child has just left and the system may not have counted its memory yet.
+    """
+
+    free_bytes: int
+    held_bytes: int
+    budget_bytes: int | None = None
+    settled_at: float = -math.inf
+
+    @property
+    def capacity_bytes(self) -> int:
+        capacity = self.free_bytes + self.held_bytes
+        return capacity if self.budget_bytes is None else min(capacity, self.budget_bytes)
+
+
+@dataclass(frozen=True)
+class Resident:
+    """A model that is in memory, on its way in or on its way out."""
+
+    name: str
+    stage: Stage
+    claim_bytes: int
+    """What it uses or may come to use: the larger of measured and predicted."""
+    is_busy: bool = False
+    used_at: float = 0.0
+    may_leave_at: float = 0.0
+    """The end of its minimal stay."""
+    may_drain_at: float = 0.0
+    """From when a busy one may be asked to take no newcomers."""
+    stays_for_ever: bool = False
+    is_draining: bool = False
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A model that somebody waits for and that is not in memory."""
+
+    name: str
+    needed_bytes: int
+    ticket: int
+    """The number of its oldest request in the order of arrival."""
+    since: float
+    """When that request came."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """There is room: start it now."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Evict:
+    """There will be room as soon as these have left, and they may leave now."""
+
+    name: str
+    victims: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Wait:
+    """There will be room when these have left, but they may not yet."""
+
+    name: str
+    victims: tuple[str, ...] = ()
+    held_back: tuple[str, ...] = ()
+    """Those of the victims that take no newcomers any more."""
+    until: float | None = None
+    """When time alone may change the decision; None if only an event can."""
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """It does not fit, even if all others left."""
+
+    name: str
+    needed_bytes: int
+    capacity_bytes: int
+
+
+Decision = Load | Evict | Wait | Refuse
+
+
+def decide(
+    wanted: Iterable[Wanted],
+    residents: Sequence[Resident],
+    memory: Memory,
+    *,
+    now: float,
+    starvation_s: float,
+) -> tuple[Decision, ...]:
+    """What happens to each wanted model, in the order of arrival.
+
+    1. More than the whole capacity: refuse (or wait a moment while the reading settles).
+    2. Fits into the room that is left: load.
+    3. Fits when those who are leaving have left: wait for them.
+    4. Fits when some that may leave now leave: evict the least recently used ones needed.
+    5. Else wait for the set that costs least; once it has starved, that set takes no newcomers.
+
+    Room that an earlier one waits for (3, 4, 5) is reserved: a later one may load beside it, but
+    not into it, so it is never overtaken for ever by smaller models.
+    """
+    desk = _Desk(residents, memory)
+    return tuple(
+        desk.decide(one, now=now, starvation_s=starvation_s)
+        for one in sorted(wanted, key=lambda one: one.ticket)
+    )
+
+
+class _Desk:
+    """The bookkeeping of one round of decisions: what is still free, coming back, on offer."""
+
+    def __init__(self, residents: Sequence[Resident], memory: Memory) -> None:
+        self._memory = memory
+        self._room = memory.capacity_bytes - sum(one.claim_bytes for one in residents)
+        self._returning = sum(one.claim_bytes for one in residents if one.stage == "leaving")
+        self._candidates = [one for one in residents if one.stage != "leaving"]
+
+    def decide(self, wanted: Wanted, *, now: float, starvation_s: float) -> Decision:
+        if wanted.needed_bytes > self._memory.capacity_bytes:  # 1
+            if now < self._memory.settled_at:
+                return Wait(wanted.name, until=self._memory.settled_at)
+            return Refuse(wanted.name, wanted.needed_bytes, self._memory.capacity_bytes)
+        if wanted.needed_bytes <= self._room:  # 2
+            self._room -= wanted.needed_bytes
+            return Load(wanted.name)
+        missing = wanted.needed_bytes - self._room - self._returning
+        if missing <= 0:  # 3
+            self._reserve(wanted, ())
+            return Wait(wanted.name)
+        free_to_go = [one for one in self._candidates if _may_leave(one, now)]
+        victims = least_harm(free_to_go, missing)
+        if victims is not None:  # 4
+            self._reserve(wanted, victims)
+            return Evict(wanted.name, _names(victims))
+        victims = least_harm(self._candidates, missing) or ()  # 5
+        self._reserve(wanted, victims)
+        starves_at = wanted.since + starvation_s
+        return Wait(
+            wanted.name,
+            victims=_names(victims),
+            held_back=_names(
+                one for one in victims if now >= starves_at and now >= one.may_drain_at
+            ),
+            until=_next_change(victims, starves_at, now),
+        )
+
+    def _reserve(self, wanted: Wanted, victims: Iterable[Resident]) -> None:
+        taken = tuple(victims)
+        coming = self._room + self._returning + sum(one.claim_bytes for one in taken)
+        left_over = coming - wanted.needed_bytes
+        self._room = min(self._room, left_over)
+        self._returning = max(0, left_over - self._room)
+        self._candidates = [one for one in self._candidates if one not in taken]
+
+
+def least_harm(candidates: Iterable[Resident], missing_bytes: int) -> tuple[Resident, ...] | None:
+    """The models to send away for `missing_bytes`, or None where all together are not enough.
+
+    Least harm is: nobody who stays for ever if that can be, then the set whose most recently used
+    member was used longest ago, and of that set nobody who is not needed.
+    """
+    chosen: list[Resident] = []
+    for one in sorted(candidates, key=_harm):
+        if _total(chosen) >= missing_bytes:
+            break
+        chosen.append(one)
+    if _total(chosen) < missing_bytes:
+        return None
+    for one in reversed(tuple(chosen)):
+        rest = [other for other in chosen if other is not one]
+        if _total(rest) >= missing_bytes:
+            chosen = rest
+    return tuple(chosen)
+
+
+def _harm(resident: Resident) -> tuple[bool, bool, bool, float, str]:
+    is_at_work = resident.is_busy or resident.stage == "loading"
+    # One that already drains goes on draining: holding back two models would help nobody.
+    return (
+        not resident.is_draining,
+        resident.stays_for_ever,
+        is_at_work,
+        resident.used_at,
+        resident.name,
+    )
+
+
+def _may_leave(resident: Resident, now: float) -> bool:
+    return resident.stage == "ready" and not resident.is_busy and now >= resident.may_leave_at
+
+
+def _next_change(victims: Iterable[Resident], starves_at: float, now: float) -> float | None:
+    moments = [starves_at]
+    for one in victims:
+        moments += [one.may_leave_at, one.may_drain_at]
+    coming = [moment for moment in moments if now < moment < math.inf]
+    return min(coming, default=None)
+
+
+def _names(residents: Iterable[Resident]) -> tuple[str, ...]:
+    return tuple(one.name for one in residents)
+
+
+def _total(residents: Iterable[Resident]) -> int:
+    return sum(one.claim_bytes for one in residents)
+
+
+# --- one model --------------------------------------------------------------------------------
+
+
+def max_in_flight(num_slots: int, overcommit: int | None) -> int:
+    """How many requests may be in an engine at once: its slots and a few in its doorway, so that
+    a slot never stands empty while the next request comes over from the pool."""
+    extra = max(1, num_slots // 4) if overcommit is None else overcommit
+    return max(1, num_slots) + extra
+
+
+def may_drain_at(*, ready_at: float, load_s: float, min_stay_s: float) -> float:
+    """From when a busy model may be asked to make room: it serves at least as long as its load
+    took, so at worst half of the time goes into loading."""
+    return ready_at + max(min_stay_s, load_s)
+
+
+def expires_at(*, idle_since: float | None, keep_alive_s: float) -> float | None:
+    """When an idle model leaves; None while it is busy or if it stays for ever (negative)."""
+    if idle_since is None or keep_alive_s < 0:
+        return None
+    return idle_since + keep_alive_s
+
+
+def retry_after_s(*, num_waiting: int, num_at_once: int, service_s: float) -> int:
+    """When a request that is sent away now would likely be served: whole seconds, 1 to 60."""
+    rounds = (num_waiting + 1) / max(1, num_at_once)
+    estimate = math.ceil(min(rounds * service_s, MAX_RETRY_AFTER_S))
+    return max(MIN_RETRY_AFTER_S, estimate)
+
+
+# --- failures ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Failures:
+    """What went wrong with a model lately: loads that failed and children that died unasked."""
+
+    times: tuple[float, ...] = ()
+    num_rounds: int = 0
+    """Back-offs in a row."""
+    blocked_until: float = -math.inf
+
+
+def after_failure(failures: Failures, *, now: float, served_s: float) -> Failures:
+    """The record after one more failure of a child that had served for `served_s` (0: a load).
+
+    Three within a minute block the model for 2 s. After a back-off there is one probe: if it
+    fails too, the next back-off is twice as long, up to two minutes. A child that served for a
+    minute has proved itself, so all before it is forgotten.
+    """
+    if served_s >= FAILURE_WINDOW_S:
+        failures = Failures()
+    times = (*(time for time in failures.times if now - time < FAILURE_WINDOW_S), now)
+    if failures.num_rounds == 0 and len(times) < MAX_FAILURES:
+        return Failures(times=times)
+    back_off_s = min(FIRST_BACK_OFF_S * 2**failures.num_rounds, MAX_BACK_OFF_S)
+    return Failures(
+        times=times[-MAX_FAILURES:],
+        num_rounds=min(failures.num_rounds + 1, 16),
+        blocked_until=now + back_off_s,
+    )
+
+
+def blocked_s(failures: Failures, now: float) -> int:
+    """Whole seconds until the model may be tried again; 0 if now."""
+    return math.ceil(failures.blocked_until - now) if now < failures.blocked_until else 0
+
+
+def forgotten_at(failures: Failures) -> float:
+    """When the record no longer matters: a while after the last failure and its back-off."""
+    last = failures.times[-1] if failures.times else -math.inf
+    return max(last, failures.blocked_until) + FAILURE_WINDOW_S
