@@ -77,9 +77,14 @@ class Errands:
     def read(self, lives: Iterable[Life]) -> asyncio.Task[None]:
         """Measure; who asks while a measurement is under way gets that one."""
         if self._reading is None or self._reading.done():
-            self._reading = self._start(self._read(tuple(lives)))
-            self._reading.add_done_callback(_log_failure)
+            self.read_again(lives)
+        assert self._reading is not None
         return self._reading
+
+    def read_again(self, lives: Iterable[Life]) -> None:
+        """Measure anew, whatever is under way."""
+        self._reading = self._start(self._read(tuple(lives)))
+        self._reading.add_done_callback(_log_failure)
 
     async def end(self) -> None:
         """Cancel what still runs and wait for it. Call it when no child is left."""

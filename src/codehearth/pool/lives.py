@@ -47,8 +47,9 @@ class Lives:
         self._clock = clock
         self._settle = settle
         self._errands = Errands(self, open_model, read_memory)
-        self._reading = Reading(free_bytes=0, held=())
+        self._free_bytes = 0
         self._read_at = -math.inf
+        self._must_read = True
         self._settled_at = -math.inf
 
     def all(self) -> tuple[Life, ...]:
@@ -85,7 +86,7 @@ class Lives:
             return now + self._limits.reread_s
         decisions = policy.decide(
             wanted,
-            [self._picture(model, life) for model, life in self._homes()],
+            self._residents(),
             self._memory(),
             now=now,
             starvation_s=self._limits.starvation_s,
@@ -138,6 +139,7 @@ class Lives:
         limit = policy.max_in_flight(model.opened.facts.num_slots, self._limits.overcommit)
         life = Life(model.opened, limit, started_at=now, used_at=now)
         model.opened, model.life, model.is_committed, model.waits_for = None, life, False, ""
+        self._settled_at = -math.inf  # there is room: what was awaited has come back
         self._counters.num_loads += 1
         self._errands.load(model, life)
 
@@ -167,12 +169,12 @@ class Lives:
         self._door.turn_away(model, self._does_not_fit(model, refusal))
 
     def _does_not_fit(self, model: Model, refusal: policy.Refuse) -> DoesNotFit:
-        memory = self._memory()
-        parts = f"{_gb(memory.free_bytes)} free"
-        if memory.held_bytes:
-            parts += f" and {_gb(memory.held_bytes)} held by other models"
-        if memory.budget_bytes is not None:
-            parts += f", and the budget is {_gb(memory.budget_bytes)}"
+        held_bytes = sum(life.private_bytes for life in self.all())
+        parts = f"{_gb(self._free_bytes)} free"
+        if held_bytes:
+            parts += f" and {_gb(held_bytes)} held by other models"
+        if self._limits.budget_bytes is not None:
+            parts += f", and the budget is {_gb(self._limits.budget_bytes)}"
         return DoesNotFit(
             f"'{model.name}' needs {_gb(refusal.needed_bytes)} of memory, "
             f"and there can be {_gb(refusal.capacity_bytes)}: {parts}.",
@@ -253,10 +255,10 @@ class Lives:
     # --- what errands report ------------------------------------------------------------------
 
     def room_for(self, model: Model) -> Room:
-        capacity = self._memory().capacity_bytes
-        model.planned_bytes = capacity
-        claims = sum(life.claim_bytes for life in self.all())
-        return Room(free_bytes=max(0, capacity - claims), capacity_bytes=capacity)
+        residents, memory = self._residents(), self._memory()
+        model.planned_bytes = policy.capacity_of(residents, memory)
+        room = policy.room_of(residents, memory)
+        return Room(free_bytes=max(0, room), capacity_bytes=model.planned_bytes)
 
     def on_opened(self, model: Model, opened: OpenModel | None) -> None:
         model.is_opening = False
@@ -315,7 +317,11 @@ class Lives:
         self._settle()
 
     def on_reading(self, reading: Reading) -> None:
-        self._reading, self._read_at = reading, self._clock()
+        lives = self.all()
+        if any(life not in lives for life, _, _ in reading.held):
+            self._errands.read_again(lives)  # somebody left meanwhile: the sum is wrong
+            return
+        self._free_bytes, self._read_at, self._must_read = reading.free_bytes, self._clock(), False
         for life, resident_bytes, private_bytes in reading.held:
             life.resident_bytes, life.private_bytes = resident_bytes, private_bytes
         self._settle()
@@ -324,6 +330,7 @@ class Lives:
 
     def _bury(self, model: Model, life: Life) -> None:
         life.stage = "leaving"
+        self._must_read = True
         self._settled_at = self._clock() + self._limits.settle_memory_s
         if model.life is life:
             model.life = None
@@ -344,25 +351,21 @@ class Lives:
         if (wait_s := policy.blocked_s(model.failures, now)) > 0:
             self._door.turn_away(model, error, retry_s=wait_s)
 
-    def _homes(self) -> list[tuple[Model, Life]]:
-        return [(model, model.life) for model in self._models.values() if model.life is not None]
-
-    def _picture(self, model: Model, life: Life) -> policy.Resident:
-        return picture(model, life, min_stay_s=self._limits.min_stay_s)
+    def _residents(self) -> list[policy.Resident]:
+        return [
+            picture(model, model.life, min_stay_s=self._limits.min_stay_s)
+            for model in self._models.values()
+            if model.life is not None
+        ]
 
     def _memory(self) -> policy.Memory:
-        return policy.Memory(
-            free_bytes=self._reading.free_bytes,
-            held_bytes=sum(private_bytes for _, _, private_bytes in self._reading.held),
-            budget_bytes=self._limits.budget_bytes,
-            settled_at=self._settled_at,
-        )
+        return policy.Memory(self._free_bytes, self._limits.budget_bytes, self._settled_at)
 
     def _is_fresh(self, now: float) -> bool:
-        """Whether the last look at the memory is young enough, and was not taken just after a
-        child's end, when the system may not have counted its memory yet."""
+        """Whether the last look at the memory is good enough to decide on."""
         was_unsettled = self._read_at < self._settled_at <= now
-        return now - self._read_at <= self._limits.reread_s and not was_unsettled
+        is_old = now - self._read_at > self._limits.reread_s
+        return not (self._must_read or was_unsettled or is_old)
 
 
 def _quoted(names: tuple[str, ...]) -> str:

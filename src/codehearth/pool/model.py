@@ -123,6 +123,7 @@ def picture(model: Model, life: Life, *, min_stay_s: float) -> Resident:
         name=model.name,
         stage=life.stage,
         claim_bytes=life.claim_bytes,
+        held_bytes=life.private_bytes,
         is_busy=life.num_in_flight > 0 or model.queue.has(before=model.barrier),
         used_at=life.used_at,
         may_leave_at=life.ready_at + min_stay_s if is_ready else float("inf"),

@@ -25,20 +25,14 @@ MAX_BACK_OFF_S = 120.0
 class Memory:
     """What the machine has, in bytes.
 
-    `free_bytes` is what is available now, `held_bytes` what would come back if all our children
-    left; so what other processes hold is left out of the sum. `budget_bytes` caps it.
-    Until `settled_at` a child has just left and the system may not have counted its memory yet.
+    `free_bytes` was available to new processes when it was read last; so what other processes
+    hold is never counted as ours. `budget_bytes` caps what all our models may take together.
+    Until `settled_at` a child has just ended and its memory may not have come back yet.
     """
 
     free_bytes: int
-    held_bytes: int
     budget_bytes: int | None = None
     settled_at: float = -math.inf
-
-    @property
-    def capacity_bytes(self) -> int:
-        capacity = self.free_bytes + self.held_bytes
-        return capacity if self.budget_bytes is None else min(capacity, self.budget_bytes)
 
 
 @dataclass(frozen=True)
@@ -49,6 +43,8 @@ class Resident:
     stage: Stage
     claim_bytes: int
     """What it uses or may come to use: the larger of measured and predicted."""
+    held_bytes: int = 0
+    """What would come back if it left, as measured with `Memory.free_bytes`."""
     is_busy: bool = False
     used_at: float = 0.0
     may_leave_at: float = 0.0
@@ -110,6 +106,42 @@ class Refuse:
 Decision = Load | Evict | Wait | Refuse
 
 
+def capacity_of(residents: Iterable[Resident], memory: Memory) -> int:
+    """What there would be if all our models left: more than this never fits."""
+    return _within_budget(
+        memory.free_bytes + sum(one.held_bytes for one in residents), memory.budget_bytes
+    )
+
+
+def room_of(residents: Sequence[Resident], memory: Memory) -> int:
+    """What a new model may take now; negative where our models claim more than there is.
+
+    Who stays will still grow from what it holds to what it claims. Who is leaving is counted
+    neither way: part of it may be free already.
+    """
+    staying = [one for one in residents if one.stage != "leaving"]
+    return _within_budget(
+        memory.free_bytes + sum(one.held_bytes - one.claim_bytes for one in staying),
+        memory.budget_bytes,
+        taken_bytes=_total(residents),
+    )
+
+
+def _room_when_left(residents: Sequence[Resident], memory: Memory) -> int:
+    """The room when those who are leaving have left."""
+    staying = [one for one in residents if one.stage != "leaving"]
+    held_bytes = sum(one.held_bytes for one in residents)
+    return _within_budget(
+        memory.free_bytes + held_bytes - _total(staying),
+        memory.budget_bytes,
+        taken_bytes=_total(staying),
+    )
+
+
+def _within_budget(num_bytes: int, budget_bytes: int | None, *, taken_bytes: int = 0) -> int:
+    return num_bytes if budget_bytes is None else min(num_bytes, budget_bytes - taken_bytes)
+
+
 def decide(
     wanted: Iterable[Wanted],
     residents: Sequence[Resident],
@@ -120,67 +152,74 @@ def decide(
 ) -> tuple[Decision, ...]:
     """What happens to each wanted model, in the order of arrival.
 
-    1. More than the whole capacity: refuse (or wait a moment while the reading settles).
-    2. Fits into the room that is left: load.
-    3. Fits when those who are leaving have left: wait for them.
-    4. Fits when some that may leave now leave: evict the least recently used ones needed.
-    5. Else wait for the set that costs least; once it has starved, that set takes no newcomers.
+    1. Fits into the room that is left: load.
+    2. A child has just ended: wait until its memory has come back.
+    3. More than the whole capacity: refuse.
+    4. Fits when those who are leaving have left: wait for them.
+    5. Fits when some that may leave now leave: evict the least recently used ones needed.
+    6. Else wait for the set that costs least; once it has starved, that set takes no newcomers.
 
-    Room that an earlier one waits for (3, 4, 5) is reserved: a later one may load beside it, but
-    not into it, so it is never overtaken for ever by smaller models.
+    Room that an earlier one waits for is reserved: a later one may load beside it, but not into
+    it, so smaller models cannot overtake a large one for ever.
     """
-    desk = _Desk(residents, memory)
-    return tuple(
-        desk.decide(one, now=now, starvation_s=starvation_s)
-        for one in sorted(wanted, key=lambda one: one.ticket)
-    )
+    desk = _Desk(residents, memory, now=now, starvation_s=starvation_s)
+    return tuple(desk.decide(one) for one in sorted(wanted, key=lambda one: one.ticket))
 
 
 class _Desk:
     """The bookkeeping of one round of decisions: what is still free, coming back, on offer."""
 
-    def __init__(self, residents: Sequence[Resident], memory: Memory) -> None:
-        self._memory = memory
-        self._room = memory.capacity_bytes - sum(one.claim_bytes for one in residents)
-        self._returning = sum(one.claim_bytes for one in residents if one.stage == "leaving")
+    def __init__(
+        self, residents: Sequence[Resident], memory: Memory, *, now: float, starvation_s: float
+    ) -> None:
+        self._now = now
+        self._starvation_s = starvation_s
+        self._settled_at = memory.settled_at
+        self._capacity = capacity_of(residents, memory)
+        self._room = room_of(residents, memory)
+        self._returning = _room_when_left(residents, memory) - self._room
         self._candidates = [one for one in residents if one.stage != "leaving"]
 
-    def decide(self, wanted: Wanted, *, now: float, starvation_s: float) -> Decision:
-        if wanted.needed_bytes > self._memory.capacity_bytes:  # 1
-            if now < self._memory.settled_at:
-                return Wait(wanted.name, until=self._memory.settled_at)
-            return Refuse(wanted.name, wanted.needed_bytes, self._memory.capacity_bytes)
-        if wanted.needed_bytes <= self._room:  # 2
+    def decide(self, wanted: Wanted) -> Decision:
+        if wanted.needed_bytes <= self._room:  # 1
             self._room -= wanted.needed_bytes
             return Load(wanted.name)
+        if self._now < self._settled_at:  # 2
+            self._reserve(wanted, ())
+            return Wait(wanted.name, until=self._settled_at)
+        if wanted.needed_bytes > self._capacity:  # 3
+            return Refuse(wanted.name, wanted.needed_bytes, self._capacity)
         missing = wanted.needed_bytes - self._room - self._returning
-        if missing <= 0:  # 3
+        if missing <= 0:  # 4
             self._reserve(wanted, ())
             return Wait(wanted.name)
-        free_to_go = [one for one in self._candidates if _may_leave(one, now)]
+        free_to_go = [one for one in self._candidates if _may_leave(one, self._now)]
         victims = least_harm(free_to_go, missing)
-        if victims is not None:  # 4
+        if victims is not None:  # 5
             self._reserve(wanted, victims)
             return Evict(wanted.name, _names(victims))
-        victims = least_harm(self._candidates, missing) or ()  # 5
+        victims = least_harm(self._candidates, missing) or ()  # 6
         self._reserve(wanted, victims)
-        starves_at = wanted.since + starvation_s
+        return self._wait_for(wanted, victims)
+
+    def _wait_for(self, wanted: Wanted, victims: tuple[Resident, ...]) -> Wait:
+        starves_at = wanted.since + self._starvation_s
+        has_starved = self._now >= starves_at
         return Wait(
             wanted.name,
             victims=_names(victims),
             held_back=_names(
-                one for one in victims if now >= starves_at and now >= one.may_drain_at
+                one for one in victims if has_starved and self._now >= one.may_drain_at
             ),
-            until=_next_change(victims, starves_at, now),
+            until=_next_change(victims, starves_at, self._now),
         )
 
-    def _reserve(self, wanted: Wanted, victims: Iterable[Resident]) -> None:
-        taken = tuple(victims)
-        coming = self._room + self._returning + sum(one.claim_bytes for one in taken)
+    def _reserve(self, wanted: Wanted, victims: tuple[Resident, ...]) -> None:
+        coming = self._room + self._returning + _total(victims)
         left_over = coming - wanted.needed_bytes
         self._room = min(self._room, left_over)
-        self._returning = max(0, left_over - self._room)
-        self._candidates = [one for one in self._candidates if one not in taken]
+        self._returning = left_over - self._room
+        self._candidates = [one for one in self._candidates if one not in victims]
 
 
 def least_harm(candidates: Iterable[Resident], missing_bytes: int) -> tuple[Resident, ...] | None:
