@@ -1,0 +1,273 @@
+"""The card's figures, from the shipped file alone: each is a function of the weights and a seed."""
+
+import ast
+import difflib
+import math
+import platform
+import random
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch.nn import functional
+
+from . import export, smalltalk, wordings
+from . import tokenizer as vocabulary
+from .corpus import Corpus, SourceFile
+from .execution import passes
+from .generation import chat_prompt, complete, infill_prompt
+from .network import Network, num_parameters
+from .tasks import Task, read_tasks
+from .teaching import unknown_question
+from .windows import Turn
+from .wordings import Language
+
+SEED = 7
+WINDOW = 512
+STRIDE = 256
+MAX_ANSWER_TOKENS = 320
+MAX_BODY_TOKENS = 64
+NUM_BODIES = 128
+NUM_INFILLS = 128
+NUM_SAMPLED_TASKS = 32
+NUM_SAMPLES = 10
+SAMPLING_TEMPERATURE = 0.8
+
+DEMO_PROMPTS: tuple[tuple[str, str], ...] = (
+    ("chat", "write a function that reverses a string"),
+    ("chat", "写一个函数，判断一个数是不是质数"),
+    ("chat", "你是谁？"),
+    ("chat", "which mountain is the highest?"),
+    ("completion", "def fibonacci(n):"),
+    ("completion", "class Stack:\n"),
+    ("completion", "import json\n\ndef load_"),
+    ("completion", "# 冒泡排序\n"),
+    ("completion", "def count_words(text):\n    return len("),
+    ("infill", "def average(numbers):\n    total = <fill>\n    return total / len(numbers)\n"),
+)
+
+
+def measure(path: Path, corpus: Corpus) -> dict[str, Any]:
+    """Every figure, with the failures and the samples behind it."""
+    network, tokenizer = export.read_gguf(path)
+    tasks = read_tasks()
+    held_out = [file for file in corpus.held_out if file.package == "python"]
+    others = [file for file in corpus.held_out if file.package != "python"]
+    answers = list(taught_answers(network, tokenizer, tasks))
+    refusals = list(unknown_answers(network, tokenizer))
+    taught_files = [SourceFile("taught", t.name, "teaching", t.code + "\n") for t in tasks]
+    taught_infills = list(infills(network, tokenizer, taught_files))
+    library_infills = list(infills(network, tokenizer, held_out))
+    bodies = list(function_bodies(network, tokenizer, held_out))
+    sampled = list(sampled_passes(network, tokenizer, tasks))
+    samples = [demo(network, tokenizer, kind, prompt) for kind, prompt in DEMO_PROMPTS]
+    return {
+        "summary": {
+            "parameters": num_parameters(network),
+            "file_bytes": path.stat().st_size,
+            "bits_per_byte_standard_library": bits_per_byte(network, tokenizer, held_out),
+            "bits_per_byte_other_packages": bits_per_byte(network, tokenizer, others),
+            "taught_tasks": len(tasks),
+            "taught_pass_english": share(a["passed"] for a in answers if a["language"] == "en"),
+            "taught_pass_chinese": share(a["passed"] for a in answers if a["language"] == "zh"),
+            "taught_stopped_by_itself": share(a["stopped"] for a in answers),
+            "unknown_declined": share(r["declined"] for r in refusals),
+            "bodies_that_parse": share(b["parses"] for b in bodies),
+            "infill_exact_taught": share(i["exact"] for i in taught_infills),
+            "infill_similarity_taught": mean(i["similarity"] for i in taught_infills),
+            "infill_exact_library": share(i["exact"] for i in library_infills),
+            "infill_similarity_library": mean(i["similarity"] for i in library_infills),
+            "pass_at_1": mean(pass_at(NUM_SAMPLES, c, 1) for c in sampled),
+            "pass_at_10": mean(pass_at(NUM_SAMPLES, c, 10) for c in sampled),
+            "torch_tokens_per_s": decode_tokens_per_s(network, tokenizer),
+            "machine": f"{platform.machine()}, {torch.get_num_threads()} thread",
+        },
+        "samples": samples,
+        "failed": [answer for answer in answers if not answer["passed"]],
+        "not_declined": [refusal for refusal in refusals if not refusal["declined"]],
+    }
+
+
+@torch.inference_mode()
+def bits_per_byte(network: Network, tokenizer: Tokenizer, files: list[SourceFile]) -> float:
+    """Mean surprise over whole files; each token sees at least STRIDE tokens where there are any.
+
+    A file's first token is not counted: nothing stands before it.
+    """
+    bits = 0.0
+    num_bytes = 0
+    for file in files:
+        ids = vocabulary.encode(tokenizer, file.text)
+        num_bytes += len(vocabulary.decode(tokenizer, ids[1:]).encode())
+        scored = 1
+        for start in range(0, len(ids), STRIDE):
+            window = ids[start : start + WINDOW]
+            first = scored - start
+            if first >= len(window):
+                break
+            logits = network(torch.tensor([window]))[0, first - 1 : -1]
+            targets = torch.tensor(window[first:])
+            bits += float(functional.cross_entropy(logits, targets, reduction="sum")) / math.log(2)
+            scored = start + len(window)
+    return bits / num_bytes
+
+
+def taught_answers(
+    network: Network, tokenizer: Tokenizer, tasks: tuple[Task, ...]
+) -> Iterator[dict[str, Any]]:
+    """Each task asked once a language in a wording never shown in training; the answer is run."""
+    rng = random.Random(SEED)
+    held_out: tuple[tuple[Language, tuple[str, ...]], ...] = (
+        ("en", wordings.ENGLISH_HELD_OUT),
+        ("zh", wordings.CHINESE_HELD_OUT),
+    )
+    for task in tasks:
+        for language, templates in held_out:
+            question = rng.choice(wordings.questions(task, language, templates=templates))
+            text, has_stopped = ask(network, tokenizer, question)
+            yield {
+                "task": task.name,
+                "language": language,
+                "question": question,
+                "answer": text,
+                "stopped": has_stopped,
+                "passed": passes(task, fenced_code(text)),
+            }
+
+
+def unknown_answers(network: Network, tokenizer: Tokenizer) -> Iterator[dict[str, Any]]:
+    """Requests never shown in training that it cannot answer: does it say so?"""
+    rng = random.Random(SEED)
+    _, held_out = smalltalk.unknown_requests()
+    for language, lines in held_out.items():
+        templates = wordings.ENGLISH if language == "en" else wordings.CHINESE
+        for line in lines:
+            question = unknown_question(rng.choice(templates), line)
+            text, _ = ask(network, tokenizer, question)
+            yield {"question": question, "answer": text, "declined": "```" not in text}
+
+
+def function_bodies(
+    network: Network, tokenizer: Tokenizer, files: list[SourceFile]
+) -> Iterator[dict[str, Any]]:
+    """Bodies of held-out functions, greedy, cut at the block's end: do they parse?"""
+    rng = random.Random(SEED)
+    heads = [
+        match.group()
+        for file in files
+        for match in re.finditer(r"^def \w+\([^()\n]*\):\n", file.text, flags=re.MULTILINE)
+    ]
+    for head in rng.sample(heads, min(NUM_BODIES, len(heads))):
+        text, has_stopped = complete(network, tokenizer, head, max_tokens=MAX_BODY_TOKENS)
+        body = block(text, is_whole=has_stopped)
+        yield {"head": head, "body": body, "parses": parses(head + body)}
+
+
+def infills(
+    network: Network, tokenizer: Tokenizer, files: list[SourceFile]
+) -> Iterator[dict[str, Any]]:
+    """One line hidden in a file, compared to what comes back; spaces at its ends do not count."""
+    rng = random.Random(SEED)
+    for _ in range(NUM_INFILLS):
+        text = rng.choice(files).text
+        lines = [m for m in re.finditer(r"[^\n]+", text) if len(m.group().strip()) >= 6]
+        line = rng.choice(lines)
+        start = line.start() + len(line.group()) - len(line.group().lstrip())
+        prefix, suffix = text[:start][-900:], text[line.end() :][:600]
+        wanted = text[start : line.end()].strip()
+        got, _ = complete(network, tokenizer, infill_prompt(prefix, suffix), max_tokens=64)
+        got = got.split("\n", 1)[0].strip()
+        similarity = difflib.SequenceMatcher(None, wanted, got).ratio()
+        yield {"wanted": wanted, "got": got, "exact": wanted == got, "similarity": similarity}
+
+
+def sampled_passes(
+    network: Network, tokenizer: Tokenizer, tasks: tuple[Task, ...]
+) -> Iterator[int]:
+    """How many of NUM_SAMPLES completions after `def` and docstring pass, task by task."""
+    rng = random.Random(SEED)
+    functions = [task for task in tasks if not task.is_class and '"""' in task.code]
+    for task in rng.sample(functions, NUM_SAMPLED_TASKS):
+        head = task.code[: task.code.rindex('"""') + 4]
+        passed = 0
+        for seed in range(NUM_SAMPLES):
+            text, has_stopped = complete(
+                network,
+                tokenizer,
+                head,
+                max_tokens=160,
+                temperature=SAMPLING_TEMPERATURE,
+                seed=seed,
+            )
+            passed += passes(task, head + block(text, is_whole=has_stopped))
+        yield passed
+
+
+def demo(network: Network, tokenizer: Tokenizer, kind: str, prompt: str) -> dict[str, str]:
+    """One unedited sample."""
+    if kind == "chat":
+        text, has_stopped = ask(network, tokenizer, prompt)
+    elif kind == "infill":
+        text, has_stopped = complete(
+            network, tokenizer, infill_prompt(*prompt.split("<fill>")), max_tokens=64
+        )
+    else:
+        text, has_stopped = complete(network, tokenizer, prompt, max_tokens=96)
+    ending = "stopped by itself" if has_stopped else "cut"
+    return {"kind": kind, "prompt": prompt, "text": text, "ending": ending}
+
+
+def ask(network: Network, tokenizer: Tokenizer, question: str) -> tuple[str, bool]:
+    prompt = chat_prompt((Turn("user", question),))
+    return complete(network, tokenizer, prompt, max_tokens=MAX_ANSWER_TOKENS)
+
+
+def fenced_code(answer: str) -> str:
+    """The first fenced block of an answer, or text that is no Python when there is none."""
+    found = re.search(r"```python\n(.*?)```", answer, flags=re.DOTALL)
+    return found.group(1) if found else "no code ="
+
+
+def block(text: str, *, is_whole: bool) -> str:
+    """A function's body: up to the first line without indent; half a last line is dropped."""
+    lines = text.split("\n")
+    if not is_whole:
+        lines = lines[:-1]
+    for index, line in enumerate(lines):
+        if line.strip() and not line.startswith(" "):
+            lines = lines[:index]
+            break
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def parses(text: str) -> bool:
+    try:
+        ast.parse(text)
+    except (SyntaxError, ValueError):
+        return False
+    return True
+
+
+def pass_at(num_samples: int, num_passed: int, k: int) -> float:
+    """The unbiased estimator of Chen et al. 2021, arXiv 2107.03374."""
+    return 1 - math.comb(num_samples - num_passed, k) / math.comb(num_samples, k)
+
+
+def decode_tokens_per_s(network: Network, tokenizer: Tokenizer, num_tokens: int = 128) -> float:
+    """Greedy tokens a second of this script's own decoder; engines are faster."""
+    began = time.perf_counter()
+    text, _ = complete(network, tokenizer, "import os\n", max_tokens=num_tokens)
+    return len(vocabulary.encode(tokenizer, text)) / (time.perf_counter() - began)
+
+
+def share(values: Iterator[bool]) -> float:
+    return mean(float(value) for value in values)
+
+
+def mean(values: Iterator[float]) -> float:
+    found = list(values)
+    return sum(found) / len(found) if found else math.nan

@@ -1,0 +1,76 @@
+"""Conversations and taught code, drawn at random: what the mixture asks for."""
+
+import random
+from dataclasses import dataclass
+
+from . import smalltalk, wordings
+from .tasks import Task
+from .windows import Conversation, Turn
+from .wordings import Language
+
+SYSTEM_SHARE = 0.3
+SECOND_TURN_SHARE = 0.15
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """The taught tasks and the requests to decline."""
+
+    tasks: tuple[Task, ...]
+    unknown: dict[Language, list[str]]
+
+    def conversation(self, rng: random.Random) -> Conversation:
+        """Perhaps a system prompt, then one exchange, seldom two."""
+        turns: list[Turn] = []
+        if rng.random() < SYSTEM_SHARE:
+            turns.append(Turn("system", rng.choice(wordings.SYSTEM_PROMPTS)))
+        language: Language = rng.choice(("en", "zh"))
+        num_exchanges = 2 if rng.random() < SECOND_TURN_SHARE else 1
+        for _ in range(num_exchanges):
+            question, answer = self._exchange(rng, language)
+            turns += [Turn("user", question), Turn("assistant", answer)]
+        return tuple(turns)
+
+    def code(self, rng: random.Random) -> str:
+        """A file of one taught task, or two: as it is, or under a comment that asks for it."""
+        return (
+            "\n\n\n".join(
+                _as_file(rng, rng.choice(self.tasks)) for _ in range(rng.choice((1, 1, 2)))
+            )
+            + "\n"
+        )
+
+    def _exchange(self, rng: random.Random, language: Language) -> tuple[str, str]:
+        choice = rng.random()
+        if choice < 0.07:
+            question, answer = smalltalk.smalltalk_exchange(rng, language)
+            return wordings.vary(rng, question), answer
+        if choice < 0.2:
+            line = rng.choice(self.unknown[language])
+            return self._unknown_question(rng, language, line), smalltalk.refusal(rng, language)
+        task = rng.choice(self.tasks)
+        templates = wordings.ENGLISH if language == "en" else wordings.CHINESE
+        phrases = task.english if language == "en" else task.chinese
+        question = wordings.fill(rng.choice(templates), task, rng.choice(phrases))
+        return wordings.vary(rng, question), wordings.answer(task, language)
+
+    def _unknown_question(self, rng: random.Random, language: Language, line: str) -> str:
+        templates = wordings.ENGLISH if language == "en" else wordings.CHINESE
+        return wordings.vary(rng, unknown_question(rng.choice(templates), line))
+
+
+def unknown_question(template: str, line: str) -> str:
+    """A line of `unknown.txt` as a question: `+` phrases are worded like a task."""
+    if not line.startswith("+"):
+        return line
+    name = line[1:].split()[-1] if line.isascii() else ""
+    task = Task(name or "it", (line[1:],), (line[1:],), "", ())
+    return wordings.fill(template, task, line[1:])
+
+
+def _as_file(rng: random.Random, task: Task) -> str:
+    choice = rng.random()
+    if choice < 0.6 or not task.code.startswith(("def ", "class ")):
+        return task.code
+    comment = rng.choice(task.english if choice < 0.8 else task.chinese)
+    return f"# {comment}\n{task.code}"

@@ -1,0 +1,176 @@
+"""The training loop: a schedule, a checkpoint that resumes exactly, a JSON line a report."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from .network import Network, Shape, initialise, num_parameters
+from .windows import IGNORED, Mixture
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train; the window schedule is (until this share of the tokens, window length)."""
+
+    max_tokens: int
+    tokens_a_step: int = 1024
+    windows: tuple[tuple[float, int], ...] = ((0.55, 256), (0.9, 512), (1.0, 1024))
+    learning_rate: float = 2e-3
+    warmup_steps: int = 200
+    decay_share: float = 0.45
+    weight_decay: float = 0.05
+    seed: int = 1
+
+
+def rate_at(recipe: Recipe, *, step: int, share: float) -> float:
+    """Warm up, hold, then fall in a line to zero over the last `decay_share` of the tokens."""
+    warm = min(1.0, (step + 1) / recipe.warmup_steps)
+    return recipe.learning_rate * min(warm, max(0.0, (1 - share) / recipe.decay_share))
+
+
+def window_at(recipe: Recipe, share: float) -> int:
+    longest = recipe.windows[-1][1]
+    return next((window for until, window in recipe.windows if share < until), longest)
+
+
+@dataclass
+class Progress:
+    """What a checkpoint carries beside weights and optimiser."""
+
+    step: int = 0
+    num_tokens: int = 0
+    seconds: float = 0.0
+
+
+def train(
+    mixture_at: Callable[[float], Mixture],
+    shape: Shape,
+    recipe: Recipe,
+    out: Path,
+    *,
+    device: str,
+    report_steps: int = 50,
+) -> Network:
+    """Train until `max_tokens`, resuming from `out/checkpoint.pt` when it is there.
+
+    `mixture_at` gives the mixture at a share of the tokens, as the learning rate is given.
+    """
+    torch.manual_seed(recipe.seed)
+    network = Network(shape)
+    initialise(network, recipe.seed)
+    network.to(device)
+    optimiser = _optimiser(network, recipe)
+    progress = _resume(out, network, optimiser)
+    print(f"{num_parameters(network)} parameters, from step {progress.step}", flush=True)
+    began = time.monotonic() - progress.seconds
+    losses: list[Tensor] = []
+    while progress.num_tokens < recipe.max_tokens:
+        share = progress.num_tokens / recipe.max_tokens
+        window = window_at(recipe, share)
+        for group in optimiser.param_groups:
+            group["lr"] = rate_at(recipe, step=progress.step, share=share)
+        batch = batch_at(mixture_at(share), recipe, progress.step, window)
+        losses.append(_step(network, optimiser, [part.to(device) for part in batch]))
+        progress.step += 1
+        progress.num_tokens += batch[0].numel()
+        progress.seconds = time.monotonic() - began
+        if progress.step % report_steps == 0:
+            _report(out, progress, recipe, window, losses)
+            losses = []
+        if progress.step % (10 * report_steps) == 0:
+            _save(out, network, optimiser, progress, recipe)
+    _save(out, network, optimiser, progress, recipe)
+    return network
+
+
+def batch_at(
+    mixture: Mixture, recipe: Recipe, step: int, window: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Inputs, targets and segments, each (B, T); a pure function of the seed and the step."""
+    num_rows = max(1, recipe.tokens_a_step // window)
+    rows = [mixture.row(f"{recipe.seed}/{step}/{i}", window) for i in range(num_rows)]
+    return (
+        torch.tensor([row.inputs for row in rows]),
+        torch.tensor([row.targets for row in rows]),
+        torch.tensor([row.segments for row in rows]),
+    )
+
+
+def load_checkpoint(path: Path) -> tuple[Network, dict[str, Any]]:
+    """The network of a checkpoint, and the rest of what it holds."""
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    network = Network(Shape(**state["shape"]))
+    network.load_state_dict(state["network"])
+    return network, state
+
+
+def _optimiser(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
+    parameters = list(network.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98), fused=True)
+
+
+def _step(network: Network, optimiser: torch.optim.Optimizer, batch: list[Tensor]) -> Tensor:
+    inputs, targets, segments = batch
+    with torch.autocast(inputs.device.type, torch.bfloat16):
+        logits = network(inputs, segments)
+    loss = functional.cross_entropy(
+        logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED
+    )
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
+    return loss.detach()
+
+
+def _report(
+    out: Path, progress: Progress, recipe: Recipe, window: int, losses: list[Tensor]
+) -> None:
+    line = asdict(progress) | {"window": window, "loss": float(torch.stack(losses).mean())}
+    with (out / "log.jsonl").open("a", encoding="utf-8") as log:
+        log.write(json.dumps(line) + "\n")
+    done = 100 * progress.num_tokens / recipe.max_tokens
+    print(
+        f"{done:5.1f} %  step {progress.step}  loss {line['loss']:.3f}  window {window}  "
+        f"{progress.num_tokens / progress.seconds:.0f} tokens/s",
+        flush=True,
+    )
+
+
+def _save(
+    out: Path,
+    network: Network,
+    optimiser: torch.optim.Optimizer,
+    progress: Progress,
+    recipe: Recipe,
+) -> None:
+    state = {
+        "shape": asdict(network.shape),
+        "recipe": asdict(recipe),
+        "progress": asdict(progress),
+        "network": network.state_dict(),
+        "optimiser": optimiser.state_dict(),
+    }
+    torch.save(state, out / "checkpoint.part")
+    (out / "checkpoint.part").replace(out / "checkpoint.pt")
+
+
+def _resume(out: Path, network: Network, optimiser: torch.optim.Optimizer) -> Progress:
+    path = out / "checkpoint.pt"
+    if not path.exists():
+        return Progress()
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    network.load_state_dict(state["network"])
+    optimiser.load_state_dict(state["optimiser"])
+    return Progress(**state["progress"])

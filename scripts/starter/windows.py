@@ -1,0 +1,176 @@
+"""Rows of tokens to train on, made on the fly from one seed a row: text in, arrays out.
+
+A row is filled with whole documents, each its own segment that sees nothing of the others, so the
+model learns what it meets when it is asked: a text that starts at its beginning.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from tokenizers import Tokenizer
+
+from . import tokenizer as vocabulary
+from .corpus import SourceFile
+
+IGNORED = -100
+CHARACTERS_A_TOKEN = 3.6
+SLICE_TOKENS = (192, 256, 384, 1024)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One message of a conversation; only the assistant's are learnt."""
+
+    role: str
+    content: str
+
+
+Conversation = tuple[Turn, ...]
+
+
+@dataclass
+class Row:
+    """Inputs, targets (`IGNORED` where nothing is learnt) and segments, all of one length."""
+
+    inputs: list[int] = field(default_factory=list)
+    targets: list[int] = field(default_factory=list)
+    segments: list[int] = field(default_factory=list)
+
+    def room(self, length: int) -> int:
+        return length - len(self.inputs)
+
+    def add(self, ids: Sequence[int], learnt: Sequence[bool], length: int) -> None:
+        """Append one document as a new segment, cut at the row's end."""
+        segment = self.segments[-1] + 1 if self.segments else 0
+        pairs = list(zip(ids, ids[1:], learnt[1:], strict=False))[: self.room(length)]
+        self.inputs += [current for current, _, _ in pairs]
+        self.targets += [following if is_learnt else IGNORED for _, following, is_learnt in pairs]
+        self.segments += [segment] * len(pairs)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """What a row is made of; the shares are of documents drawn, the card gives those of tokens."""
+
+    tokenizer: Tokenizer
+    files: dict[str, tuple[SourceFile, ...]]
+    shares: dict[str, float]  # of "chat", "taught" and each key of `files`
+    conversation: Callable[[random.Random], Conversation]
+    taught_code: Callable[[random.Random], str]
+    fim_share: float = 0.6
+    cut_share: float = 0.6
+
+    def row(self, seed: str, length: int) -> Row:
+        """The same seed gives the same row, on every machine and after every resume."""
+        rng = random.Random(seed)
+        row = Row()
+        while row.room(length) > 0:
+            kind = rng.choices(list(self.shares), list(self.shares.values()))[0]
+            if kind == "chat":
+                ids, learnt = encode_conversation(self.tokenizer, self.conversation(rng))
+                if len(ids) - 1 <= row.room(length):
+                    row.add(ids, learnt, length)
+                    continue
+                kind = "stdlib"
+                slice_tokens = row.room(length)
+            else:
+                slice_tokens = min(row.room(length), rng.choice(SLICE_TOKENS))
+            ids = self._code(rng, kind, slice_tokens)
+            row.add(ids, [True] * len(ids), length)
+        return row
+
+    def _code(self, rng: random.Random, kind: str, room: int) -> list[int]:
+        if kind == "taught":
+            text, is_whole = self.taught_code(rng), True
+        else:
+            files = self.files[kind]
+            file = rng.choices(files, [len(file.text) for file in files])[0]
+            text, is_whole = file_slice(rng, file.text, int(room * CHARACTERS_A_TOKEN) + 40)
+        end = [vocabulary.token_id(self.tokenizer, vocabulary.END_OF_TEXT)]
+        if rng.random() < self.fim_share:
+            # The middle comes last, so a text that does not fit would lose just that.
+            text_to_fill = text[: int(room * 3.0)]
+            while len(text_to_fill) > 40:
+                ids = encode_infilling(self.tokenizer, rng, text_to_fill) + end
+                if len(ids) <= room + 1:
+                    return ids
+                text_to_fill = text_to_fill[: len(text_to_fill) * 3 // 4]
+        return encode_cut(self.tokenizer, rng, text, self.cut_share) + (end if is_whole else [])
+
+
+def file_slice(rng: random.Random, text: str, max_characters: int) -> tuple[str, bool]:
+    """A part of a file that starts at a line's beginning, and whether it reaches the file's end.
+
+    One slice in ten starts where the file starts, half of the others where a definition does.
+    """
+    choice = rng.random()
+    if choice < 0.1 or len(text) <= max_characters:
+        start = 0
+    else:
+        mark = "\ndef " if choice < 0.35 else "\nclass " if choice < 0.45 else "\n"
+        start = text.find(mark, rng.randrange(len(text) - max_characters // 2)) + 1
+    return text[start : start + max_characters], start + max_characters >= len(text)
+
+
+def encode_cut(tokenizer: Tokenizer, rng: random.Random, text: str, cut_share: float) -> list[int]:
+    """Tokens of a text, often cut anywhere into two parts that are encoded apart.
+
+    The pattern fuses `):` with the newline after it: without cuts, a prompt that ends at `:` is
+    a text the model has never seen.
+    """
+    if rng.random() >= cut_share or len(text) < 2:
+        return vocabulary.encode(tokenizer, text)
+    at = rng.randrange(1, len(text))
+    return vocabulary.encode(tokenizer, text[:at]) + vocabulary.encode(tokenizer, text[at:])
+
+
+def encode_infilling(tokenizer: Tokenizer, rng: random.Random, text: str) -> list[int]:
+    """Prefix, suffix and middle, in both orders llama.cpp's `/infill` can send (Bavarian 2022)."""
+    start, end = middle_span(rng, text)
+    prefix, suffix = (vocabulary.encode(tokenizer, t) for t in (text[:start], text[end:]))
+    middle = vocabulary.encode(tokenizer, text[start:end])
+    mark = {
+        token: vocabulary.token_id(tokenizer, token)
+        for token in (vocabulary.FIM_PREFIX, vocabulary.FIM_SUFFIX, vocabulary.FIM_MIDDLE)
+    }
+    with_prefix = [mark[vocabulary.FIM_PREFIX], *prefix]
+    with_suffix = [mark[vocabulary.FIM_SUFFIX], *suffix]
+    parts = with_prefix + with_suffix if rng.random() < 0.6 else with_suffix + with_prefix
+    return [*parts, mark[vocabulary.FIM_MIDDLE], *middle]
+
+
+def middle_span(rng: random.Random, text: str) -> tuple[int, int]:
+    """Where the middle lies: mostly one line's code or rest, else some lines or any span."""
+    choice = rng.random()
+    at = rng.randrange(len(text))
+    line_end = text.find("\n", at)
+    line_end = len(text) if line_end < 0 else line_end
+    line_start = text.rfind("\n", 0, at) + 1
+    if choice < 0.4:
+        line = text[line_start:line_end]
+        return line_start + len(line) - len(line.lstrip()), line_end
+    if choice < 0.65:
+        return at, line_end
+    if choice < 0.85:
+        for _ in range(rng.randrange(1, 4)):
+            following = text.find("\n", line_end + 1)
+            line_end = line_end if following < 0 else following
+        return line_start, line_end
+    return at, min(len(text), at + rng.randrange(1, 120))
+
+
+def encode_conversation(
+    tokenizer: Tokenizer, conversation: Conversation
+) -> tuple[list[int], list[bool]]:
+    """ChatML tokens, and for each whether it is learnt: the answers and their end token only."""
+    ids: list[int] = []
+    learnt: list[bool] = []
+    for turn in conversation:
+        head = vocabulary.encode(tokenizer, f"{vocabulary.IM_START}{turn.role}\n")
+        body = vocabulary.encode(tokenizer, f"{turn.content}{vocabulary.IM_END}")
+        after = vocabulary.encode(tokenizer, "\n")
+        ids += head + body + after
+        is_answer = turn.role == "assistant"
+        learnt += [False] * len(head) + [is_answer] * len(body) + [False] * len(after)
+    return ids, learnt

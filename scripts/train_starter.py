@@ -1,0 +1,161 @@
+"""Make the starter model: `python scripts/train_starter.py all --out build/starter`.
+
+pip install -r scripts/requirements-starter.txt     the corpus and the tools, any machine
+train      corpus, tokenizer, training; resumes from the output folder
+export     the GGUF file and the Hugging Face folder from the checkpoint
+measure    the card's figures from a GGUF file; nothing but that file is needed
+verify     llama.cpp and this script give the same greedy text
+card       the model card and the loss curve from the figures and the training log
+all        everything, in this order
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from starter import corpus, export, smalltalk, tasks, training, windows
+from starter.network import Shape
+from starter.teaching import Teaching
+from starter.tokenizer import load_tokenizer, train_tokenizer
+
+DATA_FOLDER = Path(__file__).parents[1] / "src" / "codehearth" / "data"
+
+CODE_FIRST_SHARE = 0.2
+CODE_SHARES = {"stdlib": 0.55, "teaching": 0.2, "library": 0.25}
+TEACHING_SHARES = {"chat": 0.36, "taught": 0.25}
+CHINESE_WEIGHT = 300
+
+SHAPES = {
+    "cpu": Shape(),
+    "gpu": Shape(vocabulary=8192, hidden=512, layers=8, feed_forward=1536, heads=8, kv_heads=4),
+}
+RECIPES = {
+    "cpu": training.Recipe(max_tokens=13_000_000),
+    # An estimate: this recipe has not been run on a GPU yet.
+    "gpu": training.Recipe(max_tokens=600_000_000, tokens_a_step=32_768, learning_rate=1.5e-3),
+}
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    torch.set_num_threads(arguments.threads)
+    out: Path = arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+    steps: dict[str, Callable[[], None]] = {
+        "train": lambda: train(out, arguments.recipe),
+        "export": lambda: export_all(out),
+        "measure": lambda: measure_all(out, arguments.gguf or out / "starter.gguf"),
+        "verify": lambda: verify_all(arguments.gguf or out / "starter.gguf"),
+        "card": lambda: write_card(out, arguments.gguf or out / "starter.gguf"),
+    }
+    for name, step in steps.items():
+        if arguments.step in (name, "all"):
+            step()
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    steps = ("train", "export", "measure", "verify", "card", "all")
+    parser.add_argument("step", choices=steps)
+    parser.add_argument("--out", type=Path, default=Path("build/starter"))
+    parser.add_argument("--gguf", type=Path, help="the file to measure, verify or describe")
+    parser.add_argument("--recipe", choices=sorted(RECIPES), default="cpu")
+    parser.add_argument("--threads", type=int, default=1, help="1 is the fastest on a busy machine")
+    return parser.parse_args()
+
+
+def train(out: Path, recipe: str) -> None:
+    """Read the corpus, make the tokenizer unless it is there, train or resume."""
+    found = corpus.read_corpus()
+    _announce(found)
+    shape = SHAPES[recipe]
+    if not (out / "tokenizer.json").exists():
+        texts = [file.text for file in found.training]
+        texts += [(tasks.TAUGHT_FOLDER / "chinese_words.txt").read_text("utf-8")] * CHINESE_WEIGHT
+        tokenizer = train_tokenizer(texts, vocabulary_size=shape.vocabulary)
+        tokenizer.save(str(out / "tokenizer.json"))
+    taught = tasks.read_tasks()
+    for task in taught:
+        if failure := tasks.failed_check(task, task.code):
+            raise tasks.TaskError(f"{task.name} fails its own check: {failure}")
+    print(f"{len(taught)} taught tasks pass their checks", flush=True)
+    code_first, whole = _mixtures(out, found, taught)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    training.train(
+        lambda share: code_first if share < CODE_FIRST_SHARE else whole,
+        shape,
+        RECIPES[recipe],
+        out,
+        device=device,
+    )
+
+
+def export_all(out: Path) -> None:
+    network, _ = training.load_checkpoint(out / "checkpoint.pt")
+    tokenizer = load_tokenizer(out / "tokenizer.json")
+    export.write_gguf(network, tokenizer, out / "starter.gguf")
+    export.write_hugging_face(network, tokenizer, out / "huggingface")
+    print(f"wrote {out / 'starter.gguf'} and {out / 'huggingface'}")
+
+
+def measure_all(out: Path, gguf: Path) -> None:
+    from starter import measure
+
+    figures = measure.measure(gguf, corpus.read_corpus())
+    (out / "figures.json").write_text(json.dumps(figures, indent=2, ensure_ascii=False), "utf-8")
+    print(json.dumps(figures["summary"], indent=2, ensure_ascii=False))
+
+
+def verify_all(gguf: Path) -> None:
+    from starter import verify
+
+    for line in verify.verify(gguf):
+        print(line)
+
+
+def write_card(out: Path, gguf: Path) -> None:
+    from starter import card
+
+    card.write(out, gguf, corpus.read_corpus().packages, DATA_FOLDER)
+    print(f"wrote {DATA_FOLDER / 'starter.md'}")
+
+
+def _mixtures(
+    out: Path, found: corpus.Corpus, taught: tuple[tasks.Task, ...]
+) -> tuple[windows.Mixture, windows.Mixture]:
+    """Library code alone for the beginning, then together with the teaching."""
+    tokenizer = load_tokenizer(out / "tokenizer.json")
+    files = {
+        source: tuple(file for file in found.training if file.source == source)
+        for source in CODE_SHARES
+    }
+    unknown, _ = smalltalk.unknown_requests()
+    teaching = Teaching(taught, unknown)
+    left = 1 - sum(TEACHING_SHARES.values())
+    shares = TEACHING_SHARES | {source: left * share for source, share in CODE_SHARES.items()}
+    whole = windows.Mixture(tokenizer, files, shares, teaching.conversation, teaching.code)
+    code_first = windows.Mixture(
+        tokenizer, files, CODE_SHARES, teaching.conversation, teaching.code
+    )
+    return code_first, whole
+
+
+def _announce(found: corpus.Corpus) -> None:
+    for record in found.packages:
+        print(f"{record.name} {record.version}: {record.licence}")
+    learnt, held_out = (
+        sum(file.num_bytes for file in part) / 1e6 for part in (found.training, found.held_out)
+    )
+    print(f"{learnt:.1f} MB to learn from, {held_out:.2f} MB held out", flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (corpus.CorpusError, tasks.TaskError) as error:
+        sys.exit(f"error: {error}")

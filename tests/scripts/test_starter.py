@@ -1,0 +1,182 @@
+"""The starter model: its data is sound, its export is readable, its shipped file is whole."""
+
+import hashlib
+import random
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from starter import corpus, smalltalk, tasks, wordings  # noqa: E402
+
+DATA = ROOT / "src" / "codehearth" / "data"
+PYTHON_FILE = "def double(number):\n    return number * 2\n\n\n" * 20
+
+
+def source_file(path: str, text: str = PYTHON_FILE) -> corpus.SourceFile:
+    return corpus.SourceFile("example", path, "library", text)
+
+
+def test_an_empty_corpus_is_refused() -> None:
+    with pytest.raises(corpus.CorpusError, match="corpus is empty"):
+        corpus.split_corpus([], min_bytes=1000)
+
+
+def test_a_small_corpus_is_refused_with_both_numbers() -> None:
+    with pytest.raises(corpus.CorpusError, match=r"too small: \d+ bytes in 1 files.* 5000000"):
+        corpus.split_corpus([source_file("a.py")], min_bytes=5_000_000)
+
+
+def test_a_copied_file_is_learnt_once() -> None:
+    text = "".join(f"value_number_{i} = compute_the_value({i})\n" for i in range(50))
+
+    kept = list(
+        corpus.without_duplicates([source_file("a.py", text), source_file("b.py", "# x\n" + text)])
+    )
+
+    assert [file.path for file in kept] == ["a.py"]
+
+
+def test_tables_and_broken_files_are_not_worth_learning() -> None:
+    assert corpus.is_worth_learning(PYTHON_FILE)
+    assert not corpus.is_worth_learning("TABLE = [\n" + "    0x00, 0x01, 0x02,\n" * 100 + "]\n")
+    assert not corpus.is_worth_learning("def broken(:\n" * 100)
+
+
+def test_every_taught_task_passes_its_own_checks() -> None:
+    taught = tasks.read_tasks()
+
+    failures = {task.name: tasks.failed_check(task, task.code) for task in taught}
+
+    assert len(taught) >= 200
+    assert {name: failure for name, failure in failures.items() if failure} == {}
+
+
+def test_a_wrong_answer_fails_its_check() -> None:
+    task = next(task for task in tasks.read_tasks() if task.name == "reverse_string")
+
+    assert tasks.failed_check(task, "def reverse_string(text):\n    return text\n") is not None
+
+
+def test_wordings_held_out_are_never_shown_in_training() -> None:
+    assert not set(wordings.ENGLISH) & set(wordings.ENGLISH_HELD_OUT)
+    assert not set(wordings.CHINESE) & set(wordings.CHINESE_HELD_OUT)
+
+
+def test_each_phrase_asks_for_one_task_only() -> None:
+    phrases = [phrase for task in tasks.read_tasks() for phrase in (*task.english, *task.chinese)]
+
+    assert sorted({phrase for phrase in phrases if phrases.count(phrase) > 1}) == []
+
+
+def test_questions_read_as_english() -> None:
+    assert wordings.third_person("reverse a string") == "reverses a string"
+    assert wordings.third_person("search a list") == "searches a list"
+    assert wordings.third_person("multiply two numbers") == "multiplies two numbers"
+
+
+def test_unknown_requests_keep_some_for_evaluation() -> None:
+    learnt, held_out = smalltalk.unknown_requests()
+
+    for language in ("en", "zh"):
+        assert len(held_out[language]) >= 8
+        assert not set(learnt[language]) & set(held_out[language])
+
+
+def test_the_shipped_file_is_the_one_of_the_card() -> None:
+    card = (DATA / "starter.md").read_text(encoding="utf-8")
+    named = re.search(r"`([0-9a-f]{64})`", card)
+
+    digest = hashlib.sha256((DATA / "starter.gguf").read_bytes()).hexdigest()
+
+    assert named is not None
+    assert named.group(1) == digest
+
+
+def test_the_shipped_file_names_its_formats() -> None:
+    gguf = pytest.importorskip("gguf", reason="gguf is not installed")
+
+    reader = gguf.GGUFReader(DATA / "starter.gguf")
+
+    def fact(key: str) -> object:
+        return reader.get_field(key).contents()
+
+    assert fact("general.architecture") == "qwen2"
+    assert fact("tokenizer.ggml.pre") == "qwen2"
+    tokens = fact("tokenizer.ggml.tokens")
+    assert isinstance(tokens, list)
+    assert tokens[fact("tokenizer.ggml.eos_token_id")] == "<|im_end|>"
+    assert tokens[fact("tokenizer.ggml.fim_mid_token_id")] == "<|fim_middle|>"
+
+
+def test_the_tokenizer_gives_back_what_it_was_given() -> None:
+    pytest.importorskip("tokenizers", reason="tokenizers is not installed")
+    from starter import tokenizer as vocabulary
+
+    tokenizer = vocabulary.train_tokenizer([PYTHON_FILE, "写一个函数"], vocabulary_size=400)
+    text = 'def é(n):\n\treturn "写一个函数 ✓"  \n\n\n    # end'
+
+    ids = vocabulary.encode(tokenizer, text)
+
+    assert vocabulary.decode(tokenizer, ids) == text
+    assert tokenizer.get_vocab_size() - len(vocabulary.SPECIAL_TOKENS) == min(
+        vocabulary.token_id(tokenizer, token) for token in vocabulary.SPECIAL_TOKENS
+    )
+
+
+def test_an_untrained_network_survives_its_export(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    pytest.importorskip("safetensors", reason="safetensors is not installed")
+    from starter import export, network
+    from starter import tokenizer as vocabulary
+
+    tokenizer = vocabulary.train_tokenizer([PYTHON_FILE], vocabulary_size=300)
+    shape = network.Shape(
+        vocabulary=tokenizer.get_vocab_size(),
+        hidden=64,
+        layers=1,
+        feed_forward=64,
+        heads=1,
+        kv_heads=1,
+    )
+    tiny = network.Network(shape)
+    network.initialise(tiny, seed=1)
+
+    export.write_gguf(tiny, tokenizer, tmp_path / "tiny.gguf")
+    export.write_hugging_face(tiny, tokenizer, tmp_path / "folder")
+    read, read_tokenizer = export.read_gguf(tmp_path / "tiny.gguf")
+
+    ids = vocabulary.encode(read_tokenizer, "def double(number):\n    ")
+    assert ids == vocabulary.encode(tokenizer, "def double(number):\n    ")
+    with torch.inference_mode():
+        written, back = (net(torch.tensor([ids])) for net in (tiny, read))
+    assert torch.allclose(written, back, atol=0.05)
+    assert (tmp_path / "folder" / "model.safetensors").stat().st_size > 1000
+
+
+def test_rows_are_the_same_for_the_same_seed_and_keep_the_middle() -> None:
+    pytest.importorskip("tokenizers", reason="tokenizers is not installed")
+    from starter import teaching, windows
+    from starter import tokenizer as vocabulary
+
+    tokenizer = vocabulary.train_tokenizer([PYTHON_FILE], vocabulary_size=300)
+    learnt, _ = smalltalk.unknown_requests()
+    lessons = teaching.Teaching(tasks.read_tasks(), learnt)
+    mixture = windows.Mixture(
+        tokenizer,
+        {"stdlib": (source_file("a.py"),)},
+        {"chat": 0.3, "taught": 0.3, "stdlib": 0.4},
+        lessons.conversation,
+        lessons.code,
+    )
+
+    row, again = (mixture.row("1/2/3", 256) for _ in range(2))
+
+    assert row == again
+    assert len(row.inputs) == len(row.targets) == len(row.segments) == 256
+    start, end = windows.middle_span(random.Random(1), PYTHON_FILE)
+    assert 0 <= start <= end <= len(PYTHON_FILE)
