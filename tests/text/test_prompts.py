@@ -6,7 +6,7 @@ import pytest
 
 from codehearth.errors import InvalidRequest, Unsupported
 from codehearth.text.languages import find_language, languages
-from codehearth.text.prompts import FIM_FORMATS, language_prompt, render_fim
+from codehearth.text.prompts import FIM_FORMATS, fim_format_of, language_prompt, render_fim
 
 
 def test_qwen_puts_the_prefix_first() -> None:
@@ -63,3 +63,23 @@ def test_there_are_a_hundred_languages() -> None:
 
 def test_the_tag_line_stands_above_the_prompt() -> None:
     assert language_prompt("# language: Python", "# sort\n") == "# language: Python\n# sort\n"
+
+
+QWEN_MARKS = {"<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"}
+
+
+@pytest.mark.parametrize(
+    ("marks", "preferred", "expected"),
+    [
+        (QWEN_MARKS, None, "qwen"),
+        (QWEN_MARKS, "codegemma", "codegemma"),
+        (QWEN_MARKS, "starcoder", None),
+        ({"▁<PRE>", "▁<SUF>", "▁<MID>"}, None, "codellama"),
+        (set(), "qwen", None),
+        (set(), None, None),
+    ],
+)
+def test_a_format_counts_only_if_the_vocabulary_has_its_marks(
+    marks: set[str], preferred: str | None, expected: str | None
+) -> None:
+    assert fim_format_of(marks, preferred=preferred) == expected

@@ -10,7 +10,7 @@ DeepSeek-Coder, StarCoder, CodeGemma, Codestral, Granite, Seed-Coder).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from codehearth.errors import InvalidRequest, Unsupported
@@ -64,6 +64,24 @@ def render_fim(format_name: str | None, *, prefix: str, suffix: str) -> str:
     after = layout.suffix_mark + suffix
     parts = (after, before) if layout.is_suffix_first else (before, after)
     return "".join(parts) + layout.middle_mark
+
+
+def fim_format_of(marks: Collection[str], *, preferred: str | None) -> str | None:
+    """The format whose marks a vocabulary holds, `preferred` first; None where it holds none.
+
+    `marks` are the infilling marks found in the model's vocabulary.
+    """
+    names = [preferred] if preferred else list(FIM_FORMATS)
+    for name in names:
+        layout = FIM_FORMATS.get(name or "")
+        if layout and all(_is_known(mark, marks) for mark in layout.marks if mark):
+            return name
+    return None
+
+
+def _is_known(mark: str, marks: Collection[str]) -> bool:
+    """SentencePiece writes the blank of CodeLlama's marks as `▁`."""
+    return mark in marks or any(mark.strip() == known.strip("▁ ") for known in marks)
 
 
 def language_prompt(tag_line: str, prompt: str) -> str:

@@ -1,0 +1,59 @@
+# Two commands do all the set-up: `make up` serves, `make test` tests.
+# Python 3.11 or newer and make are all they need.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $$p && break; done)
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: up test lint lock docs clean
+
+up: $(VENV)/installed ## serve the starter model and print the address
+	$(BIN)/hearth serve -m starter
+
+test: $(VENV)/installed-dev tests/clients/node_modules ## install what tests need and run them
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lock: $(VENV)/installed-dev ## pin anew what pyproject.toml allows
+	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
+		--no-emit-index-url --no-emit-find-links --generate-hashes \
+		--custom-compile-command "make lock" -o requirements.txt
+	$(BIN)/uv pip compile pyproject.toml --group dev --quiet --upgrade --universal \
+		--python-version 3.11 --no-emit-index-url --no-emit-find-links --generate-hashes \
+		--custom-compile-command "make lock" -o requirements-dev.txt
+
+$(VENV)/python-is-there:
+	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or newer is needed" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "error: this Python cannot make virtual environments" >&2; \
+		echo "hint: on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/installed: requirements.txt pyproject.toml $(VENV)/python-is-there
+	$(PIP) install --require-hashes -r requirements.txt
+	$(PIP) install --no-deps -e .
+	@touch $@
+
+$(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
+	$(PIP) install --require-hashes -r requirements-dev.txt
+	@touch $@
+
+# The JavaScript client's test is skipped where there is no npm.
+tests/clients/node_modules: tests/clients/package.json
+	@if command -v npm >/dev/null; then \
+		npm install --prefix tests/clients --no-audit --no-fund --no-package-lock --silent \
+		|| echo "npm could not install the JavaScript client; its test will be skipped" >&2; \
+	fi
+	@mkdir -p $@ && touch $@
+
+clean:
+	rm -rf $(VENV) tests/clients/node_modules .mypy_cache .ruff_cache .pytest_cache

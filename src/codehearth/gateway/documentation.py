@@ -1,0 +1,52 @@
+"""The bodies of requests in `/openapi.json`: routes read them by hand, so they are told here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from codehearth.gateway.admin import LoadRequest, UnloadRequest
+from codehearth.gateway.passthrough import MessagesRequest, ResponsesRequest
+from codehearth.wire.requests import ChatRequest, CompletionRequest, EmbeddingRequest, Shape
+
+_BODIES: dict[str, type[Shape]] = {
+    "/v1/chat/completions": ChatRequest,
+    "/v1/completions": CompletionRequest,
+    "/v1/embeddings": EmbeddingRequest,
+    "/v1/messages": MessagesRequest,
+    "/v1/messages/count_tokens": MessagesRequest,
+    "/v1/responses": ResponsesRequest,
+    "/hearth/load": LoadRequest,
+    "/hearth/unload": UnloadRequest,
+}
+
+
+def describe_bodies(app: FastAPI) -> None:
+    """Makes the application's OpenAPI document hold the shapes of its requests."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _document(app)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(title=app.title, version=app.version, routes=app.routes)
+    shapes = sorted(set(_BODIES.values()), key=lambda shape: shape.__name__)
+    references, definitions = models_json_schema(
+        [(shape, "validation") for shape in shapes], ref_template="#/components/schemas/{model}"
+    )
+    components = document.setdefault("components", {}).setdefault("schemas", {})
+    components.update(definitions["$defs"])
+    for path, shape in _BODIES.items():
+        schema = references[(shape, "validation")]
+        document["paths"][path]["post"]["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": schema}},
+        }
+    return document

@@ -1,0 +1,202 @@
+"""The door: every HTTP request passes here first, whatever route it is for.
+
+1. A request gets an id, which the answer and the log carry.
+2. A server that is leaving lets nobody in.
+3. Host and Origin are checked: a page in a browser must not reach a server on loopback through a
+   name of its own (DNS rebinding) or by a cross-site request.
+4. What the headers alone show to be too large or encoded is refused before a byte is read.
+5. Without a key nobody passes, if keys are required. All routes are closed unless named here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from codehearth.errors import Forbidden, HearthError, InvalidRequest, Overloaded, WrongContentType
+from codehearth.gateway.auth import Caller, Doorkeeper
+from codehearth.gateway.body import MAX_BODY_BYTES, too_large
+from codehearth.gateway.metrics import Metrics
+from codehearth.gateway.replies import error_reply, unexpected
+
+log = logging.getLogger(__name__)
+
+OPEN_PATHS = frozenset({"/health", "/ready"})
+"""What a container's probe may ask without a key; it tells nothing but that the server lives."""
+
+_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+@dataclass
+class Leaving:
+    """Whether the server is on its way out; written by the server, read by the door."""
+
+    is_draining: bool = False
+
+
+@dataclass(frozen=True)
+class Guests:
+    """By which names the server may be called, and from which web origins.
+
+    `may_any_host` holds where the server listens beyond loopback: it then has names that it
+    cannot know, and needs none to be safe, since a key is required there.
+    """
+
+    hosts: frozenset[str]
+    origins: frozenset[str]
+    may_any_host: bool
+
+    def check(self, headers: Headers) -> None:
+        """Raises Forbidden for a Host or Origin that is not ours."""
+        host = _host_name(headers.get("host", ""))
+        if not self.may_any_host and host not in _LOOPBACK_NAMES | self.hosts:
+            raise Forbidden(
+                f"This server does not answer to the host '{host[:80]}'.",
+                hint="set HEARTH_ALLOWED_HOSTS to the name that it shall answer to",
+            )
+        origin = headers.get("origin")
+        if origin is not None and not self._is_ours(origin, headers.get("host", "")):
+            raise Forbidden(
+                f"This server does not answer to pages from '{origin[:80]}'.",
+                hint="set HEARTH_ALLOWED_ORIGINS to the origin that may call it",
+            )
+
+    def _is_ours(self, origin: str, host: str) -> bool:
+        if origin in self.origins:
+            return True
+        scheme, _, authority = origin.partition("://")
+        return scheme in ("http", "https") and authority.lower() == host.lower()
+
+
+class Door:
+    """The ASGI application that stands before the application."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        doorkeeper: Doorkeeper,
+        guests: Guests,
+        leaving: Leaving,
+        metrics: Metrics,
+    ) -> None:
+        self._app = app
+        self._doorkeeper = doorkeeper
+        self._guests = guests
+        self._leaving = leaving
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        visit = _Visit(send, request_id=_request_id(headers))
+        scope.setdefault("state", {})["request_id"] = visit.request_id
+        self._metrics.in_flight.inc()
+        try:
+            try:
+                scope["state"]["caller"] = self._let_in(scope, headers)
+            except HearthError as error:
+                await error_reply(error, path=scope["path"])(scope, receive, visit.send)
+                return
+            await self._app(scope, receive, visit.send)
+        except Exception:
+            log.exception("request %s: a mistake of ours", visit.request_id)
+            if not visit.status:
+                await error_reply(unexpected(), path=scope["path"])(scope, receive, visit.send)
+        finally:
+            self._metrics.in_flight.dec()
+            self._metrics.requests.labels(_route(scope), str(visit.status or 499)).inc()
+            log.info(
+                "%s %s %s %d in %.3f s",
+                visit.request_id,
+                scope["method"],
+                _printable(scope["path"]),
+                visit.status or 499,
+                time.monotonic() - visit.began_at,
+            )
+
+    def _let_in(self, scope: Scope, headers: Headers) -> Caller:
+        if scope["path"] in OPEN_PATHS:
+            return Caller()
+        if self._leaving.is_draining:
+            raise Overloaded("The server is shutting down.", retry_after_s=5)
+        self._guests.check(headers)
+        _check_headers(headers)
+        return self._doorkeeper.admit(headers)
+
+
+class _Visit:
+    """Sends on, adds the request's id, and remembers the status."""
+
+    def __init__(self, send: Send, *, request_id: str) -> None:
+        self._send = send
+        self.request_id = request_id
+        self.status = 0
+        self.began_at = time.monotonic()
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["x-request-id"] = self.request_id
+            headers["x-content-type-options"] = "nosniff"
+        await self._send(message)
+
+
+def _check_headers(headers: Headers) -> None:
+    length = headers.get("content-length", "0")
+    if not length.isdigit():
+        raise InvalidRequest("The header Content-Length is not a number.")
+    if int(length[:20]) > MAX_BODY_BYTES:
+        raise too_large()
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise WrongContentType("Compressed bodies are not taken.", hint="send it uncompressed")
+
+
+def _host_name(host: str) -> str:
+    """`[::1]:8765` as `::1`; what cannot be one is given back as it is and matches nothing."""
+    if host.startswith("["):
+        name, closing, port = host[1:].partition("]")
+        return name.lower() if closing and _is_port(port) else host
+    name, _, port = host.partition(":")
+    if not _is_port(f":{port}" if port else ""):
+        return host
+    return _loopback_or(name.lower().rstrip("."))
+
+
+def _loopback_or(name: str) -> str:
+    """All of 127.0.0.0/8 is this machine, written in the one canonical way."""
+    try:
+        return "127.0.0.1" if ipaddress.IPv4Address(name).is_loopback else name
+    except ValueError:
+        return name
+
+
+def _is_port(text: str) -> bool:
+    return text == "" or (text.startswith(":") and text[1:].isdigit())
+
+
+def _request_id(headers: Headers) -> str:
+    """The client's own id where it is harmless, so that its log and ours speak of the same."""
+    given = headers.get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(8)}"
+
+
+def _route(scope: Mapping[str, object]) -> str:
+    """The route's pattern, so that strangers cannot make as many labels as they like."""
+    return str(getattr(scope.get("route"), "path", "other"))
+
+
+def _printable(path: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in path[:200])

@@ -1,0 +1,245 @@
+"""The one way from a request to an engine and back, for every route that generates.
+
+A request asks for one or several choices. Each choice takes a lease of its own from the pool,
+sends one request to the engine and gives pieces as they come; nothing is held while waiting for
+another lease, so choices cannot block each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pydantic_core import from_json
+
+from codehearth.errors import EngineFailed, UpstreamFailed
+from codehearth.gateway.chunks import AnswerFormat, Piece, engine_error, piece_of, summed_usage
+from codehearth.gateway.house import House
+from codehearth.gateway.link import NothingReceived, ask, refusal
+from codehearth.gateway.streams import Writer
+from codehearth.pool.child import ModelFacts
+from codehearth.wire.bounded_json import dump_json
+from codehearth.wire.sse import DONE, Event, EventReader, frame
+
+_TRIES = 2
+_Made = TypeVar("_Made")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One thing to generate: which prompt it answers, and what an engine is asked.
+
+    `body` makes the engine's request from the facts of the loaded model. `echo` is the text that
+    the answer repeats before its own. `is_silent` where no token was asked for: an engine makes
+    at least one, which is dropped.
+    """
+
+    prompt_number: int
+    path: str
+    body: Callable[[ModelFacts], Mapping[str, Any]]
+    echo: str = ""
+    is_silent: bool = False
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a client ordered: from which model, how it looks, and on whose account."""
+
+    model: str
+    choices: Sequence[Choice]
+    format: AnswerFormat
+    owner: str
+    keep_alive_s: float | None = None
+    wants_usage: bool = False
+    arrived_at: float = field(default_factory=time.monotonic)
+
+
+async def answer_whole(house: House, order: Order, writer: Writer) -> None:
+    """Sends one JSON answer with all choices."""
+    pieces, usage = await gathered(house, order)
+    await writer.whole(dump_json(order.format.whole(pieces, usage)))
+
+
+async def answer_stream(house: House, order: Order, writer: Writer) -> None:
+    """Sends the choices as they are generated, then the usage where it is wanted, then [DONE]."""
+    usages: list[Mapping[str, Any] | None] = [None] * len(order.choices)
+    begun: set[int] = set()
+    async with aclosing(_merged(house, order)) as batches:
+        async for index, batch in batches:
+            frames = []
+            if index not in begun:
+                begun.add(index)
+                if opening := order.format.opening(index):
+                    frames.append(frame(dump_json(opening)))
+            for piece in batch:
+                usages[index] = piece.usage or usages[index]
+                if piece.delta or piece.finish_reason:
+                    frames.append(frame(dump_json(order.format.chunk(index, piece))))
+            if frames:
+                await writer.stream(b"".join(frames))
+    last = b""
+    usage = _usage(order, usages)
+    if order.wants_usage:
+        last = frame(dump_json(order.format.usage_chunk(usage)))
+    await writer.stream(last + DONE)
+    await writer.end()
+    _count(house, order, usage)
+
+
+async def gathered(house: House, order: Order) -> tuple[list[list[Piece]], dict[str, Any]]:
+    """All choices' pieces and the usage of the whole order."""
+
+    async def collect(index: int) -> list[Piece]:
+        async with aclosing(pieces_of(house, order, index)) as batches:
+            return [piece async for batch in batches for piece in batch]
+
+    if len(order.choices) == 1:
+        pieces = [await collect(0)]
+    else:
+        pieces = await _all([collect(i) for i in range(len(order.choices))])
+    usage = _usage(order, [_last_usage(made) for made in pieces])
+    _count(house, order, usage)
+    return pieces, usage
+
+
+async def _merged(house: House, order: Order) -> AsyncGenerator[tuple[int, list[Piece]], None]:
+    """Batches of pieces of all choices as they come, each with its choice's number."""
+    if len(order.choices) == 1:
+        async with aclosing(pieces_of(house, order, 0)) as batches:
+            async for batch in batches:
+                yield 0, batch
+        return
+    arrived: asyncio.Queue[tuple[int, list[Piece]] | None] = asyncio.Queue(maxsize=64)
+
+    async def collect(index: int) -> None:
+        async with aclosing(pieces_of(house, order, index)) as batches:
+            async for batch in batches:
+                await arrived.put((index, batch))
+
+    async def collect_all() -> None:
+        try:
+            await _all([collect(index) for index in range(len(order.choices))])
+        finally:
+            await arrived.put(None)
+
+    collecting = asyncio.create_task(collect_all())
+    try:
+        while (item := await arrived.get()) is not None:
+            yield item
+        await collecting
+    finally:
+        collecting.cancel()
+        await asyncio.wait((collecting,))
+
+
+async def _all(works: Sequence[Coroutine[Any, Any, _Made]]) -> list[_Made]:
+    """All results in order; the first failure ends the others and is raised as itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(work) for work in works]
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+async def pieces_of(house: House, order: Order, index: int) -> AsyncGenerator[list[Piece], None]:
+    """One choice, in batches of what arrived together; the echo comes with the first.
+
+    Asks a second time where the engine's connection broke before a byte came: a child that died
+    while nobody used it is noticed only then.
+    """
+    choice = order.choices[index]
+    is_first = True
+    for attempt in range(1, _TRIES + 1):
+        try:
+            async with aclosing(_attempt(house, order, choice)) as batches:
+                async for batch in batches:
+                    if choice.is_silent:
+                        batch = [_silenced(piece) for piece in batch]
+                    if is_first and choice.echo:
+                        batch.insert(0, Piece(delta={"text": choice.echo}))
+                    if is_first:
+                        _observe_first_token(house, order)
+                    is_first = False
+                    yield batch
+            return
+        except NothingReceived:
+            if attempt == _TRIES:
+                raise
+
+
+def _silenced(piece: Piece) -> Piece:
+    usage = piece.usage and {**piece.usage, "completion_tokens": 0}
+    finish_reason = piece.finish_reason and "length"
+    return Piece(finish_reason=finish_reason, usage=usage)
+
+
+async def _attempt(house: House, order: Order, choice: Choice) -> AsyncGenerator[list[Piece], None]:
+    lease_of = house.pool.lease(order.model, owner=order.owner, keep_alive_s=order.keep_alive_s)
+    async with lease_of as lease:
+        body = dump_json(dict(choice.body(lease.model)) | _STREAMED)
+        async with ask(lease.endpoint, "POST", choice.path, body) as reply:
+            if reply.status != 200:
+                raise await refusal(reply)
+            reader = EventReader()
+            async for received in reply.pieces():
+                events = list(reader.feed(received))
+                if events:  # and not a comment: those come from an engine that stands still, too
+                    lease.progressed()
+                batch, is_done = _read(events)
+                if batch:
+                    yield batch
+                if is_done:
+                    return
+            raise EngineFailed("The engine ended in the middle of an answer.")
+
+
+# The progress of reading a long prompt comes as chunks without text, so that an engine that is at
+# work can be told from one that hangs.
+_STREAMED = {
+    "stream": True,
+    "stream_options": {"include_usage": True},
+    "return_progress": True,
+}
+
+
+def _read(events: Sequence[Event]) -> tuple[list[Piece], bool]:
+    """The pieces in some events, and whether the answer is complete."""
+    batch: list[Piece] = []
+    for event in events:
+        if event.data == b"[DONE]":
+            return batch, True
+        try:
+            chunk = from_json(event.data)
+        except ValueError as error:
+            raise UpstreamFailed("The engine sent a chunk that is not JSON.") from error
+        if event.name == "error" and isinstance(chunk, dict):
+            raise engine_error(chunk.get("error", chunk))
+        piece = piece_of(chunk)
+        if not piece.is_empty:
+            batch.append(piece)
+    return batch, False
+
+
+def _usage(order: Order, usages: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
+    numbers = [choice.prompt_number for choice in order.choices]
+    return summed_usage(list(zip(numbers, usages, strict=True)))
+
+
+def _last_usage(pieces: Sequence[Piece]) -> Mapping[str, Any] | None:
+    return next((piece.usage for piece in reversed(pieces) if piece.usage), None)
+
+
+def _observe_first_token(house: House, order: Order) -> None:
+    waited_s = time.monotonic() - order.arrived_at
+    house.metrics.first_token_s.labels(order.model).observe(waited_s)
+
+
+def _count(house: House, order: Order, usage: Mapping[str, Any]) -> None:
+    house.metrics.prompt_tokens.labels(order.model).inc(usage["prompt_tokens"])
+    house.metrics.generated_tokens.labels(order.model).inc(usage["completion_tokens"])
+    house.metrics.duration_s.labels(order.model).observe(time.monotonic() - order.arrived_at)

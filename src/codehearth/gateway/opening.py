@@ -1,0 +1,134 @@
+"""A name becomes a child: find the weights, plan the memory, choose the engine.
+
+This is where settings turn into the plain values that the rooms below take. Nothing is started
+here; the pool does that when there is room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from pathlib import Path
+
+from codehearth.engines import choose_engine
+from codehearth.engines.base import Launch
+from codehearth.engines.process import EngineProcess, Patience
+from codehearth.errors import DoesNotFit
+from codehearth.models.facts import Weights
+from codehearth.models.hardware import Hardware, snapshot
+from codehearth.models.planning import Plan, plan
+from codehearth.models.store import LocalModel, Store
+from codehearth.models.weights import read_weights
+from codehearth.pool.child import ModelFacts, OpenModel, Room
+from codehearth.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_COMFORTABLE_CONTEXT_TOKENS = 8192
+
+
+def make_store(settings: Settings) -> Store:
+    """The store of these settings; a default model that is a path gets its stem as name."""
+    named = {}
+    path = Path(settings.model).expanduser()
+    if path.suffix == ".gguf" or path.is_dir():
+        named[path.stem] = path.resolve()
+    allowed = dict(entry.rpartition("@")[::2] for entry in settings.allow_code)
+    return Store(settings.data, hub=settings.hub, named_paths=named, allow_code=allowed)
+
+
+class Opener:
+    """Opens models for the pool, as the settings say."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings = settings
+        self._store = store
+
+    async def __call__(self, name: str, *, attempt: int, room: Room) -> OpenModel | None:
+        return await asyncio.to_thread(self._open, name, attempt, room)
+
+    def _open(self, name: str, attempt: int, room: Room) -> OpenModel | None:
+        model = self._store.find(name)
+        weights = read_weights(model.path)
+        hardware = snapshot()
+        engine = choose_engine(weights, llama_server=self._settings.llama_server)
+        chosen = self._plan(weights, hardware, room)
+        if attempt > 0:
+            smaller = _smaller(chosen, weights, hardware, room)
+            if smaller is None:
+                return None
+            chosen = smaller
+        launch = self._launch(model, weights, hardware, chosen)
+        process = EngineProcess(
+            model.name,
+            partial(engine.command, launch),
+            log_path=self._settings.data / "logs" / f"{_file_name(model.name)}.log",
+            patience=Patience(start_s=self._settings.load_timeout),
+        )
+        facts = ModelFacts(
+            name=model.name,
+            context_tokens=chosen.context_tokens,
+            num_slots=chosen.num_slots,
+            weights=weights,
+            row=model.row,
+        )
+        return OpenModel(
+            process=process,
+            footprint_bytes=chosen.footprint.total_bytes,
+            facts=facts,
+            engine=engine.name,
+            why=chosen.why,
+        )
+
+    def _plan(self, weights: Weights, hardware: Hardware, room: Room) -> Plan:
+        """Within what is free if that is comfortable, else within what there could be."""
+        asked = partial(
+            plan,
+            weights,
+            hardware,
+            context_tokens=self._settings.context or None,
+            num_slots=self._settings.slots or None,
+        )
+        try:
+            within_free = asked(budget_bytes=room.free_bytes)
+        except DoesNotFit:
+            return asked(budget_bytes=room.capacity_bytes)
+        comfortable = min(weights.context_tokens, _COMFORTABLE_CONTEXT_TOKENS)
+        if within_free.context_tokens >= comfortable or room.capacity_bytes <= room.free_bytes:
+            return within_free
+        return asked(budget_bytes=room.capacity_bytes)
+
+    def _launch(
+        self, model: LocalModel, weights: Weights, hardware: Hardware, chosen: Plan
+    ) -> Launch:
+        settings = self._settings
+        return Launch(
+            path=model.path,
+            alias=model.name,
+            context_tokens=chosen.context_tokens,
+            num_slots=chosen.num_slots,
+            num_threads=settings.threads or max(1, int(hardware.num_cores)),
+            gpu_layers=chosen.gpu_layers if settings.gpu_layers < 0 else settings.gpu_layers,
+            is_embedding=weights.is_embedding_model,
+        )
+
+
+def _smaller(chosen: Plan, weights: Weights, hardware: Hardware, room: Room) -> Plan | None:
+    """After the engine ran out of memory: half the slots, or half the context of the last one."""
+    slots, context = chosen.num_slots // 2, chosen.context_tokens
+    if slots < 1:
+        slots, context = 1, context // 2
+    if context < 512:
+        return None
+    return plan(
+        weights,
+        hardware,
+        context_tokens=context,
+        num_slots=slots,
+        budget_bytes=room.capacity_bytes,
+    )
+
+
+def _file_name(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "._-" else "-" for c in name)[:100]

@@ -1,0 +1,130 @@
+"""Sending to a client that may leave or stall at any moment.
+
+A generation runs beside a watch on the connection. Whichever ends first ends the other: a client
+that left stops its generation, streamed or not, while it waits as well as while it decodes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from codehearth.errors import HearthError
+from codehearth.gateway.replies import anthropic_error_body, describe, error_body, unexpected
+from codehearth.wire.bounded_json import dump_json
+from codehearth.wire.sse import frame
+
+log = logging.getLogger(__name__)
+
+WRITE_TIMEOUT_S = 30.0
+_EVENT_STREAM = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
+
+
+class ClientGone(Exception):
+    """The client closed the connection, or took nothing of what was sent for too long."""
+
+
+class Writer:
+    """What a generation writes to: either one whole body or a stream of frames."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.has_started = False
+
+    async def whole(self, body: bytes, content_type: str = "application/json") -> None:
+        await self._start({"content-type": content_type, "content-length": str(len(body))})
+        await self._put(body, more=False)
+
+    async def stream(self, data: bytes, content_type: Mapping[str, str] = _EVENT_STREAM) -> None:
+        """Sends some frames; the first call sends status and headers before them."""
+        if not self.has_started:
+            await self._start(dict(content_type) | {"x-accel-buffering": "no"})
+        await self._put(data, more=True)
+
+    async def end(self) -> None:
+        await self._put(b"", more=False)
+
+    async def _start(self, headers: Mapping[str, str]) -> None:
+        self.has_started = True
+        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await self._send({"type": "http.response.start", "status": 200, "headers": raw})
+
+    async def _put(self, body: bytes, *, more: bool) -> None:
+        try:
+            async with asyncio.timeout(WRITE_TIMEOUT_S):
+                await self._send({"type": "http.response.body", "body": body, "more_body": more})
+        except (TimeoutError, OSError) as error:
+            raise ClientGone from error
+
+
+class Generation(Response):
+    """A response that runs `work` until it is done or the client is gone.
+
+    Errors before the first byte rise to the error handlers; later ones become an error event, so
+    that a client never takes a broken answer for a whole one.
+    """
+
+    def __init__(
+        self, work: Callable[[Writer], Awaitable[None]], *, on_gone: Callable[[], None]
+    ) -> None:
+        super().__init__()
+        self._work = work
+        self._on_gone = on_gone
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        writer = Writer(send)
+        work = asyncio.ensure_future(self._work(writer))
+        gone = asyncio.ensure_future(_disconnected(receive))
+        try:
+            await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                self._on_gone()
+        finally:
+            await _cancelled(gone)
+            await _cancelled(work)
+        if not work.cancelled():
+            await self._settle(scope, writer, work)
+
+    async def _settle(self, scope: Scope, writer: Writer, work: asyncio.Future[None]) -> None:
+        error = work.exception()
+        if error is None:
+            return
+        if isinstance(error, ClientGone):
+            self._on_gone()
+        elif not writer.has_started:
+            raise error
+        else:
+            await _send_error_event(scope, writer, error)
+
+
+async def _send_error_event(scope: Scope, writer: Writer, error: BaseException) -> None:
+    if isinstance(error, HearthError):
+        log.warning("an answer broke off: %s", describe(error))
+        told = error
+    else:
+        log.error("an answer broke off by a mistake of ours", exc_info=error)
+        told = unexpected()
+    is_anthropic = str(scope["path"]).startswith("/v1/messages")
+    name, body = ("error", anthropic_error_body(told)) if is_anthropic else ("", error_body(told))
+    with contextlib.suppress(ClientGone):
+        await writer.stream(frame(dump_json(body), name=name))
+        await writer.end()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _cancelled(task: asyncio.Future[None]) -> None:
+    """Cancels and waits for the task's end, so that its engine connection is closed then."""
+    if task.done():
+        return
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Exception):
+        await task
