@@ -213,7 +213,7 @@ def _parse_kind(kind: Kind, text: str) -> Any:
         case "size":
             return _parse_size(text)
         case "duration":
-            return _parse_duration(text)
+            return parse_duration(text)
         case "names":
             return tuple(name for name in text.replace(",", " ").split() if name)
 
@@ -232,7 +232,7 @@ def _parse_size(text: str) -> int:
     return int(_finite(plain[: len(plain) - len(unit)]) * _unit(unit, _UNITS_OF_SIZE))
 
 
-def _parse_duration(text: str) -> float:
+def parse_duration(text: str) -> float:
     number = text.rstrip("abcdefghijklmnopqrstuvwxyz")
     return _finite(number) * _unit(text[len(number) :], _UNITS_OF_TIME_S)
 
