@@ -20,7 +20,8 @@ class Launch:
 
     `context_tokens` holds for each slot; `num_slots` requests decode at the same time.
     `gpu_layers` counts from the end as llama.cpp does, 0 is none, a number above the model's
-    layers is all.
+    layers is all. `batch_tokens` of a prompt are computed at once; embedding models take a whole
+    input at once instead. `prompt_cache_bytes` may be used for prompts that left their slot.
     """
 
     path: Path
@@ -29,6 +30,8 @@ class Launch:
     num_slots: int
     num_threads: int
     gpu_layers: int = 0
+    batch_tokens: int = 512
+    prompt_cache_bytes: int = 0
     is_embedding: bool = False
 
 

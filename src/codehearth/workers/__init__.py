@@ -1,1 +1,1 @@
-"""Programs that run as children of the house; they import nothing of it but wire, text and errors."""
+"""Programs that run as children; they import nothing of the house but wire, text and errors."""

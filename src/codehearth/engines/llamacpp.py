@@ -1,0 +1,60 @@
+"""llama.cpp from the `xllamacpp` wheel: the engine that comes with the base install."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from codehearth.engines.base import (
+    Available,
+    Command,
+    Launch,
+    LoadableWeights,
+    Unavailable,
+)
+from codehearth.engines.endpoint import Endpoint
+from codehearth.engines.threads import child_environment
+
+_WORKER = Path(__file__).parent.parent / "workers" / "llamacpp.py"
+_MEASURED = "2026.10.11549"
+
+
+@dataclass(frozen=True)
+class LlamaCpp:
+    """The embedded engine; a child gets a part of `ours`, this process's environment."""
+
+    ours: dict[str, str] = field(default_factory=dict, repr=False)
+    name: str = "llama.cpp"
+
+    def availability(self) -> Available | Unavailable:
+        try:
+            version = importlib.metadata.version("xllamacpp")
+        except importlib.metadata.PackageNotFoundError:
+            return Unavailable(
+                reason="the package xllamacpp is not installed",
+                hint=f"`pip install xllamacpp=={_MEASURED}`, or install a llama-server",
+            )
+        return Available(f"xllamacpp {version}")
+
+    def can_load(self, weights: LoadableWeights) -> str | None:
+        return None if weights.kind == "gguf" else "llama.cpp reads GGUF files only"
+
+    def command(self, launch: Launch, endpoint: Endpoint) -> Command:
+        """Our worker with `launch` as arguments and the key in its environment."""
+        argv = (
+            sys.executable, "-P", "-u", str(_WORKER),
+            "--model", str(launch.path),
+            "--alias", launch.alias,
+            "--socket", str(endpoint.socket_path),
+            "--context-tokens", str(launch.context_tokens),
+            "--slots", str(launch.num_slots),
+            "--threads", str(launch.num_threads),
+            "--gpu-layers", str(launch.gpu_layers),
+            "--batch-tokens", str(launch.batch_tokens),
+            "--prompt-cache-mib", str(launch.prompt_cache_bytes >> 20),
+            *(("--embedding",) if launch.is_embedding else ()),
+        )  # fmt: skip
+        environment = child_environment(self.ours) | {"HEARTH_ENGINE_KEY": endpoint.api_key}
+        return Command(argv, environment, why=(f"{launch.num_threads} threads",))
