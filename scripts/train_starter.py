@@ -11,8 +11,10 @@ all        everything, in this order
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -25,7 +27,7 @@ DATA_FOLDER = Path(__file__).parents[1] / "src" / "codehearth" / "data"
 
 CODE_FIRST_SHARE = 0.2
 CODE_SHARES = {"stdlib": 0.55, "teaching": 0.2, "library": 0.25}
-TEACHING_SHARES = {"chat": 0.36, "taught": 0.25}
+TEACHING_SHARES = {"chat": 0.5, "taught": 0.25}
 CHINESE_WEIGHT = 300
 
 SHAPES = {
@@ -45,7 +47,7 @@ def main() -> None:
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     steps: dict[str, Callable[[], None]] = {
-        "train": lambda: train(out, arguments.recipe),
+        "train": lambda: train(out, arguments.recipe, arguments.minutes),
         "export": lambda: export_all(out),
         "measure": lambda: measure_all(out, arguments.gguf or out / "starter.gguf"),
         "verify": lambda: verify_all(arguments.gguf or out / "starter.gguf"),
@@ -65,11 +67,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("build/starter"))
     parser.add_argument("--gguf", type=Path, help="the file to measure, verify or describe")
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="cpu")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="train no longer than this")
     parser.add_argument("--threads", type=int, default=1, help="1 is the fastest on a busy machine")
     return parser.parse_args()
 
 
-def train(out: Path, recipe: str) -> None:
+def train(out: Path, recipe: str, max_minutes: float) -> None:
     """Read the corpus, make the tokenizer unless it is there, train or resume."""
     found = corpus.read_corpus()
     _announce(found)
@@ -89,7 +92,7 @@ def train(out: Path, recipe: str) -> None:
     training.train(
         lambda share: code_first if share < CODE_FIRST_SHARE else whole,
         shape,
-        RECIPES[recipe],
+        replace(RECIPES[recipe], max_minutes=max_minutes),
         out,
         device=device,
     )

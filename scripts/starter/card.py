@@ -79,8 +79,8 @@ def _figures_table(summary: dict[str, Any]) -> str:
             f"{summary['bits_per_byte_standard_library']:.3f}",
         ),
         (
-            "bits per byte, held-out files of other packages",
-            f"{summary['bits_per_byte_other_packages']:.3f}",
+            "bits per byte, the held-out packages",
+            f"{summary['bits_per_byte_held_out_packages']:.3f}",
         ),
         ("taught tasks, unseen wordings, English, answer executed", percent("taught_pass_english")),
         ("taught tasks, unseen wordings, Chinese, answer executed", percent("taught_pass_chinese")),

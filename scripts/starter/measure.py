@@ -1,4 +1,7 @@
-"""The card's figures, from the shipped file alone: each is a function of the weights and a seed."""
+"""The card's figures, from the shipped file alone: each is a function of the weights and a seed.
+
+Text comes from llama.cpp, bits per byte from torch on the same weights.
+"""
 
 import ast
 import difflib
@@ -6,7 +9,6 @@ import math
 import platform
 import random
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,10 @@ from torch.nn import functional
 
 from . import export, smalltalk, wordings
 from . import tokenizer as vocabulary
-from .corpus import Corpus, SourceFile
+from .corpus import HELD_OUT_PACKAGES, Corpus, SourceFile
+from .engine import Completion, Engine
 from .execution import passes
-from .generation import chat_prompt, complete, infill_prompt
+from .generation import chat_prompt, infill_prompt
 from .network import Network, num_parameters
 from .tasks import Task, read_tasks
 from .teaching import unknown_question
@@ -53,24 +56,25 @@ DEMO_PROMPTS: tuple[tuple[str, str], ...] = (
 
 def measure(path: Path, corpus: Corpus) -> dict[str, Any]:
     """Every figure, with the failures and the samples behind it."""
+    engine = Engine(path)
     network, tokenizer = export.read_gguf(path)
     tasks = read_tasks()
     held_out = [file for file in corpus.held_out if file.package == "python"]
-    others = [file for file in corpus.held_out if file.package != "python"]
-    answers = list(taught_answers(network, tokenizer, tasks))
-    refusals = list(unknown_answers(network, tokenizer))
+    packages = [file for file in corpus.held_out if file.package in HELD_OUT_PACKAGES]
+    answers = list(taught_answers(engine, tasks))
+    refusals = list(unknown_answers(engine))
     taught_files = [SourceFile("taught", t.name, "teaching", t.code + "\n") for t in tasks]
-    taught_infills = list(infills(network, tokenizer, taught_files))
-    library_infills = list(infills(network, tokenizer, held_out))
-    bodies = list(function_bodies(network, tokenizer, held_out))
-    sampled = list(sampled_passes(network, tokenizer, tasks))
-    samples = [demo(network, tokenizer, kind, prompt) for kind, prompt in DEMO_PROMPTS]
+    taught_infills = list(infills(engine, taught_files))
+    library_infills = list(infills(engine, held_out))
+    bodies = list(function_bodies(engine, held_out))
+    sampled = list(sampled_passes(engine, tasks))
+    samples = [demo(engine, kind, prompt) for kind, prompt in DEMO_PROMPTS]
     return {
         "summary": {
             "parameters": num_parameters(network),
             "file_bytes": path.stat().st_size,
             "bits_per_byte_standard_library": bits_per_byte(network, tokenizer, held_out),
-            "bits_per_byte_other_packages": bits_per_byte(network, tokenizer, others),
+            "bits_per_byte_held_out_packages": bits_per_byte(network, tokenizer, packages),
             "taught_tasks": len(tasks),
             "taught_pass_english": share(a["passed"] for a in answers if a["language"] == "en"),
             "taught_pass_chinese": share(a["passed"] for a in answers if a["language"] == "zh"),
@@ -83,7 +87,7 @@ def measure(path: Path, corpus: Corpus) -> dict[str, Any]:
             "infill_similarity_library": mean(i["similarity"] for i in library_infills),
             "pass_at_1": mean(pass_at(NUM_SAMPLES, c, 1) for c in sampled),
             "pass_at_10": mean(pass_at(NUM_SAMPLES, c, 10) for c in sampled),
-            "torch_tokens_per_s": decode_tokens_per_s(network, tokenizer),
+            "tokens_per_s": mean(answer["tokens_per_s"] for answer in answers),
             "machine": f"{platform.machine()}, {torch.get_num_threads()} thread",
         },
         "samples": samples,
@@ -116,9 +120,7 @@ def bits_per_byte(network: Network, tokenizer: Tokenizer, files: list[SourceFile
     return bits / num_bytes
 
 
-def taught_answers(
-    network: Network, tokenizer: Tokenizer, tasks: tuple[Task, ...]
-) -> Iterator[dict[str, Any]]:
+def taught_answers(engine: Engine, tasks: tuple[Task, ...]) -> Iterator[dict[str, Any]]:
     """Each task asked once a language in a wording never shown in training; the answer is run."""
     rng = random.Random(SEED)
     held_out: tuple[tuple[Language, tuple[str, ...]], ...] = (
@@ -128,18 +130,19 @@ def taught_answers(
     for task in tasks:
         for language, templates in held_out:
             question = rng.choice(wordings.questions(task, language, templates=templates))
-            text, has_stopped = ask(network, tokenizer, question)
+            reply = ask(engine, question)
             yield {
                 "task": task.name,
                 "language": language,
                 "question": question,
-                "answer": text,
-                "stopped": has_stopped,
-                "passed": passes(task, fenced_code(text)),
+                "answer": reply.text,
+                "stopped": reply.has_stopped,
+                "tokens_per_s": reply.tokens_per_s,
+                "passed": passes(task, fenced_code(reply.text)),
             }
 
 
-def unknown_answers(network: Network, tokenizer: Tokenizer) -> Iterator[dict[str, Any]]:
+def unknown_answers(engine: Engine) -> Iterator[dict[str, Any]]:
     """Requests never shown in training that it cannot answer: does it say so?"""
     rng = random.Random(SEED)
     _, held_out = smalltalk.unknown_requests()
@@ -147,13 +150,11 @@ def unknown_answers(network: Network, tokenizer: Tokenizer) -> Iterator[dict[str
         templates = wordings.ENGLISH if language == "en" else wordings.CHINESE
         for line in lines:
             question = unknown_question(rng.choice(templates), line)
-            text, _ = ask(network, tokenizer, question)
+            text = ask(engine, question).text
             yield {"question": question, "answer": text, "declined": "```" not in text}
 
 
-def function_bodies(
-    network: Network, tokenizer: Tokenizer, files: list[SourceFile]
-) -> Iterator[dict[str, Any]]:
+def function_bodies(engine: Engine, files: list[SourceFile]) -> Iterator[dict[str, Any]]:
     """Bodies of held-out functions, greedy, cut at the block's end: do they parse?"""
     rng = random.Random(SEED)
     heads = [
@@ -162,14 +163,12 @@ def function_bodies(
         for match in re.finditer(r"^def \w+\([^()\n]*\):\n", file.text, flags=re.MULTILINE)
     ]
     for head in rng.sample(heads, min(NUM_BODIES, len(heads))):
-        text, has_stopped = complete(network, tokenizer, head, max_tokens=MAX_BODY_TOKENS)
-        body = block(text, is_whole=has_stopped)
+        reply = engine.complete(head, max_tokens=MAX_BODY_TOKENS)
+        body = block(reply.text, is_whole=reply.has_stopped)
         yield {"head": head, "body": body, "parses": parses(head + body)}
 
 
-def infills(
-    network: Network, tokenizer: Tokenizer, files: list[SourceFile]
-) -> Iterator[dict[str, Any]]:
+def infills(engine: Engine, files: list[SourceFile]) -> Iterator[dict[str, Any]]:
     """One line hidden in a file, compared to what comes back; spaces at its ends do not count."""
     rng = random.Random(SEED)
     for _ in range(NUM_INFILLS):
@@ -179,15 +178,13 @@ def infills(
         start = line.start() + len(line.group()) - len(line.group().lstrip())
         prefix, suffix = text[:start][-900:], text[line.end() :][:600]
         wanted = text[start : line.end()].strip()
-        got, _ = complete(network, tokenizer, infill_prompt(prefix, suffix), max_tokens=64)
-        got = got.split("\n", 1)[0].strip()
+        reply = engine.complete(infill_prompt(prefix, suffix), max_tokens=64)
+        got = reply.text.split("\n", 1)[0].strip()
         similarity = difflib.SequenceMatcher(None, wanted, got).ratio()
         yield {"wanted": wanted, "got": got, "exact": wanted == got, "similarity": similarity}
 
 
-def sampled_passes(
-    network: Network, tokenizer: Tokenizer, tasks: tuple[Task, ...]
-) -> Iterator[int]:
+def sampled_passes(engine: Engine, tasks: tuple[Task, ...]) -> Iterator[int]:
     """How many of NUM_SAMPLES completions after `def` and docstring pass, task by task."""
     rng = random.Random(SEED)
     functions = [task for task in tasks if not task.is_class and '"""' in task.code]
@@ -195,35 +192,28 @@ def sampled_passes(
         head = task.code[: task.code.rindex('"""') + 4]
         passed = 0
         for seed in range(NUM_SAMPLES):
-            text, has_stopped = complete(
-                network,
-                tokenizer,
-                head,
-                max_tokens=160,
-                temperature=SAMPLING_TEMPERATURE,
-                seed=seed,
+            reply = engine.complete(
+                head, max_tokens=160, temperature=SAMPLING_TEMPERATURE, seed=seed
             )
-            passed += passes(task, head + block(text, is_whole=has_stopped))
+            passed += passes(task, head + block(reply.text, is_whole=reply.has_stopped))
         yield passed
 
 
-def demo(network: Network, tokenizer: Tokenizer, kind: str, prompt: str) -> dict[str, str]:
+def demo(engine: Engine, kind: str, prompt: str) -> dict[str, str]:
     """One unedited sample."""
     if kind == "chat":
-        text, has_stopped = ask(network, tokenizer, prompt)
+        reply = ask(engine, prompt)
     elif kind == "infill":
-        text, has_stopped = complete(
-            network, tokenizer, infill_prompt(*prompt.split("<fill>")), max_tokens=64
-        )
+        reply = engine.complete(infill_prompt(*prompt.split("<fill>")), max_tokens=64)
     else:
-        text, has_stopped = complete(network, tokenizer, prompt, max_tokens=96)
-    ending = "stopped by itself" if has_stopped else "cut"
-    return {"kind": kind, "prompt": prompt, "text": text, "ending": ending}
+        reply = engine.complete(prompt, max_tokens=96)
+    ending = "stopped by itself" if reply.has_stopped else "cut"
+    return {"kind": kind, "prompt": prompt, "text": reply.text, "ending": ending}
 
 
-def ask(network: Network, tokenizer: Tokenizer, question: str) -> tuple[str, bool]:
+def ask(engine: Engine, question: str) -> Completion:
     prompt = chat_prompt((Turn("user", question),))
-    return complete(network, tokenizer, prompt, max_tokens=MAX_ANSWER_TOKENS)
+    return engine.complete(prompt, max_tokens=MAX_ANSWER_TOKENS)
 
 
 def fenced_code(answer: str) -> str:
@@ -255,13 +245,6 @@ def parses(text: str) -> bool:
 def pass_at(num_samples: int, num_passed: int, k: int) -> float:
     """The unbiased estimator of Chen et al. 2021, arXiv 2107.03374."""
     return 1 - math.comb(num_samples - num_passed, k) / math.comb(num_samples, k)
-
-
-def decode_tokens_per_s(network: Network, tokenizer: Tokenizer, num_tokens: int = 128) -> float:
-    """Greedy tokens a second of this script's own decoder; engines are faster."""
-    began = time.perf_counter()
-    text, _ = complete(network, tokenizer, "import os\n", max_tokens=num_tokens)
-    return len(vocabulary.encode(tokenizer, text)) / (time.perf_counter() - began)
 
 
 def share(values: Iterator[bool]) -> float:

@@ -1,6 +1,7 @@
 """The training loop: a schedule, a checkpoint that resumes exactly, a JSON line a report."""
 
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -17,11 +18,16 @@ from .windows import IGNORED, Mixture
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train; the window schedule is (until this share of the tokens, window length)."""
+    """How to train; the window schedule is (until this share of the training, window length).
+
+    Training ends at `max_tokens`, or after `max_minutes` on a machine that is slower than hoped:
+    the learning rate falls to zero by whichever comes first.
+    """
 
     max_tokens: int
+    max_minutes: float = math.inf
     tokens_a_step: int = 1024
-    windows: tuple[tuple[float, int], ...] = ((0.55, 256), (0.9, 512), (1.0, 1024))
+    windows: tuple[tuple[float, int], ...] = ((0.8, 256), (0.95, 512), (1.0, 1024))
     learning_rate: float = 2e-3
     warmup_steps: int = 200
     decay_share: float = 0.45
@@ -49,6 +55,12 @@ class Progress:
     seconds: float = 0.0
 
 
+def done_share(recipe: Recipe, progress: Progress) -> float:
+    return max(
+        progress.num_tokens / recipe.max_tokens, progress.seconds / (60 * recipe.max_minutes)
+    )
+
+
 def train(
     mixture_at: Callable[[float], Mixture],
     shape: Shape,
@@ -71,8 +83,7 @@ def train(
     print(f"{num_parameters(network)} parameters, from step {progress.step}", flush=True)
     began = time.monotonic() - progress.seconds
     losses: list[Tensor] = []
-    while progress.num_tokens < recipe.max_tokens:
-        share = progress.num_tokens / recipe.max_tokens
+    while (share := done_share(recipe, progress)) < 1:
         window = window_at(recipe, share)
         for group in optimiser.param_groups:
             group["lr"] = rate_at(recipe, step=progress.step, share=share)
@@ -84,7 +95,7 @@ def train(
         if progress.step % report_steps == 0:
             _report(out, progress, recipe, window, losses)
             losses = []
-        if progress.step % (10 * report_steps) == 0:
+        if progress.step % (5 * report_steps) == 0:
             _save(out, network, optimiser, progress, recipe)
     _save(out, network, optimiser, progress, recipe)
     return network
@@ -140,10 +151,10 @@ def _report(
     line = asdict(progress) | {"window": window, "loss": float(torch.stack(losses).mean())}
     with (out / "log.jsonl").open("a", encoding="utf-8") as log:
         log.write(json.dumps(line) + "\n")
-    done = 100 * progress.num_tokens / recipe.max_tokens
+    speed = progress.num_tokens / progress.seconds
     print(
-        f"{done:5.1f} %  step {progress.step}  loss {line['loss']:.3f}  window {window}  "
-        f"{progress.num_tokens / progress.seconds:.0f} tokens/s",
+        f"{100 * done_share(recipe, progress):5.1f} %  step {progress.step}  "
+        f"loss {line['loss']:.3f}  window {window}  {speed:.0f} tokens/s",
         flush=True,
     )
 
