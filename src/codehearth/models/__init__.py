@@ -1,0 +1,1 @@
+"""Models: what can be run here, where it lies on disk, and whether it fits."""

@@ -1,0 +1,265 @@
+"""A model that is on this machine, wherever it came from, and what is known without opening it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+
+from codehearth.errors import BadWeights
+from codehearth.models import checkpoint, precisions
+from codehearth.models.caches import CachedModel, sha256_of_link
+from codehearth.models.catalogue import Format, Row, catalogue, row_of_repository
+from codehearth.models.gguf_files import group_parts
+from codehearth.models.names import HUB_PREFIXES, Hub
+from codehearth.models.precisions import precision_of_file
+from codehearth.models.records import Recorded
+
+STARTER = "starter"
+
+
+@dataclass(frozen=True)
+class LocalModel:
+    """A model on disk. `path` is what engines open: the first GGUF file, or the folder.
+
+    `source` is "package", "hf:org/repo", "ms:org/repo" or "path"; `sha256` holds the known hashes
+    by the file's path below `folder`.
+    """
+
+    name: str
+    path: Path
+    format: Format
+    precision: str | None
+    num_bytes: int
+    source: str
+    revision: str | None = None
+    row: Row | None = None
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    created_at: int = 0
+    hub: Hub | None = None
+    repo: str | None = None
+    folder: Path = Path()
+    files: tuple[str, ...] = ()
+    # Sizes of the files as they were when they arrived; empty where that is not known.
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+
+def from_record(recorded: Recorded) -> LocalModel | None:
+    """The model of a record, or None where its first file is gone."""
+    folder = Path(recorded.folder)
+    path = folder / recorded.main if recorded.main else folder
+    if not path.exists():
+        return None
+    return LocalModel(
+        name=recorded.name,
+        path=path,
+        format=recorded.format,
+        precision=recorded.precision,
+        num_bytes=sum(file.num_bytes for file in recorded.files),
+        source=f"{HUB_PREFIXES[recorded.hub]}:{recorded.repo}",
+        revision=recorded.commit,
+        row=_row(recorded.hub, recorded.repo),
+        sha256={file.path: file.sha256 for file in recorded.files},
+        created_at=recorded.created_at,
+        hub=recorded.hub,
+        repo=recorded.repo,
+        folder=folder,
+        files=tuple(file.path for file in recorded.files),
+        sizes={file.path: file.num_bytes for file in recorded.files},
+    )
+
+
+def from_cache(cached: CachedModel) -> LocalModel:
+    """A model that another program left in a hub's cache."""
+    hashes = {path: sha256_of_link(cached.folder / path) for path in cached.files}
+    return LocalModel(
+        name=local_name(cached.hub, cached.repo, cached.format, cached.precision, cached.main),
+        path=cached.folder / cached.main if cached.main else cached.folder,
+        format=cached.format,
+        precision=cached.precision,
+        num_bytes=cached.num_bytes,
+        source=f"{HUB_PREFIXES[cached.hub]}:{cached.repo}",
+        revision=cached.revision,
+        row=_row(cached.hub, cached.repo),
+        sha256={path: value for path, value in hashes.items() if value is not None},
+        created_at=cached.modified_at,
+        hub=cached.hub,
+        repo=cached.repo,
+        folder=cached.folder,
+        files=cached.files,
+    )
+
+
+def from_path(name: str, path: Path) -> LocalModel:
+    """A GGUF file, a safetensors file, or a folder that holds one model; raises BadWeights.
+
+    The message holds the name and not the path: it may reach a client.
+    """
+    try:
+        path = path.absolute()
+        if path.is_dir():
+            return _from_folder(name, path)
+        if not path.is_file():
+            raise BadWeights(f"The files of '{name}' are not where the configuration says.")
+    except (OSError, ValueError) as error:
+        raise BadWeights(f"The files of '{name}' cannot be read.") from error
+    if path.suffix.lower() == ".safetensors":
+        return _at(name, path.parent, path.name, "safetensors", (path.name,))
+    siblings = [entry.name for entry in path.parent.iterdir()]
+    for model in group_parts([*siblings, path.name]):
+        if path.name in model.files:
+            if not model.is_complete:
+                raise BadWeights(f"'{name}' is one of several parts, and not all are there.")
+            return _at(name, path.parent, model.files[0], "gguf", model.files)
+    return _at(name, path.parent, path.name, "gguf", (path.name,))
+
+
+def starter() -> LocalModel:
+    """The packaged model; raises BadWeights where its file is missing or not what was packaged."""
+    folder = Path(str(resources.files("codehearth.data")))
+    path = folder / "starter.gguf"
+    if not path.is_file():
+        raise BadWeights(
+            "The packaged model 'starter' is missing from this installation.",
+            hint="install codehearth again, or use another model",
+        )
+    expected = _starter_sha256(folder)
+    stat = path.stat()
+    if expected is not None and _sha256(path, stat.st_size, stat.st_mtime_ns) != expected:
+        raise BadWeights(
+            "The packaged model 'starter' is damaged: its hash is not that of the package.",
+            hint="install codehearth again, or use another model",
+        )
+    return LocalModel(
+        name=STARTER,
+        path=path,
+        format="gguf",
+        precision=None,
+        num_bytes=stat.st_size,
+        source="package",
+        row=catalogue()[STARTER],
+        sha256={} if expected is None else {path.name: expected},
+        created_at=int(stat.st_mtime),
+        folder=folder,
+        files=(path.name,),
+        sizes={path.name: stat.st_size},
+    )
+
+
+def local_name(hub: Hub, repo: str, file_format: Format, precision: str | None, main: str) -> str:
+    """The name that a client asks for: the catalogue's where it has one, else the hub's."""
+    known = row_of_repository(hub, repo)
+    if known is not None and precision is not None:
+        row, weight_files = known
+        for files in weight_files:
+            if files.format == file_format and precisions.same(files.precision, precision):
+                return f"{row.name}:{files.precision}"
+    source = f"{HUB_PREFIXES[hub]}:{repo}"
+    if file_format == "safetensors":
+        return source
+    return f"{source}:{precision or main}"
+
+
+def require_whole(model: LocalModel) -> None:
+    """Raises BadWeights where a file is gone, cut or no GGUF: what can be seen without hashing."""
+    for file in model.files:
+        try:
+            size = (model.folder / file).stat().st_size
+        except OSError as error:
+            raise _damaged(model, f"'{file}' is gone") from error
+        expected = model.sizes.get(file)
+        if expected is not None and size != expected:
+            raise _damaged(model, f"'{file}' has {size} bytes instead of {expected}")
+    if model.format == "gguf" and _first_bytes(model.path) != b"GGUF":
+        raise _damaged(model, f"'{model.path.name}' is no GGUF file")
+
+
+def require_no_code(model: LocalModel, *, allows: bool) -> None:
+    """Raises BadWeights for a checkpoint that would run code of its own when loaded."""
+    if model.format == "gguf" or allows or model.path.is_file():
+        return
+    names = [entry.name for entry in model.folder.iterdir() if entry.is_file()]
+    why = checkpoint.code_needed(model.folder, names)
+    if why is not None:
+        key = f"{model.repo or model.name}@{model.revision or 'path'}"
+        raise BadWeights(
+            f"'{model.name}' carries its own Python code: {why}. It is not loaded.",
+            hint=f'read that code; to allow it for this revision only, set allow_code = ["{key}"]',
+        )
+
+
+def _from_folder(name: str, folder: Path) -> LocalModel:
+    names = [entry.name for entry in folder.iterdir() if entry.is_file()]
+    weights = checkpoint.weight_files(names)
+    if weights:
+        files = tuple(sorted({*weights, *checkpoint.text_files(names)}))
+        return _at(name, folder, "", "safetensors", files)
+    models = group_parts(names)
+    if len(models) != 1:
+        found = ", ".join(model.files[0] for model in models[:5])
+        raise BadWeights(
+            f"The folder of '{name}' holds {len(models)} GGUF models and no safetensors.",
+            hint=f"name one file: {found}" if models else None,
+        )
+    if not models[0].is_complete:
+        raise BadWeights(f"'{name}' lacks some of its parts.")
+    return _at(name, folder, models[0].files[0], "gguf", models[0].files)
+
+
+def _at(
+    name: str, folder: Path, main: str, file_format: Format, files: tuple[str, ...]
+) -> LocalModel:
+    stats = [(folder / file).stat() for file in files]
+    return LocalModel(
+        name=name,
+        path=folder / main if main else folder,
+        format=file_format,
+        precision=precision_of_file(main) if main else checkpoint.precision(folder),
+        num_bytes=sum(stat.st_size for stat in stats),
+        source="path",
+        created_at=int(max(stat.st_mtime for stat in stats)),
+        folder=folder,
+        files=files,
+    )
+
+
+def _row(hub: Hub, repo: str) -> Row | None:
+    known = row_of_repository(hub, repo)
+    return None if known is None else known[0]
+
+
+def _damaged(model: LocalModel, what: str) -> BadWeights:
+    again = "install codehearth again" if model.source == "package" else f"hearth pull {model.name}"
+    return BadWeights(
+        f"The files of '{model.name}' are damaged: {what}.",
+        hint=None if model.source == "path" else f"fetch them again: `{again}`",
+    )
+
+
+def _first_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(4)
+    except OSError:
+        return b""
+
+
+def _starter_sha256(folder: Path) -> str | None:
+    """The hash that `starter.md` names; None in a tree whose starter model is being trained."""
+    try:
+        text = (folder / "starter.md").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+    found = re.search(r"SHA-256 of `starter\.gguf`: `([0-9a-f]{64})`", text)
+    return found[1] if found else None
+
+
+@lru_cache(maxsize=4)
+def _sha256(path: Path, _size: int, _modified_ns: int) -> str:
+    """The hash of a file, computed once as long as its size and time stay."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

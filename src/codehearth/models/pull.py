@@ -1,0 +1,178 @@
+"""One model from one hub into that hub's cache: listed, chosen, fetched, checked.
+
+1. The repository is listed at one commit; what is fetched is of that commit.
+2. The files are chosen (`selection`), which refuses code and pickles.
+3. The disk must have room for what is missing and 1 GB besides.
+4. The small files come first: they may show that the model needs code of its own, or that its
+   index names files elsewhere.
+5. The weights follow; each is checked by its hash before it counts.
+6. Where the repository changed in between, it is listed again, once.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from codehearth.errors import BadWeights, DiskFull, HubFailed
+from codehearth.models import checkpoint, transfer
+from codehearth.models.catalogue import Format
+from codehearth.models.hubs import HUB_TITLES, HubClient, HubUnreachable, Listing, RemoteFile
+from codehearth.models.progress import Meter, ProgressCallback
+from codehearth.models.records import RecordedFile
+from codehearth.models.selection import Selection, Wanted, refuse_code, select
+
+# Stays free on the disk: a full disk harms more than the download.
+RESERVE_BYTES = 1_000_000_000
+
+FreeBytes = Callable[[Path], int]
+AllowsCode = Callable[[str, str], bool]
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What a pull brought: a folder, and in it the files with their hashes."""
+
+    listing: Listing
+    format: Format
+    precision: str | None
+    folder: Path
+    main: str
+    files: tuple[RecordedFile, ...]
+    created_at: int
+
+
+def pull_model(
+    client: HubClient,
+    repo: str,
+    revision: str | None,
+    wanted: Wanted,
+    *,
+    progress: ProgressCallback,
+    allows_code: AllowsCode,
+    free_bytes: FreeBytes,
+) -> Pulled:
+    """The model, in the hub's cache and checked; raises what the steps raise."""
+    listing = client.listing(repo, revision)
+    while True:
+        try:
+            return _pull_listing(
+                client,
+                listing,
+                wanted,
+                progress=progress,
+                allows_code=allows_code(repo, listing.commit),
+                free_bytes=free_bytes,
+            )
+        except HubUnreachable:
+            raise
+        except HubFailed:
+            newer = client.listing(repo, revision)
+            if newer == listing:
+                raise
+            listing, revision = newer, newer.commit  # 6: only once, the commit stays now
+            Meter(progress, 0).note("the repository changed in between; it is fetched anew")
+
+
+def free_bytes_at(folder: Path) -> int:
+    """Free bytes of the disk that `folder` lies on, or will lie on."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def require_space(needed_bytes: int, free_bytes: int) -> None:
+    """Raises DiskFull unless a download and the reserve fit; both numbers are in the message."""
+    if needed_bytes and needed_bytes + RESERVE_BYTES > free_bytes:
+        raise DiskFull(
+            f"{in_gb(needed_bytes)} are to be downloaded and {in_gb(RESERVE_BYTES)} stay free, "
+            f"but the disk has {in_gb(free_bytes)} free.",
+            hint="remove a model (`hearth rm NAME`), choose a smaller precision, or set HF_HOME "
+            "or MODELSCOPE_CACHE to another disk",
+        )
+
+
+def in_gb(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:.2f} GB"
+
+
+def _pull_listing(
+    client: HubClient,
+    listing: Listing,
+    wanted: Wanted,
+    *,
+    progress: ProgressCallback,
+    allows_code: bool,
+    free_bytes: FreeBytes,
+) -> Pulled:
+    selection = select(listing, wanted, allows_code=allows_code)  # 2
+    files = [*selection.files, *(_code(listing) if allows_code else ())]
+    missing = sum(client.missing_bytes(listing, file) for file in files)
+    require_space(missing, free_bytes(client.cache))  # 3
+    meter = Meter(progress, sum(file.num_bytes for file in files))
+    meter.note(
+        f"{listing.repo} on {HUB_TITLES[listing.hub]}, commit {listing.commit[:12]}: "
+        f"{in_gb(meter.total_bytes)}, {in_gb(missing)} to download"
+    )
+    if selection.note is not None:
+        meter.note(selection.note)
+    paths = {file.path: _download(client, listing, file, meter) for file in selection.texts}  # 4
+    folder = _folder_of(paths)
+    if folder is not None:
+        _check_texts(folder, listing, selection, wanted, allows_code=allows_code)
+    for file in files[len(paths) :]:  # 5
+        paths[file.path] = _download(client, listing, file, meter)
+    meter.done()
+    folder = _folder_of(paths)
+    assert folder is not None
+    return Pulled(
+        listing,
+        selection.format,
+        selection.precision or checkpoint.precision(folder),
+        folder,
+        selection.main,
+        tuple(_recorded(file, paths[file.path]) for file in files),
+        int(time.time()),
+    )
+
+
+def _download(client: HubClient, listing: Listing, file: RemoteFile, meter: Meter) -> Path:
+    meter.begin(file.path)
+    path = client.download(listing, file, meter.at)
+    meter.finish(file.num_bytes)
+    return path
+
+
+def _check_texts(
+    folder: Path, listing: Listing, selection: Selection, wanted: Wanted, *, allows_code: bool
+) -> None:
+    names = [file.path for file in selection.texts]
+    if not allows_code:
+        refuse_code(wanted.title, listing, checkpoint.code_needed(folder, names))
+    if selection.format == "safetensors":
+        named = checkpoint.indexed_files(folder, names)
+        lost = sorted(named - {file.path for file in selection.weights})
+        if lost:
+            raise BadWeights(f"The index names '{lost[0]}', which the repository does not have.")
+
+
+def _code(listing: Listing) -> tuple[RemoteFile, ...]:
+    """The Python files at the top of a repository whose code was allowed at this commit."""
+    return tuple(
+        file for file in listing.files if "/" not in file.path and file.path.endswith(".py")
+    )
+
+
+def _folder_of(paths: dict[str, Path]) -> Path | None:
+    """The folder that all files lie below, by the first of them."""
+    for relative, path in paths.items():
+        return Path(*path.parts[: len(path.parts) - len(Path(relative).parts)])
+    return None
+
+
+def _recorded(file: RemoteFile, path: Path) -> RecordedFile:
+    sha256 = file.sha256 or transfer.file_digest(path, "sha256")
+    return RecordedFile(file.path, file.num_bytes, sha256.lower())

@@ -1,0 +1,148 @@
+"""What is on this machine: the models that can be named, from all places that hold some.
+
+The package (`starter`), paths that the configuration names, what was pulled here (`records`), what
+other programs left in the hubs' caches (`caches`). Reads the disk, never the network, and opens
+nothing larger than a header.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from codehearth.errors import BadWeights, ModelNotFound
+from codehearth.models import caches, local_models
+from codehearth.models.catalogue import nearest, resolve
+from codehearth.models.hubs import HubPlaces
+from codehearth.models.local_models import STARTER, LocalModel
+from codehearth.models.names import CatalogueName, HubName, ModelName, PathName, parse_name
+from codehearth.models.precisions import nearest_to_default, normalised, same
+from codehearth.models.records import Records
+
+
+class Shelf:
+    """The models of this machine, read anew at every call: other programs change them too."""
+
+    def __init__(
+        self, places: HubPlaces, records: Records, named_paths: Mapping[str, Path]
+    ) -> None:
+        self._places = places
+        self._records = records
+        self._named_paths = dict(named_paths)
+
+    def models(self) -> tuple[LocalModel, ...]:
+        """The starter first, then the configuration's own, then what was downloaded."""
+        found = {model.name: model for model in self._packaged_and_named()}
+        for model in self.downloaded():
+            found.setdefault(model.name, model)
+        return tuple(found.values())
+
+    def downloaded(self) -> tuple[LocalModel, ...]:
+        """Recorded models first, then what else lies in the caches; each place once."""
+        recorded = (local_models.from_record(entry) for entry in self._records.all())
+        found = {model.name: model for model in recorded if model is not None}
+        places = {model.path.absolute() for model in found.values()}
+        for cached in caches.cached_models(self._places):
+            model = local_models.from_cache(cached)
+            if model.path.absolute() in places:
+                continue
+            if model.name in found:
+                # Another commit of a model that is there already.
+                model = replace(model, name=f"{model.name}@{(model.revision or '')[:12]}")
+            found.setdefault(model.name, model)
+        return tuple(found.values())
+
+    def is_own_name(self, text: str) -> bool:
+        """Whether `text` names the starter or a path of the configuration."""
+        return text == STARTER or text in self._named_paths
+
+    def locate(self, text: str, *, allow_path: bool = False) -> LocalModel:
+        """The model that `text` means; raises InvalidRequest, ModelNotFound or BadWeights."""
+        if text in self._named_paths:
+            return local_models.from_path(text, self._named_paths[text])
+        return self.locate_name(parse_name(text, allow_path=allow_path))
+
+    def locate_name(self, name: ModelName) -> LocalModel:
+        match name:
+            case PathName(path):
+                return local_models.from_path(path.stem or path.name, path)
+            case HubName():
+                return self._of_repository(name)
+            case CatalogueName():
+                return self._of_catalogue(name)
+
+    def _of_catalogue(self, name: CatalogueName) -> LocalModel:
+        try:
+            row, precision = resolve(name)
+        except ModelNotFound as error:
+            raise self._unknown(name, error) from None
+        if row.name == STARTER:
+            return local_models.starter()
+        model = best(
+            model
+            for model in self.downloaded()
+            if model.row is not None
+            and model.row.name == row.name
+            and (precision is None or same(model.precision or "", precision))
+            and _is_revision(model, name.revision)
+        )
+        if model is None:
+            wanted = str(replace(name, name=row.name, precision=precision))
+            raise ModelNotFound(wanted, hint=f"it is not here yet: `hearth pull {wanted}`")
+        return model
+
+    def _of_repository(self, name: HubName) -> LocalModel:
+        model = best(
+            model
+            for model in self.downloaded()
+            if model.hub == name.hub
+            and (model.repo or "").lower() == name.repo.lower()
+            and _is_selected(model, name.selector)
+            and _is_revision(model, name.revision)
+        )
+        if model is None:
+            raise ModelNotFound(str(name), hint=f"it is not here yet: `hearth pull {name}`")
+        return model
+
+    def _unknown(self, name: CatalogueName, error: ModelNotFound) -> ModelNotFound:
+        """The error of a name that no row has: models on this machine may be near too."""
+        near = nearest(str(name), (model.name for model in self.models()))
+        if not near or "precisions of" in (error.hint or ""):
+            return error
+        return ModelNotFound(str(name), nearest=tuple(dict.fromkeys((*near, *error.nearest))))
+
+    def _packaged_and_named(self) -> Iterator[LocalModel]:
+        loaders: list[Callable[[], LocalModel]] = [local_models.starter]
+        for name, path in self._named_paths.items():
+            loaders.append(_path_loader(name, path))
+        for load in loaders:
+            try:
+                yield load()
+            except BadWeights:
+                continue  # `find` says what is wrong with it
+
+
+def best(models: Iterable[LocalModel]) -> LocalModel | None:
+    """Of several precisions of one model: a GGUF near q4_k_m, else the first."""
+    found = list(models)
+    ggufs = [model for model in found if model.format == "gguf"]
+    chosen = nearest_to_default(model.precision or "" for model in ggufs)
+    for model in ggufs:
+        if (model.precision or "") == chosen:
+            return model
+    return found[0] if found else None
+
+
+def _path_loader(name: str, path: Path) -> Callable[[], LocalModel]:
+    return lambda: local_models.from_path(name, path)
+
+
+def _is_selected(model: LocalModel, selector: str | None) -> bool:
+    if selector is None or (model.precision and normalised(selector) == model.precision):
+        return True
+    return any(selector in (file, file.rsplit("/", 1)[-1]) for file in model.files)
+
+
+def _is_revision(model: LocalModel, revision: str | None) -> bool:
+    return revision is None or (model.revision or "").startswith(revision)
