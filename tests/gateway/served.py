@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from codehearth.models.store import LocalModel
 
 from codehearth.engines.base import Command
 from codehearth.engines.endpoint import Endpoint
@@ -33,6 +32,7 @@ from codehearth.gateway.house import House
 from codehearth.gateway.metrics import Metrics
 from codehearth.gateway.serve import server_config
 from codehearth.models.facts import Weights
+from codehearth.models.store import LocalModel
 from codehearth.pool import Limits, ModelFacts, OpenModel, Pool, Room
 from codehearth.records.keys import Keys
 from codehearth.settings import Settings
@@ -71,12 +71,19 @@ class FakeModel:
     def control(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Asks the child for its counters, or tells it to misbehave from now on."""
         assert self.endpoint is not None and self.endpoint.socket_path is not None
-        connection = http.client.HTTPConnection("engine")
-        connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.connect(str(self.endpoint.socket_path))
-        with contextlib.closing(connection):
+        with contextlib.closing(http.client.HTTPConnection("engine")) as connection:
+            connection.sock = socket.socket(socket.AF_UNIX)
+            connection.sock.connect(str(self.endpoint.socket_path))
             connection.request("POST" if body else "GET", path, json.dumps(body) if body else None)
-            return json.loads(connection.getresponse().read())
+            with connection.getresponse() as response:
+                return json.loads(response.read())
+
+    def num_running(self) -> int:
+        """Generations under way in the child; 0 as long as there is none."""
+        try:
+            return int(self.control("/fake/stats")["running"]) if self.endpoint else 0
+        except OSError:
+            return 0
 
 
 @dataclass
@@ -155,12 +162,9 @@ class Served:
             sent.setdefault("Content-Type", "application/json")
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port)) as connection:
             connection.request(method, path, body, sent)
-            response = connection.getresponse()
-            return (
-                response.status,
-                {k.lower(): v for k, v in response.getheaders()},
-                response.read(),
-            )
+            with connection.getresponse() as response:
+                got = {name.lower(): value for name, value in response.getheaders()}
+                return response.status, got, response.read()
 
     def post(self, path: str, body: Any, **headers: str) -> tuple[int, Any]:
         status, _, data = self.request("POST", path, body, headers)
@@ -197,7 +201,7 @@ def served(
         server = uvicorn.Server(server_config(app))
         made.update(house=house, server=server)
         serving = asyncio.ensure_future(server.serve(sockets=[listener]))
-        while not server.started:
+        while not server.started:  # noqa: ASYNC110 - uvicorn has only the flag
             await asyncio.sleep(0.005)
         started.set()
         await serving

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from codehearth.gateway.house import House
 from codehearth.gateway.link import NothingReceived, ask, refusal
 from codehearth.gateway.streams import Writer
 from codehearth.pool.child import ModelFacts
+from codehearth.pool.lease import Lease
 from codehearth.wire.bounded_json import dump_json
 from codehearth.wire.sse import DONE, Event, EventReader, frame
 
@@ -180,7 +181,7 @@ def _silenced(piece: Piece) -> Piece:
 
 async def _attempt(house: House, order: Order, choice: Choice) -> AsyncGenerator[list[Piece], None]:
     lease_of = house.pool.lease(order.model, owner=order.owner, keep_alive_s=order.keep_alive_s)
-    async with lease_of as lease:
+    async with lease_of as lease, suspected(lease):
         body = dump_json(dict(choice.body(lease.model)) | _STREAMED)
         async with ask(lease.endpoint, "POST", choice.path, body) as reply:
             if reply.status != 200:
@@ -196,6 +197,16 @@ async def _attempt(house: House, order: Order, choice: Choice) -> AsyncGenerator
                 if is_done:
                     return
             raise EngineFailed("The engine ended in the middle of an answer.")
+
+
+@asynccontextmanager
+async def suspected(lease: Lease) -> AsyncGenerator[None, None]:
+    """Tells the pool when the engine broke off, so that the next request gets a live one."""
+    try:
+        yield
+    except EngineFailed:
+        lease.report_failure()
+        raise
 
 
 # The progress of reading a long prompt comes as chunks without text, so that an engine that is at

@@ -22,6 +22,7 @@ from codehearth.gateway.auth import caller_of
 from codehearth.gateway.body import read_request
 from codehearth.gateway.chunks import engine_error
 from codehearth.gateway.dialects import Dialect, MessageEvents, ResponseEvents
+from codehearth.gateway.generate import suspected
 from codehearth.gateway.house import House, house_of
 from codehearth.gateway.link import ask, engine_json, refusal
 from codehearth.gateway.streams import Generation, Writer
@@ -94,7 +95,7 @@ async def count_tokens(request: Request) -> Response:
     owner = caller_of(request).owner
 
     async def work(writer: Writer) -> None:
-        async with house.pool.lease(model, owner=owner) as lease:
+        async with house.pool.lease(model, owner=owner) as lease, suspected(lease):
             counted = await engine_json(lease.endpoint, "/v1/messages/count_tokens", body)
         await writer.whole(dump_json({"input_tokens": counted.get("input_tokens", 0)}))
 
@@ -151,7 +152,7 @@ async def _passed(
 async def _events(
     house: House, path: str, model: str, data: bytes, owner: str
 ) -> AsyncGenerator[dict[str, Any], None]:
-    async with house.pool.lease(model, owner=owner) as lease:
+    async with house.pool.lease(model, owner=owner) as lease, suspected(lease):
         if lease.model.weights.is_embedding_model:
             raise Unsupported("This model makes embeddings; it does not chat.", param="model")
         async with ask(lease.endpoint, "POST", path, data) as reply:

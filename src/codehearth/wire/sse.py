@@ -67,6 +67,9 @@ class EventReader:
             self._data.append(value)
         elif key == b"event":
             self._name = value.decode("utf-8", "replace")
+        elif key == b"error":  # not in the standard: how older llama-servers tell a failure
+            self._name = "error"
+            self._data.append(value)
 
     def _finish(self) -> Event:
         event = Event(self._name, b"\n".join(self._data))
