@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,6 @@ class Shelf:
     """What the gateway needs of a store, over the fake models."""
 
     models_by_name: dict[str, FakeModel]
-    named_paths: dict[str, Path] = field(default_factory=dict)
 
     def find(self, name: str) -> LocalModel:
         if name not in self.models_by_name:

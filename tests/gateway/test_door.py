@@ -228,7 +228,7 @@ def test_ten_megabytes_in_pieces_are_refused_too(server: Served) -> None:
     ("request_bytes", "status"),
     [
         (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 70_000 + b"\r\n\r\n", 431),
-        (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 431),
         (b"HELLO\r\n\r\n", 400),
         (
             b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n"

@@ -10,7 +10,6 @@ from starlette.requests import Request
 
 from codehearth.errors import InvalidRequest
 from codehearth.gateway.metrics import Metrics
-from codehearth.models.names import parse_name
 from codehearth.models.store import LocalModel, Store
 from codehearth.pool.pool import Pool
 from codehearth.settings import Settings, parse_duration
@@ -41,8 +40,6 @@ class House:
         remembered = self._found.get(name)
         if remembered and time.monotonic() < remembered[0]:
             return remembered[1]
-        if name not in self.store.named_paths:
-            parse_name(name, allow_path=False)
         model = await asyncio.to_thread(self.store.find, name)
         if len(self._found) >= _MAX_REMEMBERED:
             self._found.clear()

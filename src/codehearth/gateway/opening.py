@@ -10,6 +10,7 @@ import asyncio
 import logging
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 from codehearth.engines import choose_engine
 from codehearth.engines.base import Launch
@@ -17,6 +18,7 @@ from codehearth.engines.process import EngineProcess, Patience
 from codehearth.errors import DoesNotFit
 from codehearth.models.facts import Weights
 from codehearth.models.hardware import Hardware, snapshot
+from codehearth.models.hubs import HubPreference
 from codehearth.models.planning import Plan, plan
 from codehearth.models.store import LocalModel, Store
 from codehearth.models.weights import read_weights
@@ -35,7 +37,8 @@ def make_store(settings: Settings) -> Store:
     if path.suffix == ".gguf" or path.is_dir():
         named[path.stem] = path.resolve()
     allowed = dict(entry.rpartition("@")[::2] for entry in settings.allow_code)
-    return Store(settings.data, hub=settings.hub, named_paths=named, allow_code=allowed)
+    hub = cast(HubPreference, settings.hub)
+    return Store(settings.data, hub=hub, named_paths=named, allow_code=allowed)
 
 
 class Opener:
