@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
-from codehearth.errors import DoesNotFit, EngineFailed, HearthError, OutOfMemory
-from codehearth.pool import policy, watchdog
+from codehearth.errors import EngineFailed, HearthError, OutOfMemory
+from codehearth.pool import failures, policy, watchdog
 from codehearth.pool.child import OpenModel, OpenModelCall, Room
 from codehearth.pool.door import Door
 from codehearth.pool.errands import Errands, Reading
+from codehearth.pool.gauge import Gauge
 from codehearth.pool.limits import Limits
-from codehearth.pool.model import Life, Model, picture
+from codehearth.pool.model import Life, Model
+from codehearth.pool.placement import Placement
 from codehearth.pool.status import Counters
 
 if TYPE_CHECKING:
     from codehearth.engines.endpoint import Endpoint
-
-_MAX_REOPENED = 3
 
 
 class Lives:
@@ -46,11 +46,17 @@ class Lives:
         self._counters = counters
         self._clock = clock
         self._settle = settle
+        self._gauge = Gauge(limits)
         self._errands = Errands(self, open_model, read_memory)
-        self._free_bytes = 0
-        self._read_at = -math.inf
-        self._must_read = True
-        self._settled_at = -math.inf
+        self.placement = Placement(
+            models,
+            door=door,
+            errands=self._errands,
+            gauge=self._gauge,
+            limits=limits,
+            counters=counters,
+            send_away=self.send_away,
+        )
 
     def all(self) -> tuple[Life, ...]:
         return tuple(model.life for model in self._models.values() if model.life is not None)
@@ -61,133 +67,6 @@ class Lives:
 
     async def end(self) -> None:
         await self._errands.end()
-
-    # --- the way in ---------------------------------------------------------------------------
-
-    def open_if_wanted(self, model: Model, now: float) -> None:
-        if model.life or model.opened or model.is_opening or not model.queue:
-            return
-        wait_s = policy.blocked_s(model.failures, now)
-        if wait_s > 0 and model.last_error is not None:
-            self._door.turn_away(model, model.last_error, retry_s=wait_s)
-            return
-        model.asked_ticket, model.asked_at = self._door.next_ticket(), now
-        model.attempt, model.num_reopened, model.lacked_memory = 0, 0, None
-        self._open(model)
-
-    def place(self, now: float) -> float:
-        """Decide about all models that want room, and act; when to come again at the latest."""
-        wanted = tuple(self._wanted())
-        if not wanted:
-            self._hold_back({})
-            return math.inf
-        if not self._is_fresh(now):
-            self._errands.read(self.all())  # `on_reading` comes back here
-            return now + self._limits.reread_s
-        decisions = policy.decide(
-            wanted,
-            self._residents(),
-            self._memory(),
-            now=now,
-            starvation_s=self._limits.starvation_s,
-        )
-        tickets = {one.name: one.ticket for one in wanted}
-        held_back: dict[str, tuple[int, str]] = {}
-        come_again = math.inf
-        for decision in decisions:
-            model = self._models[decision.name]
-            match decision:
-                case policy.Load():
-                    self._load(model, now)
-                case policy.Evict(victims=victims):
-                    self._evict(victims, model)
-                case policy.Wait():
-                    self._let_wait(model, decision)
-                    held_back |= dict.fromkeys(
-                        decision.held_back, (tickets[model.name], model.name)
-                    )
-                    until = decision.until if decision.until is not None else math.inf
-                    come_again = min(come_again, until, self._read_at + self._limits.reread_s)
-                case policy.Refuse():
-                    self._refuse(model, decision)
-                case _:
-                    assert_never(decision)
-        self._hold_back(held_back)
-        return come_again
-
-    def _open(self, model: Model) -> None:
-        model.opened, model.is_opening = None, True
-        self._errands.open(model, self.all())
-
-    def _wanted(self) -> list[policy.Wanted]:
-        wanted = []
-        for model in self._models.values():
-            if model.opened is not None and model.life is None:
-                oldest = model.queue.oldest()
-                wanted.append(
-                    policy.Wanted(
-                        name=model.name,
-                        needed_bytes=model.opened.footprint_bytes,
-                        ticket=oldest.ticket if oldest else model.asked_ticket,
-                        since=oldest.since if oldest else model.asked_at,
-                    )
-                )
-        return wanted
-
-    def _load(self, model: Model, now: float) -> None:
-        assert model.opened is not None
-        limit = policy.max_in_flight(model.opened.facts.num_slots, self._limits.overcommit)
-        life = Life(model.opened, limit, started_at=now, used_at=now)
-        model.opened, model.life, model.is_committed, model.waits_for = None, life, False, ""
-        self._settled_at = -math.inf  # there is room: what was awaited has come back
-        self._counters.num_loads += 1
-        self._errands.load(model, life)
-
-    def _evict(self, victims: tuple[str, ...], model: Model) -> None:
-        model.is_committed = True
-        model.waits_for = f"waits for {_quoted(victims)} to leave"
-        for name in victims:
-            victim = self._models[name]
-            if victim.life is not None:
-                self._counters.num_evictions += 1
-                self.send_away(victim, victim.life)
-
-    def _let_wait(self, model: Model, wait: policy.Wait) -> None:
-        if not model.queue and not model.is_committed:
-            model.opened = None  # nobody waits any more, and nobody was sent away for it
-            return
-        reason = f"waits for {_quoted(wait.victims)}" if wait.victims else "waits for memory"
-        model.waits_for = reason
-
-    def _refuse(self, model: Model, refusal: policy.Refuse) -> None:
-        has_shrunk = refusal.capacity_bytes < model.planned_bytes
-        if has_shrunk and model.num_reopened < _MAX_REOPENED:
-            model.num_reopened += 1  # planned for more than there is now: plan again
-            self._open(model)
-            return
-        model.opened, model.is_committed = None, False
-        self._door.turn_away(model, self._does_not_fit(model, refusal))
-
-    def _does_not_fit(self, model: Model, refusal: policy.Refuse) -> DoesNotFit:
-        held_bytes = sum(life.private_bytes for life in self.all())
-        parts = f"{_gb(self._free_bytes)} free"
-        if held_bytes:
-            parts += f" and {_gb(held_bytes)} held by other models"
-        if self._limits.budget_bytes is not None:
-            parts += f", and the budget is {_gb(self._limits.budget_bytes)}"
-        return DoesNotFit(
-            f"'{model.name}' needs {_gb(refusal.needed_bytes)} of memory, "
-            f"and there can be {_gb(refusal.capacity_bytes)}: {parts}.",
-            needed_bytes=refusal.needed_bytes,
-            free_bytes=refusal.capacity_bytes,
-            hint=f"a smaller precision or a shorter context: `hearth fit {model.name}` says "
-            "what would fit",
-        )
-
-    def _hold_back(self, held_back: Mapping[str, tuple[int, str]]) -> None:
-        for model in self._models.values():
-            ticket, name = held_back.get(model.name, (None, ""))
-            model.drain_ticket, model.drains_for = ticket, name
 
     # --- the way out --------------------------------------------------------------------------
 
@@ -235,7 +114,7 @@ class Lives:
         """The next moment at which something is due for a model without any event."""
         life = model.life
         if life is None:
-            return policy.forgotten_at(model.failures)
+            return failures.forgotten_at(model.failures) if model.is_away else math.inf
         if life.stage != "ready":
             return math.inf
         expiry = policy.expires_at(idle_since=life.idle_since, keep_alive_s=model.keep_alive_s)
@@ -247,18 +126,15 @@ class Lives:
         lives = self.all()
         if not lives:
             return math.inf
-        if now - self._read_at >= self._limits.measure_every_s:
+        if now >= self._gauge.next_measurement():
             self._errands.read(lives)
             return now + self._limits.measure_every_s
-        return self._read_at + self._limits.measure_every_s
+        return self._gauge.next_measurement()
 
     # --- what errands report ------------------------------------------------------------------
 
     def room_for(self, model: Model) -> Room:
-        residents, memory = self._residents(), self._memory()
-        model.planned_bytes = policy.capacity_of(residents, memory)
-        room = policy.room_of(residents, memory)
-        return Room(free_bytes=max(0, room), capacity_bytes=model.planned_bytes)
+        return self.placement.room_for(model)
 
     def on_opened(self, model: Model, opened: OpenModel | None) -> None:
         model.is_opening = False
@@ -284,6 +160,7 @@ class Lives:
         life.ping_at = now + self._limits.ping_every_s
         life.load_s = now - life.started_at
         self._counters.load_seconds += life.load_s
+        model.last_error = None
         self._door.let_in(model)
         self._errands.read(self.all())
         self._settle()
@@ -294,7 +171,7 @@ class Lives:
         self._bury(model, life)
         if isinstance(error, OutOfMemory) and model.attempt == 0:
             model.attempt, model.lacked_memory = 1, error
-            self._open(model)
+            self.placement.open(model)
         else:
             self._counters.num_failed_loads += 1
             self._fail(model, error)
@@ -321,17 +198,14 @@ class Lives:
         if any(life not in lives for life, _, _ in reading.held):
             self._errands.read_again(lives)  # somebody left meanwhile: the sum is wrong
             return
-        self._free_bytes, self._read_at, self._must_read = reading.free_bytes, self._clock(), False
-        for life, resident_bytes, private_bytes in reading.held:
-            life.resident_bytes, life.private_bytes = resident_bytes, private_bytes
+        self._gauge.take(reading, self._clock())
         self._settle()
 
     # --- records ------------------------------------------------------------------------------
 
     def _bury(self, model: Model, life: Life) -> None:
         life.stage = "leaving"
-        self._must_read = True
-        self._settled_at = self._clock() + self._limits.settle_memory_s
+        self._gauge.note_end(self._clock())
         if model.life is life:
             model.life = None
             if model.unload is not None and not model.unload.gone.done():
@@ -347,30 +221,6 @@ class Lives:
     def _note_failure(self, model: Model, error: HearthError, *, served_s: float) -> None:
         now = self._clock()
         model.last_error = error
-        model.failures = policy.after_failure(model.failures, now=now, served_s=served_s)
-        if (wait_s := policy.blocked_s(model.failures, now)) > 0:
+        model.failures = failures.after_failure(model.failures, now=now, served_s=served_s)
+        if (wait_s := failures.blocked_s(model.failures, now)) > 0:
             self._door.turn_away(model, error, retry_s=wait_s)
-
-    def _residents(self) -> list[policy.Resident]:
-        return [
-            picture(model, model.life, min_stay_s=self._limits.min_stay_s)
-            for model in self._models.values()
-            if model.life is not None
-        ]
-
-    def _memory(self) -> policy.Memory:
-        return policy.Memory(self._free_bytes, self._limits.budget_bytes, self._settled_at)
-
-    def _is_fresh(self, now: float) -> bool:
-        """Whether the last look at the memory is good enough to decide on."""
-        was_unsettled = self._read_at < self._settled_at <= now
-        is_old = now - self._read_at > self._limits.reread_s
-        return not (self._must_read or was_unsettled or is_old)
-
-
-def _quoted(names: tuple[str, ...]) -> str:
-    return ", ".join(f"'{name}'" for name in names)
-
-
-def _gb(num_bytes: int) -> str:
-    return f"{num_bytes / 1e9:.1f} GB"

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from codehearth.errors import HearthError, OutOfMemory
 from codehearth.pool.child import OpenModel
-from codehearth.pool.policy import Failures, Resident, Stage, may_drain_at
+from codehearth.pool.failures import Failures
+from codehearth.pool.policy import Resident, Stage, may_drain_at
 from codehearth.pool.queue import FairQueue
 
 if TYPE_CHECKING:

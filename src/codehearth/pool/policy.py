@@ -15,10 +15,6 @@ Stage = Literal["loading", "ready", "leaving"]
 
 MIN_RETRY_AFTER_S = 1
 MAX_RETRY_AFTER_S = 60
-FAILURE_WINDOW_S = 60.0
-MAX_FAILURES = 3
-FIRST_BACK_OFF_S = 2.0
-MAX_BACK_OFF_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -199,8 +195,9 @@ class _Desk:
             self._reserve(wanted, victims)
             return Evict(wanted.name, _names(victims))
         victims = least_harm(self._candidates, missing) or ()  # 6
+        wait = self._wait_for(wanted, victims)
         self._reserve(wanted, victims)
-        return self._wait_for(wanted, victims)
+        return wait
 
     def _wait_for(self, wanted: Wanted, victims: tuple[Resident, ...]) -> Wait:
         starves_at = wanted.since + self._starvation_s
@@ -211,7 +208,7 @@ class _Desk:
             held_back=_names(
                 one for one in victims if has_starved and self._now >= one.may_drain_at
             ),
-            until=_next_change(victims, starves_at, self._now),
+            until=_next_change(self._candidates, starves_at, self._now),
         )
 
     def _reserve(self, wanted: Wanted, victims: tuple[Resident, ...]) -> None:
@@ -258,9 +255,9 @@ def _may_leave(resident: Resident, now: float) -> bool:
     return resident.stage == "ready" and not resident.is_busy and now >= resident.may_leave_at
 
 
-def _next_change(victims: Iterable[Resident], starves_at: float, now: float) -> float | None:
+def _next_change(residents: Iterable[Resident], starves_at: float, now: float) -> float | None:
     moments = [starves_at]
-    for one in victims:
+    for one in residents:
         moments += [one.may_leave_at, one.may_drain_at]
     coming = [moment for moment in moments if now < moment < math.inf]
     return min(coming, default=None)
@@ -302,47 +299,3 @@ def retry_after_s(*, num_waiting: int, num_at_once: int, service_s: float) -> in
     rounds = (num_waiting + 1) / max(1, num_at_once)
     estimate = math.ceil(min(rounds * service_s, MAX_RETRY_AFTER_S))
     return max(MIN_RETRY_AFTER_S, estimate)
-
-
-# --- failures ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Failures:
-    """What went wrong with a model lately: loads that failed and children that died unasked."""
-
-    times: tuple[float, ...] = ()
-    num_rounds: int = 0
-    """Back-offs in a row."""
-    blocked_until: float = -math.inf
-
-
-def after_failure(failures: Failures, *, now: float, served_s: float) -> Failures:
-    """The record after one more failure of a child that had served for `served_s` (0: a load).
-
-    Three within a minute block the model for 2 s. After a back-off there is one probe: if it
-    fails too, the next back-off is twice as long, up to two minutes. A child that served for a
-    minute has proved itself, so all before it is forgotten.
-    """
-    if served_s >= FAILURE_WINDOW_S:
-        failures = Failures()
-    times = (*(time for time in failures.times if now - time < FAILURE_WINDOW_S), now)
-    if failures.num_rounds == 0 and len(times) < MAX_FAILURES:
-        return Failures(times=times)
-    back_off_s = min(FIRST_BACK_OFF_S * 2**failures.num_rounds, MAX_BACK_OFF_S)
-    return Failures(
-        times=times[-MAX_FAILURES:],
-        num_rounds=min(failures.num_rounds + 1, 16),
-        blocked_until=now + back_off_s,
-    )
-
-
-def blocked_s(failures: Failures, now: float) -> int:
-    """Whole seconds until the model may be tried again; 0 if now."""
-    return math.ceil(failures.blocked_until - now) if now < failures.blocked_until else 0
-
-
-def forgotten_at(failures: Failures) -> float:
-    """When the record no longer matters: a while after the last failure and its back-off."""
-    last = failures.times[-1] if failures.times else -math.inf
-    return max(last, failures.blocked_until) + FAILURE_WINDOW_S

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 
 from codehearth.errors import Overloaded
-from codehearth.pool import policy
+from codehearth.pool import failures
 from codehearth.pool.child import OpenModelCall
 from codehearth.pool.door import Door
 from codehearth.pool.errands import copy_error
@@ -26,6 +26,7 @@ from codehearth.pool.model import Life, Model, Unload
 from codehearth.pool.status import Counters, ModelStatus, status_of
 
 _MIN_NAP_S = 0.001
+_MAX_NAP_S = 3600.0  # event loops dislike a timer in a thousand years
 
 
 class Pool:
@@ -120,12 +121,12 @@ class Pool:
     async def close(self, drain_s: float = 0.0) -> None:
         """Take no more requests, wait for those in flight, then end all children.
 
-        May be called again: the shortest drain counts, and all come back when it is done. The
-        drain is real time, whatever the clock says.
+        May be called again: the shortest drain counts, and all come back when it is done.
         """
-        self._drain_until = min(self._drain_until, time.monotonic() + drain_s)
+        loop = asyncio.get_running_loop()
+        self._drain_until = min(self._drain_until, loop.time() + drain_s)
         if self._closing is None:
-            self._closing = asyncio.get_running_loop().create_task(self._close())
+            self._closing = loop.create_task(self._close())
         self._changed.set()
         await asyncio.shield(self._closing)
 
@@ -150,7 +151,7 @@ class Pool:
 
     def _raise_if_blocked(self, model: Model) -> None:
         if model.life is None and model.last_error is not None:
-            wait_s = policy.blocked_s(model.failures, self._clock())
+            wait_s = failures.blocked_s(model.failures, self._clock())
             if wait_s > 0:
                 raise copy_error(model.last_error, retry_after_s=wait_s)
 
@@ -169,8 +170,8 @@ class Pool:
         for model in models:
             self._lives.send_away_if_due(model, now)
             self._lives.watch(model, now)
-            self._lives.open_if_wanted(model, now)
-        due = min(self._lives.place(now), self._lives.measure_if_due(now))
+            self._lives.placement.open_if_wanted(model, now)
+        due = min(self._lives.placement.place(now), self._lives.measure_if_due(now))
         for model in models:
             self._door.let_in(model)
             self._forget_if_away(model, now)
@@ -180,7 +181,7 @@ class Pool:
     def _forget_if_away(self, model: Model, now: float) -> None:
         if model.is_away:
             model.keep_alive_s = self._limits.keep_alive_s
-            if now >= policy.forgotten_at(model.failures):
+            if now >= failures.forgotten_at(model.failures):
                 del self._models[model.name]
 
     def _set_timer(self, due: float, now: float) -> None:
@@ -191,7 +192,7 @@ class Pool:
             self._timer = None
         self._timer_at = due
         if due < math.inf:
-            nap_s = max(_MIN_NAP_S, due - now)
+            nap_s = min(max(_MIN_NAP_S, due - now), _MAX_NAP_S)
             self._timer = asyncio.get_running_loop().call_later(nap_s, self._on_timer)
 
     def _on_timer(self) -> None:
@@ -210,7 +211,7 @@ class Pool:
         self._send_away(lambda life: life.num_in_flight == 0)  # 2
         with contextlib.suppress(TimeoutError):
             while any(life.num_in_flight for life in self._lives.all()):  # 3
-                await self._change(self._drain_until - time.monotonic())
+                await self._change(self._drain_until)
         self._send_away(lambda life: True)  # 4
         while self._lives.all():  # 5
             await self._change(None)
@@ -221,15 +222,15 @@ class Pool:
             if model.life is not None and is_meant(model.life):
                 self._lives.send_away(model, model.life)
 
-    async def _change(self, timeout_s: float | None) -> None:
-        """Until the next event. Raises TimeoutError."""
+    async def _change(self, until: float | None) -> None:
+        """Wait for the next event. Raises TimeoutError when the loop's time is `until`."""
         self._changed.clear()
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout_at(until):
             await self._changed.wait()
 
 
 def _wish(model: Model, keep_alive_s: float | None) -> None:
-    if keep_alive_s is not None:
+    if keep_alive_s is not None and not math.isnan(keep_alive_s):
         model.keep_alive_s = keep_alive_s
 
 

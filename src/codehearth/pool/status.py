@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from codehearth.pool.child import OpenModel
+from codehearth.pool.failures import blocked_s
 from codehearth.pool.model import Life, Model
-from codehearth.pool.policy import blocked_s, expires_at
+from codehearth.pool.policy import expires_at
 
 State = Literal["waiting", "loading", "ready", "draining", "failed"]
 """waiting: for memory that others hold. draining: it takes no newcomers, or it is leaving."""
