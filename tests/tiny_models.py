@@ -7,7 +7,9 @@ whatever needs an engine can be tested with a real one. `tiny_qwen2` is everybod
 
 from __future__ import annotations
 
+import functools
 import json
+import random
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -46,7 +48,10 @@ POOLINGS = {"none": 0, "mean": 1, "cls": 2, "last": 3, "rank": 4}
 
 @dataclass(frozen=True)
 class Shape:
-    """A model's sizes. `vocabulary_size` None: as many tokens as the small tokenizer has."""
+    """A model's sizes. `vocabulary_size` None: as many tokens as the small tokenizer has.
+
+    With experts (architecture "qwen3moe"), `feed_forward_size` is one expert's.
+    """
 
     architecture: str = "qwen2"
     num_layers: int = 2
@@ -59,6 +64,8 @@ class Shape:
     context_tokens: int = 4096
     tied: bool = True
     sliding_window: int | None = None
+    num_experts: int = 0
+    num_experts_used: int = 0
 
 
 TINY = Shape()
@@ -153,8 +160,13 @@ def make_split_gguf(folder: Path, shape: Shape = TINY, *, num_parts: int = 3) ->
     return tuple(paths)
 
 
-def vocabulary(size: int | None = None) -> tuple[list[str], list[str]]:
-    """A byte-level BPE vocabulary and its merges; with `size`, filled up with unused tokens."""
+@functools.cache
+def vocabulary(size: int | None = None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """A byte-level BPE vocabulary and its merges.
+
+    With `size`, it is filled up with made-up merges of about six letters, as many and as long as
+    real vocabularies have: they are a good part of what a running model needs besides weights.
+    """
     tokens = list(_byte_letters())
     merges: list[str] = []
     for word in _WORDS:
@@ -162,9 +174,16 @@ def vocabulary(size: int | None = None) -> tuple[list[str], list[str]]:
             if word[:end] not in tokens:
                 tokens.append(word[:end])
                 merges.append(f"{word[: end - 1]} {word[end - 1]}")
+    known = set(tokens)
+    generator = random.Random(size)
     num_ordinary = (size or len(tokens) + len(SPECIAL_TOKENS)) - len(SPECIAL_TOKENS)
-    tokens += [f"unused{number}" for number in range(num_ordinary - len(tokens))]
-    return [*tokens, *SPECIAL_TOKENS], merges
+    while len(tokens) < num_ordinary:
+        left, right = generator.choice(tokens), generator.choice(tokens)
+        if len(left + right) <= 8 and left + right not in known:
+            known.add(left + right)
+            tokens.append(left + right)
+            merges.append(f"{left} {right}")
+    return (*tokens, *SPECIAL_TOKENS), tuple(merges)
 
 
 def _byte_letters() -> Iterator[str]:
@@ -197,6 +216,10 @@ def _add_facts(
     writer.add_license("mit")
     if shape.sliding_window is not None:
         writer.add_sliding_window(shape.sliding_window)
+    if shape.num_experts:
+        writer.add_expert_count(shape.num_experts)
+        writer.add_expert_used_count(shape.num_experts_used)
+        writer.add_expert_feed_forward_length(shape.feed_forward_size)
     if pooling is not None:
         writer.add_pooling_type(gguf.PoolingType(POOLINGS[pooling]))
     file_types = {"F32": 0, "F16": 1, "Q4_K": 15, "BF16": 32, "Q8_0": 7, "Q6_K": 18, "Q4_0": 2}
@@ -205,7 +228,11 @@ def _add_facts(
 
 
 def _add_tokenizer(
-    writer: gguf.GGUFWriter, tokens: list[str], merges: list[str], *, chat_template: str | None
+    writer: gguf.GGUFWriter,
+    tokens: tuple[str, ...],
+    merges: tuple[str, ...],
+    *,
+    chat_template: str | None,
 ) -> None:
     ids = {token: number for number, token in enumerate(tokens)}
     control = len(tokens) - len(SPECIAL_TOKENS)
@@ -241,16 +268,22 @@ def _tensors(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
             if shape.architecture == "qwen2":
                 yield f"{block}.attn_{letter}.bias", (rows,)
         yield f"{block}.attn_output.weight", (embedding, queries)
-        if shape.architecture in ("qwen3", "gemma3"):
+        if shape.architecture in ("qwen3", "qwen3moe", "gemma3"):
             yield f"{block}.attn_q_norm.weight", (shape.head_size,)
             yield f"{block}.attn_k_norm.weight", (shape.head_size,)
         yield f"{block}.ffn_norm.weight", (embedding,)
         if shape.architecture == "gemma3":
             yield f"{block}.post_attention_norm.weight", (embedding,)
             yield f"{block}.post_ffw_norm.weight", (embedding,)
-        yield f"{block}.ffn_gate.weight", (forward, embedding)
-        yield f"{block}.ffn_up.weight", (forward, embedding)
-        yield f"{block}.ffn_down.weight", (embedding, forward)
+        if shape.num_experts:
+            yield f"{block}.ffn_gate_inp.weight", (shape.num_experts, embedding)
+            yield f"{block}.ffn_gate_exps.weight", (shape.num_experts, forward, embedding)
+            yield f"{block}.ffn_up_exps.weight", (shape.num_experts, forward, embedding)
+            yield f"{block}.ffn_down_exps.weight", (shape.num_experts, embedding, forward)
+        else:
+            yield f"{block}.ffn_gate.weight", (forward, embedding)
+            yield f"{block}.ffn_up.weight", (forward, embedding)
+            yield f"{block}.ffn_down.weight", (embedding, forward)
     yield "output_norm.weight", (embedding,)
     if not shape.tied:
         yield "output.weight", (shape.vocabulary_size, embedding)

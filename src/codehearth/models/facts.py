@@ -61,8 +61,11 @@ class Weights:
     num_kv_heads: int
     key_size: int
     value_size: int
+    # Of a mixture of experts: of those that one token uses, together.
     feed_forward_size: int
     vocabulary_size: int
+    # Merges of a byte-pair tokenizer; 0 for the others, and where it is not known.
+    num_merges: int = 0
     context_tokens: int
     experts: int = 0
     experts_used: int = 0
@@ -77,6 +80,7 @@ class Weights:
     state_bytes: int = 0
 
     embedding_bytes: int = 0
+    embedding_type: str = ""
     # 0 where the output is tied to the token embedding.
     output_bytes: int = 0
     # Stored bytes by tensor type; some types are laid out anew in memory when loaded.
@@ -90,6 +94,8 @@ class Weights:
     # Those of FIM_MARKS that the vocabulary holds.
     fim_marks: frozenset[str] = frozenset()
     licence: str | None = None
+    # Made up from a parameter count, for a model that is not here yet.
+    is_estimate: bool = False
 
     @property
     def bits_per_weight(self) -> float:

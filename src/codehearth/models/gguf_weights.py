@@ -15,6 +15,7 @@ from codehearth.models.gguf_metadata import MAX_LAYERS, Metadata
 from codehearth.models.gguf_types import FILE_TYPES
 
 MAX_PARTS = 1024
+MAX_EXPERTS = 4096
 
 _PART = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf$")
 _LAYER = re.compile(r"^blk\.(\d{1,4})\.")
@@ -118,17 +119,19 @@ def _weights(metadata: Metadata, tensors: tuple[GgufTensor, ...]) -> Weights:
         num_kv_heads=max(kv_heads),
         key_size=metadata.of("attention.key_length", default=head_size),
         value_size=metadata.of("attention.value_length", default=head_size),
-        feed_forward_size=max(metadata.by_layer("feed_forward_length", num_layers, default=0)),
+        feed_forward_size=_feed_forward_size(metadata),
         vocabulary_size=vocabulary_size,
+        num_merges=metadata.header.lengths.get("tokenizer.ggml.merges", 0),
         context_tokens=context_tokens,
-        experts=metadata.of("expert_count", default=0),
-        experts_used=metadata.of("expert_used_count", default=0),
+        experts=metadata.of("expert_count", default=0, maximum=MAX_EXPERTS),
+        experts_used=metadata.of("expert_used_count", default=0, maximum=MAX_EXPERTS),
         bytes_by_layer=_bytes_by_layer(tensors, num_layers),
         kv_elements_by_layer=kv_elements(metadata, num_layers, kv_heads, head_size=head_size),
         sliding_layers=sliding_layers(metadata, num_layers),
         sliding_window=metadata.of("attention.sliding_window", default=0) or None,
         state_bytes=state_bytes(metadata, num_layers, kv_heads),
         embedding_bytes=sizes.get("token_embd.weight", 0),
+        embedding_type=next((t.type_name for t in tensors if t.name == "token_embd.weight"), ""),
         output_bytes=sizes.get("output.weight", 0),
         bytes_by_type=dict(by_type),
         pooling=pooling,
@@ -150,6 +153,13 @@ def _architecture(metadata: Metadata) -> str:
     if not architecture or len(architecture) > 64:
         raise metadata.bad("does not name its architecture")
     return architecture
+
+
+def _feed_forward_size(metadata: Metadata) -> int:
+    """The widest layer's, where experts work side by side those that a token uses together."""
+    used = metadata.of("expert_used_count", default=0, maximum=MAX_EXPERTS)
+    experts = used * metadata.of("expert_feed_forward_length", default=0)
+    return max(metadata.of("feed_forward_length", default=0), experts)
 
 
 def _vocabulary_size(metadata: Metadata, tensors: Sequence[GgufTensor]) -> int:
