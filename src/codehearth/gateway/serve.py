@@ -27,7 +27,7 @@ from codehearth.gateway.auth import Doorkeeper
 from codehearth.gateway.door import Leaving
 from codehearth.gateway.house import House
 from codehearth.gateway.metrics import Metrics
-from codehearth.gateway.opening import Opener, make_store
+from codehearth.gateway.opening import Opener, make_store, with_named_model
 from codehearth.gateway.protocol import BoundedProtocol
 from codehearth.gateway.replies import describe
 from codehearth.gateway.running import announced, only_server
@@ -81,6 +81,7 @@ async def _serve(
 def open_house(settings: Settings) -> House:
     """Store, pool and metrics as the settings say. Must be called in the server's loop."""
     store = make_store(settings)
+    settings = with_named_model(settings)
     pool = Pool(
         open_model=Opener(settings, store),
         read_memory=lambda: snapshot().free_bytes,
