@@ -1,0 +1,80 @@
+"""A server for the duration of one command: started, waited for, ended.
+
+It is a child in a session of its own, so that a Ctrl-C in the terminal stops an answer and not the
+server, tied to this process by `workers.tether`, so that it cannot be left behind.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+from codehearth.cli.output import say
+from codehearth.errors import HearthError
+from codehearth.gateway.running import Running, find_running
+from codehearth.settings import Settings
+from codehearth.workers import tether
+
+_STOP_S = 15.0
+
+
+@contextmanager
+def own_server(settings: Settings, *, model: str | None) -> Iterator[Running]:
+    """A server with `model` as default; raises HearthError with what it said where it fails.
+
+    Where another command was quicker to start one on the same data folder, that one is used.
+    """
+    say("No server is running; one is started for this command.")
+    with tempfile.TemporaryFile() as said:
+        child = _start(settings, model, said)
+        try:
+            yield _announced(settings, child, said)
+        finally:
+            _end(child)
+
+
+def _start(settings: Settings, model: str | None, said: IO[bytes]) -> subprocess.Popen[bytes]:
+    program = [sys.executable, "-m", "codehearth", "serve", "--port", "0", "--no-page"]
+    program += ["--host", "127.0.0.1", "--data", str(settings.data)]
+    program += ["--model", model] if model else []
+    tied = [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), "--", *program]
+    return subprocess.Popen(
+        tied,
+        stdin=subprocess.PIPE,  # its end ends the child where the kernel does not
+        stdout=subprocess.PIPE,
+        stderr=said,
+        start_new_session=True,
+    )
+
+
+def _announced(settings: Settings, child: subprocess.Popen[bytes], said: IO[bytes]) -> Running:
+    """Waits for the line that `serve` prints when it takes requests."""
+    assert child.stdout is not None
+    child.stdout.readline()
+    running = find_running(settings.data)
+    if running is None:
+        child.wait(_STOP_S)
+        said.seek(0)
+        lines = said.read().decode("utf-8", "replace").strip()
+        raise HearthError(
+            "The server for this command did not start." + (f"\n{lines}" if lines else ""),
+            hint="`hearth doctor` looks for the cause",
+        )
+    return running
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    child.terminate()
+    for pipe in (child.stdin, child.stdout):
+        assert pipe is not None
+        pipe.close()
+    try:
+        child.wait(_STOP_S)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        child.kill()
+        child.wait()

@@ -1,0 +1,138 @@
+"""`hearth pull`: a model is fetched, with its progress on standard error."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from codehearth.cli.options import json_lines_option, model_argument, settings_options
+from codehearth.cli.output import duration, has_colour, print_json_line, say, size
+from codehearth.settings import read_settings
+
+if TYPE_CHECKING:
+    from codehearth.models.store import LocalModel, Progress, Store
+
+ProgressCallback = Callable[["Progress"], None]
+
+_PLAIN_EVERY_S = 10.0
+
+
+@click.command()
+@model_argument(of="known")
+@settings_options("hub")
+@json_lines_option
+def pull(model: str, as_json: bool, **flags: Any) -> None:
+    """Fetch a model from Hugging Face or ModelScope, or go on with a download that was cut.
+
+    MODEL is a name of the catalogue (qwen2.5-coder:1.5b, with a precision:
+    qwen2.5-coder-1.5b:q8_0) or a repository on a hub (hf:org/repo, ms:org/repo:FILE).
+    """
+    from codehearth.cli.shelf import store_of
+
+    store = store_of(read_settings(flags=flags))
+    if not as_json:
+        fetch(store, model)
+        return
+    pulled = store.pull(model, progress=_print_progress)
+    print_json_line({"stage": "ready", "model": pulled.name, "path": str(pulled.path)})
+
+
+def fetch(store: Store, model: str) -> LocalModel:
+    """The model, fetched if need be; everything about it goes to standard error.
+
+    A Ctrl-C is passed on after it was said that nothing is lost.
+    """
+    try:
+        with _shown() as progress:
+            pulled = store.pull(model, progress=progress)
+    except KeyboardInterrupt:
+        say(f"\nStopped. What has arrived is kept; `hearth pull {model}` goes on from there.")
+        raise
+    say(f"'{pulled.name}' is here ({size(pulled.num_bytes)}). `hearth run {pulled.name}` uses it.")
+    return pulled
+
+
+def _print_progress(progress: Progress) -> None:
+    print_json_line(dataclasses.asdict(progress))
+
+
+@contextmanager
+def _shown() -> Iterator[ProgressCallback]:
+    """A bar where somebody watches, a line now and then where not."""
+    if not sys.stderr.isatty():
+        yield _Lines()
+        return
+    with _bar() as progress:
+        yield progress
+
+
+class _Lines:
+    """Progress as plain lines: each file, and at most one line every ten seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._file: tuple[str, str] | None = None
+        self._said_at = 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.note:
+            say(progress.note)
+        if progress.stage not in ("download", "verify"):
+            return
+        now, file = self._clock(), (progress.stage, progress.file)
+        if file != self._file or now - self._said_at >= _PLAIN_EVERY_S:
+            self._file, self._said_at = file, now
+            say(line_of(progress))
+
+
+def line_of(progress: Progress) -> str:
+    """`download model.gguf: 1.2 of 4.4 GiB, 8.1 MiB/s, 6m 40s left`."""
+    parts = [f"{size(progress.done_bytes)} of {size(progress.total_bytes)}"]
+    if progress.bytes_per_s > 0:
+        parts.append(f"{size(progress.bytes_per_s)}/s")
+    if progress.left_s is not None:
+        parts.append(f"{duration(progress.left_s)} left")
+    return f"{progress.stage} {progress.file}: {', '.join(parts)}"
+
+
+@contextmanager
+def _bar() -> Iterator[ProgressCallback]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True, no_color=not has_colour(sys.stderr))
+    with Bars(*columns, console=console, transient=True) as bars:
+        task = bars.add_task("looking", total=None)
+
+        def show(progress: Progress) -> None:
+            if progress.note:
+                console.print(progress.note, markup=False, highlight=False)
+            name = progress.file.rsplit("/", 1)[-1]
+            bars.update(
+                task,
+                description=f"{progress.stage} {name}"[:60],
+                completed=progress.done_bytes,
+                total=progress.total_bytes or None,
+            )
+
+        yield show

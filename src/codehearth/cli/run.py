@@ -1,0 +1,213 @@
+"""`hearth run`: one answer, a conversation, or a file of prompts."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from codehearth.cli.asking import DEFAULT_MAX_TOKENS, Sampling, sampling_options
+from codehearth.cli.options import json_lines_option, settings_now, yes_option
+from codehearth.cli.output import is_interactive
+from codehearth.cli.reach import Server, client_of, find_server, found_or_started
+from codehearth.cli.words import Asked, asked_by, joined_prompt
+from codehearth.errors import HearthError, ModelNotFound, NotFound
+
+if TYPE_CHECKING:
+    from codehearth.client import Client
+    from codehearth.settings import Settings
+
+
+@click.command()
+@click.argument("words", nargs=-1, metavar="[MODEL] [PROMPT]")
+@click.option("-m", "--model", help="The model; then all words are the prompt.")
+@click.option("-s", "--system", help="What the model is told before everything else.")
+@click.option(
+    "-f",
+    "--file",
+    "prompts_file",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+    help='Prompts, one a line or JSON lines of {"prompt": ...}; answered side by side.',
+)
+@click.option(
+    "--parallel",
+    type=click.IntRange(1, 256),
+    default=8,
+    show_default=True,
+    help="How many prompts of a file are asked at the same time.",
+)
+@sampling_options(max_tokens=DEFAULT_MAX_TOKENS)
+@json_lines_option
+@yes_option
+def run(
+    words: tuple[str, ...],
+    model: str | None,
+    system: str | None,
+    prompts_file: str | None,
+    parallel: int,
+    as_json: bool,
+    yes: bool,
+    **sampling: Any,
+) -> None:
+    """Ask a model, or chat with it in the terminal.
+
+    \b
+      hearth run "a function that reverses a string"
+      hearth run qwen2.5-coder:7b "quicksort in Go"
+      git diff | hearth run -s "Write a commit message."
+      hearth run --file prompts.txt --json
+      hearth run                            (a conversation; /help there)
+
+    Without MODEL the server's default answers. Where no server runs, one is started for this
+    command.
+    """
+    settings = settings_now()
+    server = find_server(settings)
+    asked = _asked(settings, server, words, model)
+    piped = "" if prompts_file or sys.stdin.isatty() else _standard_input()
+    prompt = joined_prompt(piped, asked.prompt)
+    wants_chat = not prompt and not prompts_file
+    if wants_chat and not (is_interactive() and sys.stdout.isatty() and not as_json):
+        raise click.UsageError("There is no prompt.")
+    name = _available(settings, server, asked.model, yes=yes)
+    with (
+        found_or_started(settings, server, model=name) as at,
+        client_of(at) as client,
+    ):
+        from codehearth.cli import answering, batch, chat
+
+        questions = answering.Questions(
+            client,
+            model=name or _default_model(client),
+            system=system or "",
+            sampling=Sampling(**sampling),
+        )
+        if prompts_file:
+            batch.answer_file(questions, _read(prompts_file), parallel, as_json=as_json)
+        elif wants_chat:
+            chat.converse(questions, settings)
+        elif as_json:
+            answering.print_answer_lines(questions, prompt)
+        else:
+            answering.print_answer(questions, prompt)
+
+
+def _asked(
+    settings: Settings, server: Server | None, words: tuple[str, ...], model: str | None
+) -> Asked:
+    """The model and prompt that the words mean, with what this machine and the server know."""
+    if model is not None or len(words) != 1:
+        return asked_by(words, model=model, is_model=lambda _: False, near=lambda _: ())
+    names = _names(settings, server)
+    return asked_by(words, model=None, is_model=_is_model(names), near=_near(names))
+
+
+def _names(settings: Settings, server: Server | None) -> tuple[str, ...]:
+    if server is not None:
+        with client_of(server) as client:
+            return tuple(card.name for card in client.models())
+    from codehearth.cli.shelf import store_of
+
+    return tuple(model.name for model in store_of(settings).models())
+
+
+def _is_model(names: tuple[str, ...]) -> Callable[[str], bool]:
+    """Whether a word names a model: one that is here, one that is known, a repository, a path."""
+    from codehearth.models.catalogue import resolve
+    from codehearth.models.names import CatalogueName, parse_name
+
+    def is_model(word: str) -> bool:
+        if word in names:
+            return True
+        try:
+            name = parse_name(word, allow_path=True)
+            if isinstance(name, CatalogueName):
+                resolve(name)
+        except HearthError:
+            return False
+        return True
+
+    return is_model
+
+
+def _near(names: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
+    from codehearth.models.catalogue import catalogue, nearest
+
+    return lambda word: nearest(word, [*names, *catalogue()])
+
+
+def _available(
+    settings: Settings, server: Server | None, model: str | None, *, yes: bool
+) -> str | None:
+    """The model under a name that the server will know; fetched if the user wants that.
+
+    Raises ModelNotFound, with the command that fetches it where there is one.
+    """
+    if model is None or (server is not None and not server.is_own):
+        return model
+    try:
+        return _find(settings, server, model)
+    except ModelNotFound as error:
+        if not _can_fetch(model) or not (yes or is_interactive()):
+            raise
+        from codehearth.cli.pull import fetch
+        from codehearth.cli.questions import agreed
+        from codehearth.cli.shelf import store_of
+
+        if not agreed(f"'{model}' is not on this machine. Fetch it?", yes=yes):
+            raise error from None
+        return fetch(store_of(settings), model).name
+
+
+def _find(settings: Settings, server: Server | None, model: str) -> str:
+    from codehearth.cli.shelf import store_of
+    from codehearth.models.names import PathName, parse_name
+
+    if server is None:
+        found = store_of(settings).find(model, allow_path=True)
+        return str(found.path) if found.source == "path" else found.name
+    with client_of(server) as client:
+        try:
+            return client.model(model).name
+        except NotFound:
+            if isinstance(parse_name(model, allow_path=True), PathName):
+                raise NotFound(
+                    f"The running server does not know '{model}'.",
+                    hint=f"`hearth stop --server`, then `hearth serve -m {model}`",
+                ) from None
+            raise
+
+
+def _default_model(client: Client) -> str | None:
+    """Our servers say theirs; of another one it is the first of its list."""
+    try:
+        return client.default_model()
+    except NotFound:
+        return next((card.name for card in client.models()), None)
+
+
+def _can_fetch(model: str) -> bool:
+    from codehearth.models.catalogue import resolve
+    from codehearth.models.names import CatalogueName, HubName, parse_name
+
+    try:
+        name = parse_name(model, allow_path=True)
+        if isinstance(name, CatalogueName):
+            return bool(resolve(name)[0].files)
+    except HearthError:
+        return False
+    return isinstance(name, HubName)
+
+
+def _standard_input() -> str:
+    return sys.stdin.buffer.read().decode("utf-8", "replace")
+
+
+def _read(file: str) -> str:
+    if file == "-":
+        return _standard_input()
+    return Path(os.fsdecode(file)).read_bytes().decode("utf-8-sig", "replace")

@@ -1,0 +1,45 @@
+"""`hearth serve`: the server, until a signal ends it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import click
+
+from codehearth import __version__
+from codehearth.cli.options import settings_options
+from codehearth.cli.output import print_data, say
+from codehearth.settings import Settings, read_settings
+
+
+@click.command()
+@settings_options()
+def serve(**flags: Any) -> None:
+    """Serve the models of this machine to any OpenAI client.
+
+    Any request's `model` is loaded when it is asked for; -m names the one that answers where a
+    request names none: a name of the catalogue, hf:org/repo, ms:org/repo or a path to a GGUF file.
+    The address is printed on standard output once requests are taken.
+    """
+    serve_here(read_settings(flags=flags))
+
+
+def serve_here(settings: Settings) -> None:
+    """Serves in this process; raises HearthError where the server cannot start."""
+    from codehearth.cli.server_log import begin_log
+    from codehearth.gateway.serve import serve as serve_house
+
+    begin_log(settings)
+    serve_house(settings, on_ready=partial(_announce, settings))
+
+
+def _announce(settings: Settings, url: str) -> None:
+    with suppress(OSError):  # nobody may be reading any more; that is no reason to stop
+        print_data(url)
+        say(f"CodeHearth {__version__} serves '{settings.model}' to any OpenAI client at {url}/v1.")
+        if settings.page:
+            say(
+                f"The page is at {url}/. `hearth run` chats in a terminal. Ctrl-C stops the server."
+            )
