@@ -1,40 +1,55 @@
-"""Why a child died, told as an error: pure, from its status and its last lines."""
+"""Why a child died, told as an error: from its status and its last lines."""
 
 from __future__ import annotations
 
+import re
 import signal
 from dataclasses import dataclass
 from pathlib import Path
 
 from codehearth.errors import EngineFailed, OutOfMemory
 
-# What llama.cpp, C++ and Python write when an allocation fails.
+# What llama.cpp, C++, Python and GPU drivers write when an allocation fails. The last is what a
+# thread that cannot have a stack says.
 _MEMORY_WORDS = (
     "out of memory",
+    "outofmemory",
     "failed to allocate",
     "unable to allocate",
     "cannot allocate memory",
     "bad_alloc",
     "memoryerror",
     "erroroutofdevicememory",
+    "resource temporarily unavailable",
 )
-_CAUSE_WORDS = ("error", "failed", "unknown", "unsupported", "invalid", "cannot", "terminate")
+_START_COMPLAINTS = ("error", "failed", "unknown", "unsupported", "invalid", "cannot", "no such")
+# While serving, complaints about single requests are daily bread; these end a process.
+_FATAL_WORDS = ("ggml_assert", "ggml_abort", "terminate called", "what():", "fatal", "cuda error")
+_LAST_LINES = 15
+_MAX_CAUSE_CHARS = 300
+
+_LOG_PREFIX = re.compile(r"^(?:\x1b\[[0-9;]*m)*[\d.]+ [A-Z] (?:\w+ +[\w():]+: )?")  # llama.cpp's
+_FOLDERS = re.compile(r"(?<![\w.])(?:~|\.{1,2})?/(?:[^\s'\"/]+/)*")
 
 
 @dataclass(frozen=True)
 class Death:
-    """How a child ended. `status` is its exit code, or minus the signal; None if never started."""
+    """How a child ended. `status` is its exit code, or minus the signal; None where unknown.
+
+    `was_out_of_memory` means that the kernel killed something for lack of memory meanwhile.
+    """
 
     was_asked_for: bool
     status: int | None
-    was_out_of_memory: bool
-    log_tail: str
+    was_out_of_memory: bool = False
+    was_ready: bool = True
+    log_tail: str = ""
 
     @property
     def manner(self) -> str:
         """The end of the sentence "the engine …"."""
         if self.status is None:
-            return "was not started"
+            return "left no exit status"
         if self.status < 0:
             return f"was killed by {_signal_name(-self.status)}"
         return f"exited with code {self.status}"
@@ -50,7 +65,7 @@ def failure_of(name: str, death: Death | None) -> EngineFailed:
             log_tail=death.log_tail,
             hint="load it with a smaller context or in a smaller precision, or stop another model",
         )
-    cause = cause_in(death.log_tail)
+    cause = cause_of(death)
     return EngineFailed(
         f"The engine of '{name}' {death.manner}" + (f": {cause}" if cause else "."),
         log_tail=death.log_tail,
@@ -58,11 +73,19 @@ def failure_of(name: str, death: Death | None) -> EngineFailed:
     )
 
 
-def cause_in(log_tail: str) -> str | None:
-    """The line of a log that most likely tells the cause: the first of the last complaints."""
-    lines = [line.strip() for line in log_tail.splitlines()]
-    complaints = [line for line in lines if any(word in line.lower() for word in _CAUSE_WORDS)]
-    return complaints[0][:300] if complaints else None
+def cause_of(death: Death) -> str | None:
+    """The line of the log that most likely tells the cause, without the folders it names.
+
+    At the start that is the first complaint: what follows are consequences. Later it is what
+    ends a process. A process that was killed from outside said nothing about it.
+    """
+    if death.status == -signal.SIGKILL:
+        return None
+    words = _FATAL_WORDS if death.was_ready else _START_COMPLAINTS
+    for line in death.log_tail.splitlines()[-_LAST_LINES:]:
+        if any(word in line.lower() for word in words):
+            return _FOLDERS.sub("", _LOG_PREFIX.sub("", line.strip()))[:_MAX_CAUSE_CHARS]
+    return None
 
 
 def oom_kills() -> int | None:
@@ -77,9 +100,9 @@ def oom_kills() -> int | None:
 
 
 def _lacked_memory(death: Death) -> bool:
-    if death.status == -signal.SIGKILL and death.was_out_of_memory:
-        return True
-    text = death.log_tail.lower()
+    if death.status == -signal.SIGKILL:
+        return death.was_out_of_memory
+    text = "\n".join(death.log_tail.splitlines()[-_LAST_LINES:]).lower()
     return any(word in text for word in _MEMORY_WORDS)
 
 

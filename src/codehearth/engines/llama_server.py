@@ -50,7 +50,7 @@ class LlamaServer:
         batch = launch.context_tokens if launch.is_embedding else launch.batch_tokens
         argv = [
             str(self.path),
-            "--model", str(launch.path),
+            "--model", str(launch.path.absolute()),
             "--alias", launch.alias,
             "--host", str(endpoint.socket_path),
             "--ctx-size", str(launch.context_tokens * launch.num_slots),

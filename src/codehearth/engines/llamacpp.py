@@ -45,7 +45,7 @@ class LlamaCpp:
         """Our worker with `launch` as arguments and the key in its environment."""
         argv = (
             sys.executable, "-P", "-u", str(_WORKER),
-            "--model", str(launch.path),
+            "--model", str(launch.path.absolute()),
             "--alias", launch.alias,
             "--socket", str(endpoint.socket_path),
             "--context-tokens", str(launch.context_tokens),
