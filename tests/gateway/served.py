@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+import uvloop
 
 from codehearth.engines.base import Command
 from codehearth.engines.endpoint import Endpoint
@@ -181,7 +182,7 @@ def served(
     """A server on a free port until the block ends."""
     shelf = Shelf(dict(models or {"fake": FakeModel()}))
     options = {"model": next(iter(shelf.models_by_name)), "data": tmp_path / "data"} | settings
-    loop = asyncio.new_event_loop()
+    loop = uvloop.new_event_loop()
     keys = Keys(Path(str(options["data"])))
     listener = socket.create_server(("127.0.0.1", 0))
     leaving = Leaving()

@@ -206,7 +206,7 @@ async def _connect(endpoint: Endpoint) -> Reply:
 def _request(endpoint: Endpoint, method: str, path: str, body: bytes) -> bytes:
     head = (
         f"{method} {path} HTTP/1.1\r\n"
-        "host: engine\r\n"
+        "host: localhost\r\n"
         "connection: close\r\n"
         "content-type: application/json\r\n"
         f"authorization: Bearer {endpoint.api_key}\r\n"

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
+import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.responses import Response
@@ -35,6 +37,7 @@ class Writer:
     def __init__(self, send: Send) -> None:
         self._send = send
         self.has_started = False
+        self._sending_since = math.inf
 
     async def whole(self, body: bytes, content_type: str = "application/json") -> None:
         await self._start({"content-type": content_type, "content-length": str(len(body))})
@@ -55,11 +58,22 @@ class Writer:
         await self._send({"type": "http.response.start", "status": 200, "headers": raw})
 
     async def _put(self, body: bytes, *, more: bool) -> None:
+        self._sending_since = time.monotonic()
         try:
-            async with asyncio.timeout(WRITE_TIMEOUT_S):
-                await self._send({"type": "http.response.body", "body": body, "more_body": more})
-        except (TimeoutError, OSError) as error:
+            await self._send({"type": "http.response.body", "body": body, "more_body": more})
+        except OSError as error:
             raise ClientGone from error
+        finally:
+            self._sending_since = math.inf
+
+    async def stalled(self) -> None:
+        """Returns once the client has taken nothing for too long.
+
+        One clock for the whole answer: a time limit around each write would cost as much as all
+        else that is done for a chunk.
+        """
+        while time.monotonic() - self._sending_since < WRITE_TIMEOUT_S:
+            await asyncio.sleep(WRITE_TIMEOUT_S / 4)
 
 
 class Generation(Response):
@@ -80,13 +94,14 @@ class Generation(Response):
         writer = Writer(send)
         work = asyncio.ensure_future(self._work(writer))
         gone = asyncio.ensure_future(_disconnected(receive))
+        stalled = asyncio.ensure_future(writer.stalled())
         try:
-            await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((work, gone, stalled), return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
                 self._on_gone()
         finally:
-            await _cancelled(gone)
-            await _cancelled(work)
+            for task in (gone, stalled, work):
+                await _cancelled(task)
         if not work.cancelled():
             await self._settle(scope, writer, work)
 

@@ -1,0 +1,194 @@
+"""What the gateway costs: hearth against the engine's own port, interleaved in one run.
+
+    python -m benchmarks.gateway [--rounds 5] [--seconds 2]
+
+1. Added time to first token at the median, one request after the other (goal: at most 3 ms).
+2. Tokens a second over all streams at 1, 8 and 64 streams (goal: at least 0.98 of the engine's).
+3. CPU of the gateway for each chunk of a stream, from a fake engine that sends one every 5 ms
+   (goal: at most 60 µs): nothing is batched there, each chunk is a wake-up of its own.
+
+Both sides are asked by the same client of the least cost, and both get the same request for the
+packaged starter model. For the engine alone, the same kind of child is started as hearth starts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import uvloop
+
+from benchmarks.measuring import ROOT, hearth_server, machine, median
+from codehearth.engines.endpoint import Endpoint
+from codehearth.gateway.link import ask
+from codehearth.gateway.opening import Opener, make_store
+from codehearth.pool import Room
+from codehearth.settings import Settings
+
+CHAT = "/v1/chat/completions"
+FAKE_TOKENS = 400
+
+
+def request_body(max_tokens: int) -> bytes:
+    """Temperature 0 and no end before the limit: both sides generate the same number of tokens."""
+    return json.dumps(
+        {
+            "model": "starter",
+            "messages": [{"role": "user", "content": "Write a function that reverses a string"}],
+            "max_tokens": max_tokens,
+            "temperature": 0,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+    ).encode()
+
+
+async def first_token_s(endpoint: Endpoint, body: bytes) -> float:
+    began = time.perf_counter()
+    async with ask(endpoint, "POST", CHAT, body) as reply:
+        assert reply.status == 200, await reply.whole()
+        async for piece in reply.pieces():
+            if b'"content":"' in piece and b'"content":""' not in piece:
+                return time.perf_counter() - began
+    raise SystemExit("no token came")
+
+
+async def stream_tokens(endpoint: Endpoint, body: bytes) -> int:
+    last = b""
+    async with ask(endpoint, "POST", CHAT, body) as reply:
+        assert reply.status == 200, await reply.whole()
+        async for piece in reply.pieces():
+            last = (last + piece)[-2000:]
+    usage = last.rpartition(b'"completion_tokens":')[2]
+    return int(usage[: usage.index(b",")])
+
+
+async def tokens_per_s(endpoint: Endpoint, num_streams: int, *, num_requests: int) -> float:
+    """All streams busy until `num_requests` are answered."""
+    left = iter(range(num_requests))
+
+    async def one_stream() -> int:
+        total = 0
+        for _ in left:
+            total += await stream_tokens(endpoint, request_body(48))
+        return total
+
+    began = time.perf_counter()
+    totals = await asyncio.gather(*(one_stream() for _ in range(num_streams)))
+    return sum(totals) / (time.perf_counter() - began)
+
+
+@contextlib.asynccontextmanager
+async def engine_alone(data: Path) -> AsyncIterator[Endpoint]:
+    settings = Settings(data=data)
+    opener = Opener(settings, make_store(settings))
+    opened = await opener("starter", attempt=0, room=Room(8 * 2**30, 8 * 2**30))
+    assert opened is not None
+    try:
+        yield await opened.process.ensure_ready()
+    finally:
+        await opened.process.stop()
+
+
+async def compare(port: int, data: Path, rounds: int) -> None:
+    hearth = Endpoint(None, f"http://127.0.0.1:{port}", "")
+    async with engine_alone(data) as engine:
+        sides = {"engine": engine, "hearth": hearth}
+        for endpoint in sides.values():
+            await tokens_per_s(endpoint, 4, num_requests=8)
+        await compare_first_token(sides, rounds * 40)
+        for num_streams in (1, 8, 64):
+            await compare_throughput(sides, num_streams, rounds)
+
+
+async def compare_first_token(sides: dict[str, Endpoint], count: int) -> None:
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(count):
+        for name, endpoint in sides.items():
+            times[name].append(await first_token_s(endpoint, request_body(4)))
+    engine, hearth = median(times["engine"]), median(times["hearth"])
+    print(
+        f"time to first token, p50 of {count}: engine {engine * 1e3:.2f} ms, "
+        f"hearth {hearth * 1e3:.2f} ms, added {(hearth - engine) * 1e3:.2f} ms (goal 3)"
+    )
+
+
+async def compare_throughput(sides: dict[str, Endpoint], num_streams: int, rounds: int) -> None:
+    rates: dict[str, list[float]] = {name: [] for name in sides}
+    num_requests = max(24, num_streams * 2)
+    for _ in range(rounds):
+        for name, endpoint in sides.items():
+            rate = await tokens_per_s(endpoint, num_streams, num_requests=num_requests)
+            rates[name].append(rate)
+    engine, hearth = median(rates["engine"]), median(rates["hearth"])
+    print(
+        f"{num_streams:2} streams: engine {engine:.0f} tokens/s, hearth {hearth:.0f}, "
+        f"ratio {hearth / engine:.3f} (goal 0.98)"
+    )
+
+
+async def chunk_cost() -> None:
+    """The gateway's CPU with fake engines; what it costs when nothing happens is taken off."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.fake_served"],
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        text=True,
+    )
+    assert child.stdout is not None
+    try:
+        hearth = Endpoint(None, child.stdout.readline().strip(), "")
+        process = psutil.Process(child.pid)
+        for num_streams in (1, 8):
+            await measure_chunks(hearth, process, num_streams)
+    finally:
+        child.terminate()
+        child.wait(10)
+        child.stdout.close()
+
+
+async def measure_chunks(hearth: Endpoint, process: psutil.Process, num_streams: int) -> None:
+    body = request_body(FAKE_TOKENS)
+    await asyncio.gather(*(stream_tokens(hearth, body) for _ in range(num_streams)))
+    costs = []
+    for _ in range(3):
+        before, began = _cpu_s(process), time.perf_counter()
+        await asyncio.gather(*(stream_tokens(hearth, body) for _ in range(num_streams)))
+        used, wall = _cpu_s(process) - before, time.perf_counter() - began
+        idle_before = _cpu_s(process)
+        await asyncio.sleep(wall)
+        used -= _cpu_s(process) - idle_before
+        costs.append(used / (FAKE_TOKENS * num_streams) * 1e6)
+    print(
+        f"CPU of a chunk, {num_streams} streams of one chunk every 5 ms: "
+        f"{median(costs):.0f} µs ({min(costs):.0f}–{max(costs):.0f}; goal 60)"
+    )
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    print(machine())
+    uvloop.run(chunk_cost())
+    with hearth_server("-m", "starter") as server:
+        data = Path(os.environ.get("TMPDIR", "/tmp")) / f"hearth-engine-{os.getpid()}"
+        uvloop.run(compare(server.port, data, rounds))
+
+
+if __name__ == "__main__":
+    main()
