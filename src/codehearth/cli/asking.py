@@ -41,20 +41,23 @@ def sampling_options(*, max_tokens: int) -> Callable[[_Command], _Command]:
             "--max-tokens",
             type=click.IntRange(1, 2**31 - 1),
             default=max_tokens,
+            metavar="N",
             show_default=True,
             help="New tokens at most.",
         ),
         click.option(
             "--temperature",
             type=click.FloatRange(0, 2),
+            metavar="0..2",
             help="0: always the likeliest token; 2: nearly any. Default: the model's own.",
         ),
         click.option(
             "--top-p",
             type=click.FloatRange(0, 1),
+            metavar="0..1",
             help="Only the likeliest tokens that make up this share.",
         ),
-        click.option("--seed", type=int, help="The same seed repeats an answer."),
+        click.option("--seed", type=int, metavar="N", help="The same seed repeats an answer."),
         click.option("--stop", multiple=True, help="Text that ends the answer; may be repeated."),
     )
 

@@ -21,7 +21,13 @@ _BLOCK_BYTES = 64 * 1024
 @click.argument("model", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on and print what is written from now on.")
 @click.option(
-    "-n", "--lines", default=50, show_default=True, help="How many lines.", type=click.IntRange(0)
+    "-n",
+    "--lines",
+    type=click.IntRange(0),
+    metavar="N",
+    default=50,
+    show_default=True,
+    help="How many lines.",
 )
 def logs(model: str | None, follow: bool, lines: int) -> None:
     """Show the last lines of the server's log, or of a model's engine."""

@@ -62,7 +62,7 @@ def _announced(settings: Settings, child: subprocess.Popen[bytes], said: IO[byte
         said.seek(0)
         lines = said.read().decode("utf-8", "replace").strip()
         raise HearthError(
-            "The server for this command did not start." + (f"\n{lines}" if lines else ""),
+            f"The server for this command did not start:\n{lines}",
             hint="`hearth doctor` looks for the cause",
         )
     return running

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 @click.option(
     "--parallel",
     type=click.IntRange(1, 256),
+    metavar="N",
     default=8,
     show_default=True,
     help="How many prompts of a file are asked at the same time.",
@@ -147,6 +148,8 @@ def _available(
 
     Raises ModelNotFound, with the command that fetches it where there is one.
     """
+    if server is None:
+        model = model or settings.model
     if model is None or (server is not None and not server.is_own):
         return model
     try:

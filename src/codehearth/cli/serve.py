@@ -27,9 +27,15 @@ def serve(**flags: Any) -> None:
 
 
 def serve_here(settings: Settings) -> None:
-    """Serves in this process; raises HearthError where the server cannot start."""
+    """Serves in this process; raises HearthError where the server cannot start.
+
+    The default model must be here: better no server than one whose first answer is an error.
+    """
     from codehearth.cli.server_log import begin_log
+    from codehearth.cli.shelf import store_of
     from codehearth.gateway.serve import serve as serve_house
+
+    store_of(settings).find(settings.model, allow_path=True)
 
     begin_log(settings)
     serve_house(settings, on_ready=partial(_announce, settings))

@@ -7,4 +7,13 @@ the errors and nothing else of the house.
 from codehearth.client.answers import Answer, LiveModel, ModelCard, Piece, Usage, gathered
 from codehearth.client.client import Client, is_loopback
 
-__all__ = ["Answer", "Client", "LiveModel", "ModelCard", "Piece", "Usage", "gathered", "is_loopback"]
+__all__ = [
+    "Answer",
+    "Client",
+    "LiveModel",
+    "ModelCard",
+    "Piece",
+    "Usage",
+    "gathered",
+    "is_loopback",
+]

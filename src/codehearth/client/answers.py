@@ -76,7 +76,7 @@ class LiveModel:
     num_slots: int
     context_tokens: int
     engine: str
-    why: tuple[str, ...]
+    why: str
 
 
 def gathered(pieces: Iterable[Piece]) -> Answer:
@@ -123,7 +123,6 @@ def card_of(entry: Any) -> ModelCard:
 def live_model_of(entry: Any) -> LiveModel:
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         raise UpstreamFailed("The server's list of live models is not in our shape.")
-    why = entry.get("why")
     return LiveModel(
         name=entry["name"],
         state=_text(entry.get("state")),
@@ -136,7 +135,7 @@ def live_model_of(entry: Any) -> LiveModel:
         num_slots=_whole(entry.get("num_slots")) or 0,
         context_tokens=_whole(entry.get("context_tokens")) or 0,
         engine=_text(entry.get("engine")),
-        why=tuple(map(str, why)) if isinstance(why, list) else ((str(why),) if why else ()),
+        why=_text(entry.get("why")),
     )
 
 

@@ -1,0 +1,18 @@
+"""Writes docs/cli.md and docs/settings.md from the code; a test tells when they are old."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from codehearth.cli.reference import command_page, settings_page
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def main() -> None:
+    DOCS.joinpath("cli.md").write_text(command_page(), encoding="utf-8")
+    DOCS.joinpath("settings.md").write_text(settings_page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

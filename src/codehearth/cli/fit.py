@@ -1,0 +1,95 @@
+"""`hearth fit`: how much memory a model needs here, in parts, and what is chosen for it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from codehearth.cli.options import json_option, model_argument, settings_now
+from codehearth.cli.output import count, print_data, print_json, print_table, size
+
+if TYPE_CHECKING:
+    from codehearth.cli.fitting import Fit
+    from codehearth.models.hardware import Hardware
+
+
+class TokensType(click.ParamType[int]):
+    """A number of tokens: `32768` or `32k`."""
+
+    name = "tokens"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value).lower().removesuffix("k")
+        if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) < 10**8):
+            self.fail(f"'{value}' is not a number of tokens, such as 32768 or 32k.", param, ctx)
+        return int(text[:9]) * (1024 if str(value).lower().endswith("k") else 1)
+
+
+@click.command()
+@model_argument(of="known")
+@click.option("--ctx", "context", type=TokensType(), metavar="TOKENS", help="Context of a request.")
+@click.option(
+    "--slots", type=click.IntRange(1, 256), metavar="N", help="Requests answered at a time."
+)
+@json_option
+def fit(model: str, context: int | None, slots: int | None, as_json: bool) -> None:
+    """Show how much memory a model needs on this machine, and what fits.
+
+    What is not asked for is chosen, and the reason is told. A model that is not here yet is
+    estimated. Exit code 3: it does not fit.
+    """
+    from codehearth.cli.fitting import fit_of
+    from codehearth.cli.machine import usable_hardware
+    from codehearth.cli.shelf import store_of
+
+    settings = settings_now()
+    hardware = usable_hardware(settings)
+    found = fit_of(
+        store_of(settings),
+        model,
+        hardware,
+        context_tokens=context or settings.context or None,
+        num_slots=slots or settings.slots or None,
+    )
+    if as_json:
+        print_json(as_document(found, hardware))
+    else:
+        _print(found, hardware)
+
+
+def as_document(found: Fit, hardware: Hardware) -> dict[str, Any]:
+    plan = found.plan
+    return {
+        "model": found.name,
+        "precision": found.precision,
+        "is_estimate": not found.is_here,
+        "num_parameters": found.weights.num_parameters,
+        "context_tokens": plan.context_tokens,
+        "num_slots": plan.num_slots,
+        "gpu_layers": plan.gpu_layers,
+        "parts_bytes": dict(plan.footprint.parts),
+        "total_bytes": plan.footprint.total_bytes,
+        "gpu_bytes": plan.footprint.gpu_bytes,
+        "free_bytes": hardware.free_bytes,
+        "free_gpu_bytes": [gpu.free_bytes for gpu in hardware.gpus],
+        "why": list(found.why),
+        "footprint": dataclasses.asdict(plan.footprint),
+    }
+
+
+def _print(found: Fit, hardware: Hardware) -> None:
+    plan, footprint = found.plan, found.plan.footprint
+    parameters = f"{count(found.weights.num_parameters)} parameters"
+    print_data(f"{found.name}: {parameters}, {found.precision}, fits\n")
+    rows = [(part, size(num_bytes)) for part, num_bytes in footprint.parts]
+    rows.append(("together", size(footprint.total_bytes)))
+    if footprint.gpu_bytes:
+        rows.append(("of it on the GPU", size(footprint.gpu_bytes)))
+    rows.append(("free now", size(hardware.free_bytes)))
+    rows += [(f"free on {gpu.name}", size(gpu.free_bytes)) for gpu in hardware.gpus]
+    print_table(("PART", "BYTES"), rows)
+    print_data(f"\ncontext {plan.context_tokens} tokens, {plan.num_slots} at a time")
+    for reason in found.why:
+        print_data(f"- {reason}")

@@ -1,0 +1,33 @@
+"""`hearth rm`: a model leaves the disk."""
+
+from __future__ import annotations
+
+import click
+
+from codehearth.cli.options import model_argument, settings_now, yes_option
+from codehearth.cli.output import print_data, say, size
+
+
+@click.command()
+@model_argument()
+@click.option("--dry-run", is_flag=True, help="Only show what would be deleted.")
+@yes_option
+def rm(model: str, dry_run: bool, yes: bool) -> None:
+    """Delete a model that was fetched, from the cache that it shares with other programs."""
+    from codehearth.cli.questions import agreed
+    from codehearth.cli.shelf import store_of
+
+    store = store_of(settings_now())
+    found = store.find(model)
+    if found.hub is None:
+        store.remove(model)  # says why not: it was not downloaded
+    if dry_run:
+        for file in found.files:
+            print_data(str(found.folder / file))
+        say(f"{size(found.num_bytes)} would be freed.")
+        return
+    if not agreed(f"Delete '{found.name}' ({size(found.num_bytes)})?", yes=yes, default=False):
+        say("Nothing was deleted.")
+        return
+    freed = store.remove(model)
+    say(f"'{found.name}' is deleted; {size(freed)} are free again.")

@@ -1,0 +1,174 @@
+"""`hearth show`: what is known about a model, from its weights and from the catalogue."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from codehearth.cli.options import json_option, model_argument, settings_now
+from codehearth.cli.output import count, facts, moment, print_data, print_json, size
+from codehearth.errors import HearthError, ModelNotFound
+
+if TYPE_CHECKING:
+    from codehearth.models.catalogue import Figure, Row
+    from codehearth.models.facts import Weights
+    from codehearth.models.store import LocalModel, Store
+
+
+@click.command()
+@model_argument(of="known")
+@json_option
+def show(model: str, as_json: bool) -> None:
+    """Show a model: its facts, licence, sources, published figures, and what it can do."""
+    from codehearth.cli.shelf import store_of
+
+    document = _document(store_of(settings_now()), model)
+    if as_json:
+        print_json(document)
+        return
+    print_data("\n".join(_lines(document)))
+
+
+def _document(store: Store, text: str) -> dict[str, Any]:
+    """All that is known; raises ModelNotFound for what is neither here nor in the catalogue."""
+    from codehearth.models.catalogue import lookup
+
+    try:
+        local = store.find(text, allow_path=True)
+    except ModelNotFound as error:
+        try:
+            row = lookup(text)
+        except HearthError:
+            raise error from None
+        return {"name": row.name, "is_here": False} | _of_row(row)
+    from codehearth.models.weights import read_weights
+
+    weights = read_weights(local.path)
+    return (
+        {"name": local.name, "is_here": True}
+        | (_of_row(local.row) if local.row else {})
+        | _of_weights(weights, local.row)
+        | _of_disk(local)
+    )
+
+
+def _of_row(row: Row) -> dict[str, Any]:
+    return {
+        "title": row.title,
+        "family": row.family,
+        "kind": row.kind,
+        "num_parameters": row.num_parameters,
+        "num_active_parameters": row.num_active_parameters,
+        "context_tokens": row.context_tokens,
+        "licence": row.licence,
+        "released": row.released,
+        "can_chat": row.kind == "chat",
+        "can_infill": row.fim is not None,
+        "can_embed": row.kind == "embedding",
+        "precisions": list(row.precisions),
+        "sources": sorted({*_repositories(row)}),
+        "figures": [_figure(figure) for figure in row.figures],
+        "note": row.note,
+    }
+
+
+def _repositories(row: Row) -> list[str]:
+    found = []
+    for files in row.files:
+        found += [f"hf:{files.huggingface}"] if files.huggingface else []
+        found += [f"ms:{files.modelscope}"] if files.modelscope else []
+    return found
+
+
+def _figure(figure: Figure) -> str:
+    return (
+        f"{figure.benchmark} {figure.metric}: {figure.value:g} "
+        f"at {figure.precision} ({figure.source})"
+    )
+
+
+def _of_weights(weights: Weights, row: Row | None) -> dict[str, Any]:
+    from codehearth.text.prompts import fim_format_of
+
+    fim = fim_format_of(weights.fim_marks, preferred=row.fim if row else None)
+    return {
+        "architecture": weights.architecture,
+        "num_parameters": weights.num_parameters,
+        "precision": weights.precision,
+        "bits_per_weight": round(weights.bits_per_weight, 2),
+        "num_layers": weights.num_layers,
+        "embedding_size": weights.embedding_size,
+        "vocabulary_size": weights.vocabulary_size,
+        "context_tokens": weights.context_tokens,
+        "can_chat": bool(weights.chat_template) and not weights.is_embedding_model,
+        "can_infill": fim is not None,
+        "can_embed": weights.is_embedding_model,
+    } | ({"licence": weights.licence} if weights.licence and row is None else {})
+
+
+def _of_disk(local: LocalModel) -> dict[str, Any]:
+    return {
+        "format": local.format,
+        "source": local.source,
+        "revision": local.revision,
+        "num_bytes": local.num_bytes,
+        "path": str(local.path),
+        "files": list(local.files),
+        "created_at": local.created_at,
+        "description": _description() if local.source == "package" else None,
+    }
+
+
+def _description() -> str:
+    """What the packaged model says about itself."""
+    text = resources.files("codehearth.data").joinpath("starter.md").read_text("utf-8")
+    return text.strip()
+
+
+def _lines(document: dict[str, Any]) -> list[str]:
+    abilities = [
+        word
+        for key, word in (
+            ("can_chat", "chat"),
+            ("can_infill", "fill in the middle"),
+            ("can_embed", "embed"),
+        )
+        if document.get(key)
+    ]
+    active = document.get("num_active_parameters")
+    parameters = count(document["num_parameters"]) + (
+        f" ({count(active)} active)" if active else ""
+    )
+    created_at = document.get("created_at")
+    pairs = {
+        "name": document["name"],
+        "title": document.get("title"),
+        "parameters": parameters,
+        "precision": document.get("precision"),
+        "context": f"{document['context_tokens']} tokens",
+        "can": ", ".join(abilities) or "continue text",
+        "architecture": document.get("architecture"),
+        "licence": document.get("licence"),
+        "released": document.get("released"),
+        "here": _here(document),
+        "since": moment(created_at) if created_at else None,
+        "path": document.get("path"),
+        "revision": document.get("revision"),
+        "precisions": ", ".join(document.get("precisions", ())),
+        "note": document.get("note"),
+    }
+    lines = facts(pairs)
+    for title in ("sources", "figures"):
+        if entries := document.get(title):
+            lines += ["", f"{title}:", *(f"  {entry}" for entry in entries)]
+    if document.get("description"):
+        lines += ["", document["description"]]
+    return lines
+
+
+def _here(document: dict[str, Any]) -> str:
+    if not document["is_here"]:
+        return f"no; `hearth pull {document['name']}` fetches it"
+    return f"{size(document['num_bytes'])} from {document['source']}"
