@@ -13,6 +13,7 @@ from codehearth.models.words import in_bytes, in_slots
 
 # What is proposed instead, best first. Below three bits models of these sizes write bad code.
 _SMALLER = ("q8_0", "q6_k", "q5_k_m", "q4_k_m", "q3_k_m")
+_USEFUL_CONTEXT_TOKENS = 2048
 _SMALLEST_CONTEXT_TOKENS = 512
 
 
@@ -52,23 +53,26 @@ def _hint(
     free_bytes: int,
     fits: Callable[[int, int], bool],
 ) -> str:
-    smaller = _smaller_context(context_tokens, num_slots, fits)
-    if smaller is not None:
-        return f"a context of {smaller} tokens in {in_slots(num_slots)} fits"
-    if num_slots > 1 and (smaller := _smaller_context(context_tokens * 2, 1, fits)) is not None:
-        return f"a context of {smaller} tokens in 1 slot fits"
-    lower = _lower_precision(weights, context_tokens, free_bytes)
-    if lower is not None:
-        return f"take a smaller precision: {lower}"
+    """What would fit, the smallest change first: less context, fewer slots, fewer bits."""
+    for least in (_USEFUL_CONTEXT_TOKENS, _SMALLEST_CONTEXT_TOKENS):
+        for slots in dict.fromkeys((num_slots, 1)):
+            most = context_tokens if slots == num_slots else 2 * context_tokens
+            context = _smaller_context(most, slots, fits, least=least)
+            if context is not None:
+                return f"a context of {context} tokens in {in_slots(slots)} fits"
+        if least == _USEFUL_CONTEXT_TOKENS:
+            lower = _lower_precision(weights, min(context_tokens, least), free_bytes)
+            if lower is not None:
+                return f"take a smaller precision: {lower}"
     return "take a model with fewer parameters, or stop what holds memory (`hearth ps`)"
 
 
 def _smaller_context(
-    context_tokens: int, num_slots: int, fits: Callable[[int, int], bool]
+    context_tokens: int, num_slots: int, fits: Callable[[int, int], bool], *, least: int
 ) -> int | None:
     """The first that fits on the way down by halves."""
     context = context_tokens // 2
-    while context >= _SMALLEST_CONTEXT_TOKENS:
+    while context >= least:
         if fits(context, num_slots):
             return context
         context //= 2
