@@ -22,6 +22,7 @@ class Launch:
     `gpu_layers` counts from the end as llama.cpp does, 0 is none, a number above the model's
     layers is all. `batch_tokens` of a prompt are computed at once; embedding models take a whole
     input at once instead. `prompt_cache_bytes` may be used for prompts that left their slot.
+    `mapped`: the weights are mapped from the file, else read into memory (see `models.memory`).
     """
 
     path: Path
@@ -33,6 +34,7 @@ class Launch:
     batch_tokens: int = 512
     prompt_cache_bytes: int = 0
     is_embedding: bool = False
+    mapped: bool = True
 
 
 @dataclass(frozen=True)

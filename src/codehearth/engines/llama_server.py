@@ -76,6 +76,7 @@ class LlamaServer:
             (("--jinja",), None),
             (("--offline",), None),
             *(((("--embeddings", "--embedding"), None),) if launch.is_embedding else ()),
+            *(() if launch.mapped else (_read_weights(self.options),)),
         ):
             known = next((name for name in names if name in self.options), None)
             if known is not None:
@@ -86,6 +87,13 @@ class LlamaServer:
             f"{launch.num_threads} threads",
         )
         return Command(tuple(argv), environment, why=why)
+
+
+def _read_weights(options: frozenset[str]) -> tuple[tuple[str, ...], str | None]:
+    """The option that reads weights instead of mapping them; its name changed in 2026."""
+    if "--load-mode" in options:
+        return ("--load-mode",), "none"
+    return ("--no-mmap",), None
 
 
 def find(setting: str) -> Path | None:

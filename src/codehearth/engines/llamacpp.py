@@ -55,6 +55,7 @@ class LlamaCpp:
             "--batch-tokens", str(launch.batch_tokens),
             "--prompt-cache-mib", str(launch.prompt_cache_bytes >> 20),
             *(("--embedding",) if launch.is_embedding else ()),
+            *(() if launch.mapped else ("--read-weights",)),
         )  # fmt: skip
         environment = child_environment(self.ours) | {"HEARTH_ENGINE_KEY": endpoint.api_key}
         return Command(argv, environment, why=(f"{launch.num_threads} threads",))

@@ -8,20 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import cast
 
 from codehearth.engines import choose_engine
 from codehearth.engines.base import Launch
 from codehearth.engines.process import EngineProcess, Patience
-from codehearth.errors import BadSetting, DoesNotFit
+from codehearth.errors import DoesNotFit
 from codehearth.models.facts import Weights
 from codehearth.models.hardware import Hardware, snapshot
-from codehearth.models.hubs import HubPreference
-from codehearth.models.local_models import STARTER
-from codehearth.models.names import PathName, parse_name
 from codehearth.models.planning import Plan, plan
 from codehearth.models.store import LocalModel, Store
 from codehearth.models.weights import read_weights
@@ -31,38 +25,6 @@ from codehearth.settings import Settings
 log = logging.getLogger(__name__)
 
 _COMFORTABLE_CONTEXT_TOKENS = 8192
-
-
-def make_store(settings: Settings) -> Store:
-    """The store of these settings; a default model that is a path has a name in it."""
-    named = named_path(settings)
-    allowed = dict(entry.rpartition("@")[::2] for entry in settings.allow_code)
-    hub = cast(HubPreference, settings.hub)
-    return Store(settings.data, hub=hub, named_paths=named, allow_code=allowed)
-
-
-def with_named_model(settings: Settings) -> Settings:
-    """The settings with the default model by the name that requests may use: never a path."""
-    return replace(settings, model=next(iter(named_path(settings)), settings.model))
-
-
-def named_path(settings: Settings) -> dict[str, Path]:
-    """The default model's name and path if it is given by its path, as `./coder-7b.gguf`.
-
-    A file gets its stem as name, a folder all of its name; raises BadSetting where that is the
-    packaged model's, which would be served in its place.
-    """
-    asked = parse_name(settings.model, allow_path=True)
-    if not isinstance(asked, PathName):
-        return {}
-    path = asked.path.absolute()
-    name = path.name if path.is_dir() else path.stem
-    if name == STARTER:
-        raise BadSetting(
-            f"The model '{settings.model}' has the packaged model's name.",
-            hint="give its file another name",
-        )
-    return {name: path}
 
 
 class Opener:
@@ -138,6 +100,7 @@ class Opener:
             num_threads=settings.threads or max(1, int(hardware.num_cores)),
             gpu_layers=chosen.gpu_layers if settings.gpu_layers < 0 else settings.gpu_layers,
             is_embedding=weights.is_embedding_model,
+            mapped=chosen.mapped,
         )
 
 
