@@ -230,6 +230,9 @@ async def pool_in(world: World, **limits: Any) -> AsyncIterator[Pool]:
 async def served(world: World, pool: Pool, name: str, **how: Any) -> AsyncIterator[Lease]:
     """A lease that the world knows of."""
     async with pool.lease(name, **how) as lease:
+        if not world.living(name):  # it died in this very moment: the connection is refused
+            lease.report_failure()
+            raise EngineFailed(f"The engine of '{name}' cannot be reached.")
         child = world.child(name)
         child.num_leases += 1
         try:

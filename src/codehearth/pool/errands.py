@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -35,6 +35,7 @@ class Reading:
 class Events(Protocol):
     """What errands tell the pool."""
 
+    def lives(self) -> tuple[Life, ...]: ...
     def room_for(self, model: Model) -> Room: ...
     def on_opened(self, model: Model, opened: OpenModel | None) -> None: ...
     def on_open_failed(self, model: Model, error: HearthError) -> None: ...
@@ -43,7 +44,9 @@ class Events(Protocol):
     def on_death(self, model: Model, life: Life, error: HearthError) -> None: ...
     def on_gone(self, model: Model, life: Life) -> None: ...
     def on_ping(self, model: Model, life: Life, is_alive: bool) -> None: ...
-    def on_reading(self, reading: Reading) -> None: ...
+    def on_reading(self, reading: Reading) -> bool:
+        """False if it is no good any more, because somebody came or left meanwhile."""
+        ...
 
 
 class Errands:
@@ -62,8 +65,8 @@ class Errands:
 
     # --- starting an errand -------------------------------------------------------------------
 
-    def open(self, model: Model, lives: Iterable[Life]) -> None:
-        self._start(self._open(model, tuple(lives)))
+    def open(self, model: Model) -> None:
+        self._start(self._open(model))
 
     def load(self, model: Model, life: Life) -> None:
         self._start(self._load(model, life))
@@ -74,17 +77,12 @@ class Errands:
     def ping(self, model: Model, life: Life, timeout_s: float) -> None:
         self._start(self._ping(model, life, timeout_s))
 
-    def read(self, lives: Iterable[Life]) -> asyncio.Task[None]:
+    def read(self) -> asyncio.Task[None]:
         """Measure; who asks while a measurement is under way gets that one."""
         if self._reading is None or self._reading.done():
-            self.read_again(lives)
-        assert self._reading is not None
+            self._reading = self._start(self._read())
+            self._reading.add_done_callback(_log_failure)
         return self._reading
-
-    def read_again(self, lives: Iterable[Life]) -> None:
-        """Measure anew, whatever is under way."""
-        self._reading = self._start(self._read(tuple(lives)))
-        self._reading.add_done_callback(_log_failure)
 
     async def end(self) -> None:
         """Cancel what still runs and wait for it. Call it when no child is left."""
@@ -101,9 +99,9 @@ class Errands:
 
     # --- the errands --------------------------------------------------------------------------
 
-    async def _open(self, model: Model, lives: tuple[Life, ...]) -> None:
+    async def _open(self, model: Model) -> None:
         try:
-            await asyncio.shield(self.read(lives))
+            await asyncio.shield(self.read())
             room = self._events.room_for(model)
             opened = await self._open_model(model.name, attempt=model.attempt, room=room)
         except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for the answer
@@ -137,10 +135,12 @@ class Errands:
             _log.debug("no answer from %s: %r", model.name, error)
         self._events.on_ping(model, life, is_alive)
 
-    async def _read(self, lives: tuple[Life, ...]) -> None:
-        loop = asyncio.get_running_loop()
-        reading = await loop.run_in_executor(self._thread, self._measure, lives)
-        self._events.on_reading(reading)
+    async def _read(self) -> None:
+        loop, is_good = asyncio.get_running_loop(), False
+        while not is_good:
+            lives = self._events.lives()
+            reading = await loop.run_in_executor(self._thread, self._measure, lives)
+            is_good = self._events.on_reading(reading)
 
     def _measure(self, lives: tuple[Life, ...]) -> Reading:
         """In a thread. First what the children hold, then what is free: a child that grows in

@@ -58,12 +58,12 @@ class Lives:
             send_away=self.send_away,
         )
 
-    def all(self) -> tuple[Life, ...]:
+    def lives(self) -> tuple[Life, ...]:
         return tuple(model.life for model in self._models.values() if model.life is not None)
 
     async def measure(self) -> None:
         """Look at the memory now."""
-        await self._errands.read(self.all())
+        await self._errands.read()
 
     async def end(self) -> None:
         await self._errands.end()
@@ -77,11 +77,9 @@ class Lives:
         if model.unload is not None and not model.queue.has(before=model.unload.ticket):
             self._counters.num_unloads += 1
             self.send_away(model, life)
-        elif life.stage == "ready" and not model.queue:
-            due = policy.expires_at(idle_since=life.idle_since, keep_alive_s=model.keep_alive_s)
-            if due is not None and now >= due:
-                self._counters.num_expirations += 1
-                self.send_away(model, life)
+        elif now >= _expires_at(model, life):
+            self._counters.num_expirations += 1
+            self.send_away(model, life)
 
     def send_away(self, model: Model, life: Life, *, grace_s: float | None = None) -> None:
         """Start the end of a life, whatever it does."""
@@ -117,17 +115,14 @@ class Lives:
             return failures.forgotten_at(model.failures) if model.is_away else math.inf
         if life.stage != "ready":
             return math.inf
-        expiry = policy.expires_at(idle_since=life.idle_since, keep_alive_s=model.keep_alive_s)
-        look = watchdog.next_look(life, self._limits)
-        return look if expiry is None else min(look, expiry)
+        return min(watchdog.next_look(life, self._limits), _expires_at(model, life))
 
     def measure_if_due(self, now: float) -> float:
         """Keep the figures of `hearth ps` fresh; when to come again."""
-        lives = self.all()
-        if not lives:
+        if not self.lives():
             return math.inf
         if now >= self._gauge.next_measurement():
-            self._errands.read(lives)
+            self._errands.read()
             return now + self._limits.measure_every_s
         return self._gauge.next_measurement()
 
@@ -162,7 +157,7 @@ class Lives:
         self._counters.load_seconds += life.load_s
         model.last_error = None
         self._door.let_in(model)
-        self._errands.read(self.all())
+        self._errands.read()
         self._settle()
 
     def on_load_failed(self, model: Model, life: Life, error: HearthError) -> None:
@@ -193,13 +188,12 @@ class Lives:
         watchdog.after_ping(life, self._limits, is_alive=is_alive, now=self._clock())
         self._settle()
 
-    def on_reading(self, reading: Reading) -> None:
-        lives = self.all()
-        if any(life not in lives for life, _, _ in reading.held):
-            self._errands.read_again(lives)  # somebody left meanwhile: the sum is wrong
-            return
+    def on_reading(self, reading: Reading) -> bool:
+        if {life for life, _, _ in reading.held} != set(self.lives()):
+            return False
         self._gauge.take(reading, self._clock())
         self._settle()
+        return True
 
     # --- records ------------------------------------------------------------------------------
 
@@ -224,3 +218,11 @@ class Lives:
         model.failures = failures.after_failure(model.failures, now=now, served_s=served_s)
         if (wait_s := failures.blocked_s(model.failures, now)) > 0:
             self._door.turn_away(model, error, retry_s=wait_s)
+
+
+def _expires_at(model: Model, life: Life) -> float:
+    """When a model leaves because nobody asks. Never while somebody waits, even held back."""
+    if life.stage != "ready" or model.queue:
+        return math.inf
+    due = policy.expires_at(idle_since=life.idle_since, keep_alive_s=model.keep_alive_s)
+    return math.inf if due is None else due

@@ -210,10 +210,10 @@ class Pool:
             self._door.turn_away(model, _leaving_error())
         self._send_away(lambda life: life.num_in_flight == 0)  # 2
         with contextlib.suppress(TimeoutError):
-            while any(life.num_in_flight for life in self._lives.all()):  # 3
+            while any(life.num_in_flight for life in self._lives.lives()):  # 3
                 await self._change(self._drain_until)
         self._send_away(lambda life: True)  # 4
-        while self._lives.all():  # 5
+        while self._lives.lives():  # 5
             await self._change(None)
         await self._lives.end()
 
