@@ -8,6 +8,6 @@ from codehearth.settings import Settings
 
 def store_of(settings: Settings) -> Store:
     """The store as the server of these settings would see it."""
-    from codehearth.gateway.opening import make_store
+    from codehearth.gateway.stores import make_store
 
     return make_store(settings)

@@ -27,10 +27,11 @@ from codehearth.gateway.auth import Doorkeeper
 from codehearth.gateway.door import Leaving
 from codehearth.gateway.house import House
 from codehearth.gateway.metrics import Metrics
-from codehearth.gateway.opening import Opener, make_store, with_named_model
+from codehearth.gateway.opening import Opener
 from codehearth.gateway.protocol import BoundedProtocol
 from codehearth.gateway.replies import describe
 from codehearth.gateway.running import announced, only_server
+from codehearth.gateway.stores import make_store, with_named_model
 from codehearth.models.hardware import snapshot
 from codehearth.pool.limits import Limits
 from codehearth.pool.pool import Pool
