@@ -30,7 +30,8 @@ from codehearth.engines.child import Child
 from codehearth.engines.endpoint import Endpoint, Place, get
 from codehearth.engines.failure import Death, failure_of, oom_kills
 from codehearth.engines.log import ChildLog
-from codehearth.errors import EngineFailed
+from codehearth.engines.movement import Movement
+from codehearth.errors import EngineFailed, HearthError
 
 State = Literal["new", "starting", "ready", "stopping", "dead"]
 
@@ -79,7 +80,7 @@ class EngineProcess:
         self._grace_s = patience.stop_s
         self._place: Place | None = None
         self._child: Child | None = None
-        self._failure: EngineFailed | None = None
+        self._failure: HearthError | None = None
         self.death: Death | None = None
         self.why: tuple[str, ...] = ()
 
@@ -165,6 +166,8 @@ class EngineProcess:
                 self._settled.set()
                 await _first(self._child.exited.wait(), self._stop_asked.wait())
             await self._end(self._child)
+        except HearthError as error:  # what the command itself had to say
+            self._failure = error
         except OSError as error:
             self._failure = EngineFailed(
                 f"The engine of '{self.name}' could not be started: {error.strerror or error}."
@@ -180,18 +183,19 @@ class EngineProcess:
     async def _becomes_ready(self, child: Child) -> bool:
         """Wait until the child serves; False when it died, stalled or is to stop."""
         clock = asyncio.get_running_loop().time
-        progress, moved_at = (0, 0), clock()
-        next_look = moved_at + _LOOK_S
+        movement = Movement(log_bytes=0, memory_bytes=0, since=clock())
+        next_look = clock() + _LOOK_S
         while not child.exited.is_set() and not self._stop_asked.is_set():
             if await self._answers("/health", timeout_s=1.0):
                 return True
             if clock() >= next_look:
                 next_look = clock() + _LOOK_S
-                memory = max(progress[1], held_memory.touched_bytes(child.pid))
-                latest = (self._log.num_bytes, memory)
-                if latest != progress:
-                    progress, moved_at = latest, clock()
-                elif clock() - moved_at > self._patience.start_s:
+                movement = movement.seen(
+                    log_bytes=self._log.num_bytes,
+                    memory_bytes=held_memory.touched_bytes(child.pid),
+                    now=clock(),
+                )
+                if clock() - movement.since > self._patience.start_s:
                     self._failure = self._stalled()
                     self._grace_s = 0
                     return False
@@ -254,10 +258,9 @@ class EngineProcess:
             hint="`hearth logs` shows what it wrote; a longer load_timeout waits longer",
         )
 
-    def _why_not(self) -> EngineFailed:
-        failure = self._failure
-        if failure is not None:
-            return EngineFailed(failure.message, log_tail=failure.log_tail, hint=failure.hint)
+    def _why_not(self) -> HearthError:
+        if self._failure is not None:
+            return self._failure.with_traceback(None)
         return failure_of(self.name, self.death)
 
 

@@ -89,7 +89,8 @@ def _supervise(program: list[str]) -> int:
     threading.Thread(target=_kill_at_end_of_input, args=(child,), daemon=True).start()
     status = child.wait()
     if status < 0:  # die of the same signal, so that the parent sees the cause
-        signal.signal(-status, signal.SIG_DFL)
+        with contextlib.suppress(OSError):  # SIGKILL has no other meaning
+            signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     return status
 
