@@ -100,8 +100,8 @@ class Settings:
     max_waiting: int = _setting(
         256, "whole", "Requests that may wait; more are sent away with 503.", low=1, high=100_000
     )
-    max_waiting_per_key: int = _setting(
-        192, "whole", "Requests that one key may have; more are sent away with 429.", low=1
+    max_requests_per_key: int = _setting(
+        192, "whole", "Requests one key may have under way; more are sent away with 429.", low=1
     )
     load_timeout: float = _setting(
         120.0, "duration", "How long a load may show no sign of progress.", low=1.0

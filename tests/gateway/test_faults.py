@@ -35,12 +35,12 @@ def eventually(is_so: Callable[[], bool], *, within_s: float = 10.0) -> bool:
     return False
 
 
-def open_request(server: Served, body: dict[str, Any]) -> socket.socket:
+def open_request(server: Served, body: dict[str, Any], *, key: str = "none") -> socket.socket:
     data = json.dumps(body).encode()
     raw = socket.create_connection(("127.0.0.1", server.port), timeout=20)
     raw.sendall(
         f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(data)}\r\n\r\n".encode()
+        f"Authorization: Bearer {key}\r\nContent-Length: {len(data)}\r\n\r\n".encode()
         + data
     )
     return raw
@@ -143,6 +143,24 @@ def test_too_many_requests_are_sent_away_with_a_time_to_come_back(tmp_path: Path
         assert json.loads(data)["error"]["code"] == "overloaded"
         for raw in waiting:
             raw.close()
+
+
+def test_one_key_cannot_fill_the_queue(tmp_path: Path) -> None:
+    slow = FakeModel(flags=("--tokens", "100000", "--token-delay-s", "0.01"), num_slots=1)
+    with served(tmp_path, {"fake": slow}, max_requests_per_key=1) as server:
+        greedy, modest = server.keys.create("greedy"), server.keys.create("modest")
+        raw = open_request(server, hello(), key=greedy)
+        assert eventually(lambda: slow.num_running() == 1)
+
+        status, headers, data = server.request(
+            "POST", CHAT, hello(), {"Authorization": f"Bearer {greedy}"}
+        )
+        other = server.request("GET", "/v1/models", headers={"X-Api-Key": modest})[0]
+
+        assert (status, other) == (429, 200)
+        assert headers["retry-after"]
+        assert json.loads(data)["error"]["type"] == "rate_limit_error"
+        raw.close()
 
 
 def test_a_hundred_and_twenty_eight_streams_at_once_all_end_well(server: Served) -> None:

@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anthropic
 import openai
 import pytest
 
-from tests.system.conftest import Server
+from tests.system.conftest import Hearth, Server
+from tests.tiny_models import tiny_embedder
 
 ASK: Any = [{"role": "user", "content": "Write a function that reverses a string"}]
 CLIENTS = Path(__file__).parent.parent / "clients"
@@ -177,6 +179,48 @@ def test_the_simple_endpoints_answer(server: Server) -> None:
     assert code.headers["content-type"].startswith("text/plain")
     assert form.status_code == 200
     assert set(tagged.json()) == {"response", "lang", "status", "time"}
+
+
+def test_an_embedding_model_embeds_and_does_not_chat(hearth: Hearth, tmp_path: Path) -> None:
+    model = tiny_embedder(tmp_path)
+    with (
+        hearth.serving("-m", str(model)) as server,
+        openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client,
+    ):
+        plain = client.embeddings.create(
+            model=model.stem, input=["def f", "class A"], encoding_format="float"
+        )
+        packed = client.embeddings.create(model=model.stem, input="def f", dimensions=8)
+
+        assert [item.index for item in plain.data] == [0, 1]
+        assert len(plain.data[0].embedding) == 192
+        assert len(packed.data[0].embedding) == 8
+        assert sum(x * x for x in packed.data[0].embedding) == pytest.approx(1, abs=1e-3)
+        assert plain.usage.prompt_tokens > 0
+        with pytest.raises(openai.BadRequestError, match="does not chat"):
+            client.chat.completions.create(model=model.stem, messages=ASK)
+        with pytest.raises(openai.BadRequestError, match="does not make embeddings"):
+            client.embeddings.create(model="starter", input="def f")
+
+
+def test_anthropics_client_gets_messages(server: Server) -> None:
+    with anthropic.Anthropic(base_url=server.url, api_key="none", max_retries=0) as client:
+        options: Any = {
+            "model": "starter",
+            "messages": ASK,
+            "max_tokens": 30,
+            "extra_body": {"temperature": 0},
+        }
+        whole = client.messages.create(**options)
+        with client.messages.stream(**options) as stream:
+            text = stream.get_final_text()
+
+        assert whole.content[0].type == "text"
+        assert whole.content[0].text == text
+        assert whole.stop_reason in ("end_turn", "max_tokens")
+        assert client.messages.count_tokens(model="starter", messages=ASK).input_tokens > 5
+        with pytest.raises(anthropic.NotFoundError):
+            client.messages.create(**(options | {"model": "nobody"}))
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")

@@ -46,7 +46,14 @@ def create_app(house: House, *, doorkeeper: Doorkeeper, leaving: Leaving) -> ASG
         origins=frozenset(settings.allowed_origins),
         may_any_host=not settings.is_loopback,
     )
-    door = Door(app, doorkeeper=doorkeeper, guests=guests, leaving=leaving, metrics=house.metrics)
+    door = Door(
+        app,
+        doorkeeper=doorkeeper,
+        guests=guests,
+        leaving=leaving,
+        metrics=house.metrics,
+        max_requests_per_key=settings.max_requests_per_key,
+    )
     if not settings.allowed_origins:
         return door
     return CORSMiddleware(

@@ -6,6 +6,7 @@
    name of its own (DNS rebinding) or by a cross-site request.
 4. What the headers alone show to be too large or encoded is refused before a byte is read.
 5. Without a key nobody passes, if keys are required. All routes are closed unless named here.
+6. One key may not have more requests under way than its share, so it cannot fill the queue.
 """
 
 from __future__ import annotations
@@ -15,13 +16,22 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from codehearth.errors import Forbidden, HearthError, InvalidRequest, Overloaded, WrongContentType
+from codehearth.errors import (
+    Forbidden,
+    HearthError,
+    InvalidRequest,
+    Overloaded,
+    RateLimited,
+    WrongContentType,
+)
 from codehearth.gateway.auth import Caller, Doorkeeper
 from codehearth.gateway.body import MAX_BODY_BYTES, too_large
 from codehearth.gateway.metrics import Metrics
@@ -88,12 +98,15 @@ class Door:
         guests: Guests,
         leaving: Leaving,
         metrics: Metrics,
+        max_requests_per_key: int,
     ) -> None:
         self._app = app
         self._doorkeeper = doorkeeper
         self._guests = guests
         self._leaving = leaving
         self._metrics = metrics
+        self._max_requests_per_key = max_requests_per_key
+        self._under_way: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -105,11 +118,13 @@ class Door:
         self._metrics.in_flight.inc()
         try:
             try:
-                scope["state"]["caller"] = self._let_in(scope, headers)
+                caller = self._let_in(scope, headers)
             except HearthError as error:
                 await error_reply(error, path=scope["path"])(scope, receive, visit.send)
                 return
-            await self._app(scope, receive, visit.send)
+            scope["state"]["caller"] = caller
+            with self._counted(caller.owner):
+                await self._app(scope, receive, visit.send)
         except Exception:
             log.exception("request %s: a mistake of ours", visit.request_id)
             if not visit.status:
@@ -133,7 +148,23 @@ class Door:
             raise Overloaded("The server is shutting down.", retry_after_s=5)
         self._guests.check(headers)
         _check_headers(headers)
-        return self._doorkeeper.admit(headers)
+        caller = self._doorkeeper.admit(headers)
+        if caller.owner and self._under_way[caller.owner] >= self._max_requests_per_key:
+            raise RateLimited(
+                f"The key '{caller.name}' has {self._max_requests_per_key} requests under way.",
+                hint="wait for some of them",
+            )
+        return caller
+
+    @contextmanager
+    def _counted(self, owner: str) -> Iterator[None]:
+        self._under_way[owner] += 1
+        try:
+            yield
+        finally:
+            self._under_way[owner] -= 1
+            if not self._under_way[owner]:
+                del self._under_way[owner]
 
 
 class _Visit:

@@ -72,7 +72,7 @@ class Writer:
         One clock for the whole answer: a time limit around each write would cost as much as all
         else that is done for a chunk.
         """
-        while time.monotonic() - self._sending_since < WRITE_TIMEOUT_S:
+        while time.monotonic() - self._sending_since < WRITE_TIMEOUT_S:  # noqa: ASYNC110 - a clock
             await asyncio.sleep(WRITE_TIMEOUT_S / 4)
 
 
