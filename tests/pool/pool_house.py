@@ -154,7 +154,8 @@ class Clock:
 @asynccontextmanager
 async def pool_of(house: House, *, clock: Any = None, **limits: Any) -> AsyncIterator[Pool]:
     """A pool over the house that is closed at the end, with nothing left of it."""
-    given = replace(Limits(min_stay_s=0.0, stop_grace_s=5.0), **limits)
+    # Measuring often gives `until` an event to look at for what the pool itself does not note.
+    given = replace(Limits(min_stay_s=0.0, measure_every_s=0.05), **limits)
     timing = {} if clock is None else {"clock": clock}
     pool = Pool(open_model=house.open_model, read_memory=house.read_memory, limits=given, **timing)
     try:
@@ -195,8 +196,8 @@ async def until(pool: Pool, condition: Callable[[], object], *, timeout_s: float
             await pool._change(None)
 
 
-async def with_lease(pool: Pool, name: str, house: House, **how: Any) -> str:
-    """A whole request: lease, one question, done. The name of the model that answered."""
+async def whole_request(house: House, pool: Pool, name: str, **how: Any) -> str:
+    """A lease, one question, done. The name of the model that answered."""
     async with leased(house, pool, name, **how) as lease:
         assert await ask(lease) == 200
         return lease.model.name
