@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 
 _KEEP_CONNECTION_S = 75
 _LAST_BYTES_S = 5
+_BACKLOG = 2048
 
 
 def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
@@ -190,6 +191,7 @@ def _bind(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        listener.listen(_BACKLOG)  # whoever reads our address may knock before uvicorn is ready
     except OSError as error:
         raise BadSetting(
             f"Cannot listen on {host} port {port}: {error.strerror or error}.",
