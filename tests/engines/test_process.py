@@ -384,3 +384,23 @@ def test_the_log_is_kept_in_a_private_file(tmp_path: Path) -> None:
 
     assert "fake engine: listening" in path.read_text()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("misbehaviour", ["", "ignore-sigterm", "spawn", "die-at-start"])
+def test_it_all_holds_on_uvloop_too(misbehaviour: str) -> None:
+    """The server runs on uvloop, which starts and reaps children by code of its own."""
+    uvloop = pytest.importorskip("uvloop")
+
+    async def story() -> None:
+        async with child("--do", misbehaviour) as process:
+            results = await asyncio.gather(process.ensure_ready(), return_exceptions=True)
+            assert isinstance(results[0], EngineFailed) == (misbehaviour == "die-at-start")
+            assert process.pid is not None
+
+            await process.stop(grace_s=0.2)
+
+            assert is_gone(process.pid)
+            assert process.log_tail()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(story())

@@ -79,6 +79,9 @@ def _ask_to_die_with_parent() -> None:
 
 def _supervise(program: list[str]) -> int:
     """Run the program, end it when standard input ends, and pass on SIGTERM and its exit status."""
+    early: list[int] = []  # what arrives before there is somebody to pass it on to
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _frame: early.append(received))
     try:
         child = subprocess.Popen(program, stdin=subprocess.DEVNULL)
     except OSError as error:
@@ -86,6 +89,8 @@ def _supervise(program: list[str]) -> int:
         return EXIT_CANNOT_START
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _frame: child.send_signal(received))
+    for received in early:
+        child.send_signal(received)
     threading.Thread(target=_kill_at_end_of_input, args=(child,), daemon=True).start()
     status = child.wait()
     if status < 0:  # die of the same signal, so that the parent sees the cause

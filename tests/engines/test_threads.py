@@ -1,0 +1,48 @@
+"""How many threads, and what a child may know of us."""
+
+from __future__ import annotations
+
+import pytest
+
+from codehearth.engines.threads import SPIN_COUNT, child_environment, threads_for
+
+
+@pytest.mark.parametrize(
+    ("num_cores", "num_physical_cores", "threads"),
+    [
+        (1, 1, 1),
+        (2, 2, 2),
+        (8, 4, 4),  # two threads a core
+        (2, 32, 2),  # a container with a quota
+        (1.5, 8, 1),
+        (0.5, 8, 1),
+        (4, 0, 4),  # a system that does not tell
+    ],
+)
+def test_there_are_as_many_threads_as_cores_that_are_ours(
+    num_cores: float, num_physical_cores: int, threads: int
+) -> None:
+    assert threads_for(num_cores, num_physical_cores) == threads
+
+
+def test_a_child_inherits_what_it_needs_and_no_secret() -> None:
+    ours = {
+        "PATH": "/bin",
+        "CUDA_VISIBLE_DEVICES": "1",
+        "HF_TOKEN": "secret",
+        "OPENAI_API_KEY": "secret",
+        "LLAMA_ARG_HOST": "0.0.0.0",
+        "LD_PRELOAD": "/tmp/evil.so",
+        "https_proxy": "http://me:secret@proxy",
+    }
+
+    assert child_environment(ours) == {
+        "PATH": "/bin",
+        "CUDA_VISIBLE_DEVICES": "1",
+        "GOMP_SPINCOUNT": SPIN_COUNT,
+    }
+
+
+@pytest.mark.parametrize("chosen", [{"GOMP_SPINCOUNT": "7"}, {"OMP_WAIT_POLICY": "passive"}])
+def test_who_has_chosen_how_threads_wait_is_obeyed(chosen: dict[str, str]) -> None:
+    assert child_environment(chosen) == chosen
