@@ -82,13 +82,13 @@ class HuggingFace:
         with translated(listing.repo, listing.commit):
             for folder in (blob.parent, pointer.parent, lock.parent):
                 folder.mkdir(parents=True, exist_ok=True)
-            # The library's own lock: no two programs write one blob.
-            with WeakFileLock(lock):
-                if not transfer.is_intact(pointer, file, report):
-                    if not transfer.is_intact(blob, file, report):
-                        self._fetch(listing, file, blob, report)
-                    if blob.exists():
-                        _link(blob, pointer)
+            if file.num_bytes > self._plain_limit_bytes:
+                # It takes the lock itself.
+                self._fetch_by_library(listing, file, pointer, report)
+            else:
+                # The library's own lock: no two programs write one blob.
+                with WeakFileLock(lock):
+                    self._fetch_over_http(listing, file, pointer, report)
             self._remember_revision(listing)
         return pointer
 
@@ -97,18 +97,17 @@ class HuggingFace:
 
         return remove_from_huggingface_cache(self.cache, folder, files)
 
-    def _fetch(self, listing: Listing, file: RemoteFile, blob: Path, report: Report) -> None:
-        if file.num_bytes <= self._plain_limit_bytes:
-            self._fetch_over_http(listing, file, blob, report)
-            return
-        pointer = self._fetch_by_library(listing, file, report)
-        if not transfer.is_intact(pointer, file, report):
-            blob.unlink(missing_ok=True)
-            raise _wrong_hash(file)
-
     def _fetch_over_http(
-        self, listing: Listing, file: RemoteFile, blob: Path, report: Report
+        self, listing: Listing, file: RemoteFile, pointer: Path, report: Report
     ) -> None:
+        if transfer.is_intact(pointer, file, report):
+            return
+        blob = self._blob(listing, file)
+        if not transfer.is_intact(blob, file, report):
+            self._fetch_blob(listing, file, blob, report)
+        _link(blob, pointer)
+
+    def _fetch_blob(self, listing: Listing, file: RemoteFile, blob: Path, report: Report) -> None:
         from huggingface_hub import hf_hub_url
 
         url = hf_hub_url(listing.repo, file.path, revision=listing.commit, endpoint=self._endpoint)
@@ -122,17 +121,22 @@ class HuggingFace:
         if was_begun and not transfer.is_intact(partial, file, report):
             # The beginning was somebody else's, or damaged on disk: again, all of it ours.
             partial.unlink()
+            was_begun = False
             transfer.fetch(open_stream, partial, file, report)
-        if not transfer.is_intact(partial, file, report):
+        if not was_begun and not transfer.is_intact(partial, file, report):
             partial.unlink()
             raise _wrong_hash(file)
         partial.replace(blob)
 
-    def _fetch_by_library(self, listing: Listing, file: RemoteFile, report: Report) -> Path:
+    def _fetch_by_library(
+        self, listing: Listing, file: RemoteFile, pointer: Path, report: Report
+    ) -> None:
         from huggingface_hub import hf_hub_download
 
-        (self._snapshot(listing) / file.path).unlink(missing_ok=True)
-        path = hf_hub_download(
+        if transfer.is_intact(pointer, file, report):
+            return
+        pointer.unlink(missing_ok=True)
+        hf_hub_download(
             listing.repo,
             file.path,
             revision=listing.commit,
@@ -141,7 +145,9 @@ class HuggingFace:
             token=self._token,
             tqdm_class=_bar(report),
         )
-        return Path(path)
+        if not transfer.is_intact(pointer, file, report):
+            self._blob(listing, file).unlink(missing_ok=True)
+            raise _wrong_hash(file)
 
     def _snapshot(self, listing: Listing) -> Path:
         return self.cache / _folder_name(listing.repo) / "snapshots" / listing.commit

@@ -81,4 +81,5 @@ class _HttpxStream:
         self.headers: Mapping[str, str] = response.headers
 
     def chunks(self) -> Iterator[bytes]:
-        yield from self._response.iter_bytes(transfer.CHUNK_BYTES)
+        # As they come: with a size, what waits for a chunk to fill is lost when the line is cut.
+        yield from self._response.iter_bytes()

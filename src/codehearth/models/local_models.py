@@ -118,9 +118,9 @@ def from_path(name: str, path: Path) -> LocalModel:
     return _at(name, path.parent, path.name, "gguf", (path.name,))
 
 
-def starter() -> LocalModel:
+def starter(folder: Path | None = None) -> LocalModel:
     """The packaged model; raises BadWeights where its file is missing or not what was packaged."""
-    folder = Path(str(resources.files("codehearth.data")))
+    folder = folder or Path(str(resources.files("codehearth.data")))
     path = folder / "starter.gguf"
     if not path.is_file():
         raise BadWeights(

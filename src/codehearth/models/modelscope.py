@@ -59,11 +59,7 @@ class ModelScope:
                 files = tuple(_remote_file(entry) for entry in blobs)
                 commit = _commit(blobs)
             except (ValueError, TypeError, KeyError, AttributeError) as error:
-                raise HubFailed(
-                    f"What answers for ModelScope sent no list of the files of '{repo}'.",
-                    hint="a proxy or a login page may answer for it; check HTTPS_PROXY and "
-                    "MODELSCOPE_ENDPOINT",
-                ) from error
+                raise _no_list(repo) from error
         if not files:
             # An unknown revision is answered with an empty list, not with an error.
             raise _not_found(repo, asked)
@@ -230,6 +226,8 @@ def _translated(repo: str, revision: str) -> Iterator[None]:
             "A file arrived, but its hash is not the one that ModelScope names.",
             hint="try again; if it happens again, the file on the hub or the line is at fault",
         ) from error
+    except requests.exceptions.InvalidJSONError as error:
+        raise _no_list(repo) from error
     except (errors.NetworkError, errors.ServerError, requests.RequestException) as error:
         raise _unreachable(type(error).__name__) from error
     except errors.HubError as error:
@@ -239,6 +237,13 @@ def _translated(repo: str, revision: str) -> Iterator[None]:
         if full is None:
             raise HubFailed(f"The cache cannot be written: {error.strerror}.") from error
         raise full from error
+
+
+def _no_list(repo: str) -> HubFailed:
+    return HubFailed(
+        f"What answers for ModelScope sent no list of the files of '{repo}'.",
+        hint="a proxy or a login page may answer for it; check HTTPS_PROXY and MODELSCOPE_ENDPOINT",
+    )
 
 
 def _unreachable(reason: str) -> HubUnreachable:

@@ -12,7 +12,10 @@ Stage = Literal["plan", "download", "verify", "done"]
 
 # The speed that is shown is that of the last seconds.
 _WINDOW_S = 5.0
+
+# A report is made after this time, or when this share of the whole has come.
 _INTERVAL_S = 0.1
+_SHARE = 0.005
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ ProgressCallback = Callable[[Progress], None]
 
 
 class Meter:
-    """Turns "so many bytes of this file" into reports, at most ten a second."""
+    """Turns "so many bytes of this file" into reports, ten a second or one each half percent."""
 
     def __init__(
         self,
@@ -52,6 +55,7 @@ class Meter:
         self._file = ""
         self._samples: deque[tuple[float, int]] = deque()
         self._reported_at: float | None = None
+        self._reported_bytes = 0
         self._stage: Stage = "plan"
 
     def begin(self, file: str) -> None:
@@ -70,8 +74,12 @@ class Meter:
         self._samples.append((now, file_bytes))
         while len(self._samples) > 2 and now - self._samples[0][0] > _WINDOW_S:
             self._samples.popleft()
-        if self._reported_at is None or now - self._reported_at >= _INTERVAL_S:
-            self._reported_at = now
+        if (
+            self._reported_at is None
+            or now - self._reported_at >= _INTERVAL_S
+            or file_bytes - self._reported_bytes >= _SHARE * self.total_bytes
+        ):
+            self._reported_at, self._reported_bytes = now, file_bytes
             self._report(stage, file_bytes)
 
     def finish(self, file_bytes: int) -> None:

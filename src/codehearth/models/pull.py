@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from codehearth.errors import BadWeights, DiskFull, HubFailed
+from codehearth.errors import BadWeights, DiskFull, HubFailed, ModelNotFound
 from codehearth.models import checkpoint, transfer
 from codehearth.models.catalogue import Format
 from codehearth.models.hubs import HUB_TITLES, HubClient, HubUnreachable, Listing, RemoteFile
@@ -57,24 +57,25 @@ def pull_model(
 ) -> Pulled:
     """The model, in the hub's cache and checked; raises what the steps raise."""
     listing = client.listing(repo, revision)
+    is_pinned = False
     while True:
+        allowed = allows_code(repo, listing.commit)
+        selection = select(listing, wanted, allows_code=allowed)  # 2
+        files = [*selection.files, *(_code(listing) if allowed else ())]
+        missing = sum(client.missing_bytes(listing, file) for file in files)
+        require_space(missing, free_bytes(client.cache))  # 3
+        meter = Meter(progress, sum(file.num_bytes for file in files))
+        _announce(listing, selection, missing, meter)
         try:
-            return _pull_listing(
-                client,
-                listing,
-                wanted,
-                progress=progress,
-                allows_code=allows_code(repo, listing.commit),
-                free_bytes=free_bytes,
-            )
+            return _fetch(client, listing, wanted, selection, files, meter, allows_code=allowed)
         except HubUnreachable:
             raise
-        except HubFailed:
+        except (HubFailed, ModelNotFound):
             newer = client.listing(repo, revision)
-            if newer == listing:
+            if is_pinned or newer == listing:
                 raise
-            listing, revision = newer, newer.commit  # 6: only once, the commit stays now
-            Meter(progress, 0).note("the repository changed in between; it is fetched anew")
+            meter.note("the repository changed in between; it is fetched anew")
+            listing, is_pinned = newer, True  # 6
 
 
 def free_bytes_at(folder: Path) -> int:
@@ -87,38 +88,42 @@ def free_bytes_at(folder: Path) -> int:
 def require_space(needed_bytes: int, free_bytes: int) -> None:
     """Raises DiskFull unless a download and the reserve fit; both numbers are in the message."""
     if needed_bytes and needed_bytes + RESERVE_BYTES > free_bytes:
+        needed, reserve = in_units(needed_bytes), in_units(RESERVE_BYTES)
         raise DiskFull(
-            f"{in_gb(needed_bytes)} are to be downloaded and {in_gb(RESERVE_BYTES)} stay free, "
-            f"but the disk has {in_gb(free_bytes)} free.",
+            f"{needed} are to be downloaded and {reserve} must stay free, "
+            f"but the disk has {in_units(free_bytes)} free.",
             hint="remove a model (`hearth rm NAME`), choose a smaller precision, or set HF_HOME "
             "or MODELSCOPE_CACHE to another disk",
         )
 
 
-def in_gb(num_bytes: int) -> str:
-    return f"{num_bytes / 1e9:.2f} GB"
+def in_units(num_bytes: int) -> str:
+    """Bytes for people, in decimal units as disks are sold: `4.68 GB`."""
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if num_bytes >= size:
+            return f"{num_bytes / size:.2f} {unit}"
+    return f"{num_bytes} bytes"
 
 
-def _pull_listing(
-    client: HubClient,
-    listing: Listing,
-    wanted: Wanted,
-    *,
-    progress: ProgressCallback,
-    allows_code: bool,
-    free_bytes: FreeBytes,
-) -> Pulled:
-    selection = select(listing, wanted, allows_code=allows_code)  # 2
-    files = [*selection.files, *(_code(listing) if allows_code else ())]
-    missing = sum(client.missing_bytes(listing, file) for file in files)
-    require_space(missing, free_bytes(client.cache))  # 3
-    meter = Meter(progress, sum(file.num_bytes for file in files))
+def _announce(listing: Listing, selection: Selection, missing: int, meter: Meter) -> None:
     meter.note(
         f"{listing.repo} on {HUB_TITLES[listing.hub]}, commit {listing.commit[:12]}: "
-        f"{in_gb(meter.total_bytes)}, {in_gb(missing)} to download"
+        f"{in_units(meter.total_bytes)}, {in_units(missing)} to download"
     )
     if selection.note is not None:
         meter.note(selection.note)
+
+
+def _fetch(
+    client: HubClient,
+    listing: Listing,
+    wanted: Wanted,
+    selection: Selection,
+    files: list[RemoteFile],
+    meter: Meter,
+    *,
+    allows_code: bool,
+) -> Pulled:
     paths = {file.path: _download(client, listing, file, meter) for file in selection.texts}  # 4
     folder = _folder_of(paths)
     if folder is not None:
