@@ -75,6 +75,14 @@ def test_memory_of_a_leaving_model_is_awaited_before_anybody_else_is_sent_away()
     assert decide_one(6, residents, free=0) == Evict("new", ("b",))
 
 
+def test_a_model_is_not_refused_while_a_leaving_one_can_hardly_be_measured() -> None:
+    """The kernel says that a child in its last moments holds nothing, before that is free."""
+    residents = [resident("a", 5, stage="leaving", held_bytes=0), resident("b", 5)]
+
+    assert decide_one(5, residents, free=0) == Wait("new")
+    assert decide_one(10, residents, free=0) == Evict("new", ("b",))
+
+
 def test_the_least_recently_used_idle_model_goes() -> None:
     residents = [resident("a", 5, used_at=2), resident("b", 5, used_at=1)]
 

@@ -104,33 +104,39 @@ Decision = Load | Evict | Wait | Refuse
 
 def capacity_of(residents: Iterable[Resident], memory: Memory) -> int:
     """What there would be if all our models left: more than this never fits."""
-    return _within_budget(
-        memory.free_bytes + sum(one.held_bytes for one in residents), memory.budget_bytes
+    returning_bytes = sum(
+        one.claim_bytes if one.stage == "leaving" else one.held_bytes for one in residents
     )
+    return _within_budget(memory.free_bytes + returning_bytes, memory.budget_bytes)
 
 
 def room_of(residents: Sequence[Resident], memory: Memory) -> int:
     """What a new model may take now; negative where our models claim more than there is.
 
     Who stays will still grow from what it holds to what it claims. Who is leaving is counted
-    neither way: part of it may be free already.
+    neither way: part of it may be free already, and what it holds can hardly be measured.
     """
-    staying = [one for one in residents if one.stage != "leaving"]
-    return _within_budget(
-        memory.free_bytes + sum(one.held_bytes - one.claim_bytes for one in staying),
-        memory.budget_bytes,
-        taken_bytes=_total(residents),
-    )
+    return _room(residents, memory, taken_bytes=_total(residents))
 
 
 def _room_when_left(residents: Sequence[Resident], memory: Memory) -> int:
-    """The room when those who are leaving have left."""
-    staying = [one for one in residents if one.stage != "leaving"]
-    held_bytes = sum(one.held_bytes for one in residents)
+    """The room when those who are leaving have left: rather too much than too little, because who
+    trusts in it only waits, and who does not sends others away."""
+    leaving = [one for one in residents if one.stage == "leaving"]
+    taken_bytes = _total(residents) - _total(leaving)
+    return _room(residents, memory, taken_bytes=taken_bytes, returning_bytes=_total(leaving))
+
+
+def _room(
+    residents: Iterable[Resident], memory: Memory, *, taken_bytes: int, returning_bytes: int = 0
+) -> int:
+    growing_bytes = sum(
+        one.claim_bytes - one.held_bytes for one in residents if one.stage != "leaving"
+    )
     return _within_budget(
-        memory.free_bytes + held_bytes - _total(staying),
+        memory.free_bytes + returning_bytes - growing_bytes,
         memory.budget_bytes,
-        taken_bytes=_total(staying),
+        taken_bytes=taken_bytes,
     )
 
 
