@@ -609,6 +609,20 @@ class TestWhichHub:
         assert model.source == f"ms:{self.ROW}"
         assert any("ModelScope is asked instead" in note for note in notes)
 
+    def test_a_download_that_broke_off_is_not_begun_anew_on_the_other_hub(
+        self, hub: LoopbackHub, make_store: MakeStore
+    ) -> None:
+        hub.add(self.ROW, {self.FILE: gguf_bytes(400_000)})
+        with LoopbackHub() as other:
+            other.add(self.ROW, {self.FILE: gguf_bytes(400_000)})
+            hub.faults.cut_after = [100_000]
+            hub.faults.at_offset[90_000] = lambda: setattr(hub.faults, "is_down", True)
+
+            with pytest.raises(HubFailed, match="kept"):
+                make_store({"MODELSCOPE_ENDPOINT": other.endpoint}).pull("qwen2.5-coder-0.5b")
+
+            assert not other.bodies("/signed/")
+
     def test_a_hub_that_was_set_is_asked_alone(
         self, hub: LoopbackHub, make_store: MakeStore
     ) -> None:
@@ -774,6 +788,7 @@ class TestChoices:
         asked = len(hub.requests)
         moved = make_store().pull("hf:org/coder-GGUF@main")
 
+        assert make_store().find("hf:org/coder-GGUF@main").path == moved.path
         assert (again.revision, asked) == (first.id, 0)
         assert moved.revision == second.id
         assert make_store().find("hf:org/coder-GGUF").revision == second.id
@@ -801,6 +816,22 @@ class TestChoices:
         for prefix in ("hf", "ms"):
             model = make_store().pull(f"{prefix}:org/coder-GGUF:q4_k_m@{first.id}")
             assert model.path.read_bytes() == gguf_bytes(90, seed=1)
+
+
+class TestTheRecord:
+    def test_a_data_folder_that_cannot_be_written_loses_only_the_record(
+        self, hub: LoopbackHub, make_store: MakeStore, tmp_path: Path
+    ) -> None:
+        hub.add("org/coder-GGUF", {"coder-q4_k_m.gguf": gguf_bytes()})
+        (tmp_path / "data").write_bytes(b"not a folder")
+        notes: list[str] = []
+
+        model = make_store().pull(
+            "hf:org/coder-GGUF", progress=lambda p: notes.append(p.note or "")
+        )
+
+        assert make_store().find("hf:org/coder-GGUF").path == model.path
+        assert any("cannot be written" in note for note in notes)
 
 
 class TestProgress:

@@ -39,6 +39,10 @@ class TestStarter:
         assert store.models()[0].name == "starter"
         assert store.find("Starter").path == store.find("starter").path
 
+    def test_pulling_it_is_done_at_once(self, make_store: MakeStore) -> None:
+        for name in ("starter", "STARTER"):
+            assert make_store({"HF_HUB_OFFLINE": "1"}).pull(name).name == "starter"
+
     def test_its_hash_is_known_and_right(self, make_store: MakeStore) -> None:
         assert [file.state for file in make_store().verify("starter")] == ["ok"]
 
@@ -271,6 +275,25 @@ class TestSharedCaches:
             write(cache / name / "snapshots" / "1", {"m-q8_0.gguf": gguf_bytes(9)})
         (cache / "models--org--loop" / "snapshots").mkdir(parents=True)
         (cache / "models--org--loop" / "snapshots" / "1").symlink_to(cache)
+
+        assert [model.name for model in make_store().models()] == ["starter"]
+
+    def test_a_cache_with_two_paths_holds_each_model_once(
+        self, hub: LoopbackHub, make_store: MakeStore, environment: dict[str, str], tmp_path: Path
+    ) -> None:
+        hub.add("org/m", {"m-q8_0.gguf": gguf_bytes(50), "sub/m-q8_0.gguf": gguf_bytes(60)})
+        make_store().pull("hf:org/m:m-q8_0.gguf")
+        (tmp_path / "link").symlink_to(environment["HF_HOME"])
+
+        names = [model.name for model in make_store({"HF_HOME": f"{tmp_path}/link"}).models()]
+
+        assert names == ["starter", "hf:org/m:q8_0"]
+
+    def test_a_cache_that_cannot_be_read_holds_nothing(
+        self, make_store: MakeStore, environment: dict[str, str]
+    ) -> None:
+        Path(environment["HF_HOME"]).mkdir()
+        Path(environment["HF_HOME"], "hub").write_bytes(b"a file")
 
         assert [model.name for model in make_store().models()] == ["starter"]
 
@@ -565,7 +588,7 @@ class TestPlaces:
     def test_they_are_the_same_as_in_the_libraries_themselves(self, tmp_path: Path) -> None:
         """Asked of the real libraries, in a process of their own, with the same variables."""
         code = (
-            "import os; from huggingface_hub import constants; from modelscope_hub import HubConfig;"
+            "from huggingface_hub import constants; from modelscope_hub import HubConfig;"
             "print(constants.HF_HUB_CACHE); print(constants.ENDPOINT); c = HubConfig();"
             "print(c.cache_dir); print(c.endpoint); print(constants.HF_HUB_OFFLINE)"
         )

@@ -42,6 +42,8 @@ def weight_files(paths: Iterable[str]) -> tuple[str, ...]:
     if any(path.startswith("model") for path in found):
         found = [path for path in found if path.startswith("model")]
     sharded = [path for path in found if _SHARD.fullmatch(path)]
+    if not sharded and "model.safetensors" in found:
+        return ("model.safetensors",)  # others are the same in another precision
     return tuple(sharded or found)
 
 

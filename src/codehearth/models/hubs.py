@@ -36,6 +36,10 @@ class HubUnreachable(HubFailed):
     """No answer from a hub: the network, not the request, is at fault. Another hub may do."""
 
 
+class DownloadBroken(HubUnreachable):
+    """A download that stopped with a part of the file here: worth more than another hub."""
+
+
 @dataclass(frozen=True)
 class RemoteFile:
     """A file in a repository. The hub gives a sha256, or git's own blob hash, or neither."""

@@ -37,6 +37,8 @@ class LocalModel:
     num_bytes: int
     source: str
     revision: str | None = None
+    # The branch or tag that led to `revision`, where that is known.
+    branch: str | None = None
     row: Row | None = None
     sha256: Mapping[str, str] = field(default_factory=dict)
     created_at: int = 0
@@ -62,6 +64,7 @@ def from_record(recorded: Recorded) -> LocalModel | None:
         num_bytes=sum(file.num_bytes for file in recorded.files),
         source=f"{HUB_PREFIXES[recorded.hub]}:{recorded.repo}",
         revision=recorded.commit,
+        branch=recorded.revision,
         row=_row(recorded.hub, recorded.repo),
         sha256={file.path: file.sha256 for file in recorded.files},
         created_at=recorded.created_at,
@@ -104,9 +107,13 @@ def from_path(name: str, path: Path) -> LocalModel:
         if path.is_dir():
             return _from_folder(name, path)
         if not path.is_file():
-            raise BadWeights(f"The files of '{name}' are not where the configuration says.")
+            raise BadWeights(f"There are no files where '{name}' should be.")
+        return _from_file(name, path)
     except (OSError, ValueError) as error:
         raise BadWeights(f"The files of '{name}' cannot be read.") from error
+
+
+def _from_file(name: str, path: Path) -> LocalModel:
     if path.suffix.lower() == ".safetensors":
         return _at(name, path.parent, path.name, "safetensors", (path.name,))
     siblings = [entry.name for entry in path.parent.iterdir()]
@@ -182,7 +189,10 @@ def require_no_code(model: LocalModel, *, allows: bool) -> None:
     """Raises BadWeights for a checkpoint that would run code of its own when loaded."""
     if model.format == "gguf" or allows or model.path.is_file():
         return
-    names = [entry.name for entry in model.folder.iterdir() if entry.is_file()]
+    try:
+        names = [entry.name for entry in model.folder.iterdir() if entry.is_file()]
+    except OSError as error:
+        raise BadWeights(f"The files of '{model.name}' cannot be read.") from error
     why = checkpoint.code_needed(model.folder, names)
     if why is not None:
         key = f"{model.repo or model.name}@{model.revision or 'path'}"

@@ -24,6 +24,7 @@ from codehearth.errors import HearthError, HubFailed, ModelNotFound
 from codehearth.models import transfer
 from codehearth.models.caches import modelscope_folder
 from codehearth.models.hubs import (
+    DownloadBroken,
     HubPlaces,
     HubUnreachable,
     Listing,
@@ -34,6 +35,8 @@ from codehearth.models.hubs import (
 from codehearth.models.names import Hub, is_safe_file_path
 
 DEFAULT_REVISION = "master"
+
+_CONNECT_TIMEOUT_S = 10.0
 
 
 class ModelScope:
@@ -47,7 +50,7 @@ class ModelScope:
 
     def listing(self, repo: str, revision: str | None) -> Listing:
         asked = revision or DEFAULT_REVISION
-        if not is_reachable(self._places.modelscope_endpoint):
+        if not is_reachable(self._places.modelscope_endpoint, timeout_s=_CONNECT_TIMEOUT_S):
             # The library would try four times, with pauses.
             raise _unreachable("no answer")
         with _translated(repo, asked):
@@ -77,7 +80,7 @@ class ModelScope:
 
         target = self._target(listing, file)
         begun = target.with_name(f"{target.name}.incomplete")
-        with _translated(listing.repo, listing.revision):
+        with _translated(listing.repo, listing.revision, begun):
             while True:
                 before = _size(begun) or 0
                 try:
@@ -199,8 +202,8 @@ def _size(path: Path) -> int | None:
 
 
 @contextmanager
-def _translated(repo: str, revision: str) -> Iterator[None]:
-    """Turns the library's errors into ours."""
+def _translated(repo: str, revision: str, begun: Path | None = None) -> Iterator[None]:
+    """Turns the library's errors into ours; `begun` is a file whose part may have arrived."""
     import requests
     from modelscope_hub import errors
 
@@ -229,6 +232,11 @@ def _translated(repo: str, revision: str) -> Iterator[None]:
     except requests.exceptions.InvalidJSONError as error:
         raise _no_list(repo) from error
     except (errors.NetworkError, errors.ServerError, requests.RequestException) as error:
+        if begun is not None and _size(begun):
+            raise DownloadBroken(
+                f"A file stops arriving from ModelScope; {_size(begun)} bytes of it are kept.",
+                hint="try again: the download goes on where it stopped",
+            ) from error
         raise _unreachable(type(error).__name__) from error
     except errors.HubError as error:
         raise HubFailed(f"ModelScope failed for '{repo}' ({error.error_code}).") from error

@@ -69,8 +69,7 @@ class Records:
         """Adds or replaces the entry of that name; raises DiskFull."""
         with self._locked():
             entries = self._read()
-            entries[recorded.name] = recorded
-            self._write(entries)
+            self._write({**entries, recorded.name: recorded})
 
     def drop(self, name: str) -> None:
         with self._locked():
@@ -103,12 +102,9 @@ class Records:
                 stream.flush()
                 os.fsync(stream.fileno())
             temporary.replace(self.path)
-        except OSError as error:
+        except OSError:
             temporary.unlink(missing_ok=True)
-            raise DiskFull(
-                f"The record of models cannot be written ({error.strerror}).",
-                hint="the model itself is in the hub's cache; free some space and pull again",
-            ) from error
+            raise
 
     def _put_aside(self) -> None:
         try:
@@ -118,11 +114,17 @@ class Records:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """One writer at a time, over all processes of this data folder."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.with_name(f"{self.path.name}.lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+        """One writer at a time, over all processes of this data folder; raises DiskFull."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.with_name(f"{self.path.name}.lock").open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                yield
+        except OSError as error:
+            raise DiskFull(
+                f"The record of models cannot be written ({error.strerror}).",
+                hint="the model itself is in the hub's cache; free some space and pull again",
+            ) from error
 
 
 def _entry(table: Mapping[str, Any]) -> Recorded | None:

@@ -131,8 +131,8 @@ def _quantisation(ggufs: tuple[GgufModel, ...], precision: str, wanted: Wanted) 
 
     def preference(model: GgufModel) -> tuple[bool, bool, bool, int, str]:
         path = model.files[0]
-        is_variant = "ud-" in path.lower() and "ud-" not in precision.lower()
-        return not model.is_complete, is_variant, model.is_split, len(path), path
+        is_other_variant = ("ud-" in path.lower()) != ("ud-" in precision.lower())
+        return not model.is_complete, is_other_variant, model.is_split, len(path), path
 
     return min(found, key=preference)
 

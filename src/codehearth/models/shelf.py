@@ -42,10 +42,10 @@ class Shelf:
         """Recorded models first, then what else lies in the caches; each place once."""
         recorded = (local_models.from_record(entry) for entry in self._records.all())
         found = {model.name: model for model in recorded if model is not None}
-        places = {model.path.absolute() for model in found.values()}
+        places = {_place(model) for model in found.values()}
         for cached in caches.cached_models(self._places):
             model = local_models.from_cache(cached)
-            if model.path.absolute() in places:
+            if _place(model) in places:
                 continue
             if model.name in found:
                 # Another commit of a model that is there already.
@@ -145,4 +145,14 @@ def _is_selected(model: LocalModel, selector: str | None) -> bool:
 
 
 def _is_revision(model: LocalModel, revision: str | None) -> bool:
-    return revision is None or (model.revision or "").startswith(revision)
+    """Whether a model is of a commit (or its beginning), a branch or a tag."""
+    if revision is None or revision == model.branch:
+        return True
+    if model.branch is None and revision in ("main", "master"):
+        return True  # another program's, and that is what they fetch
+    return (model.revision or "").startswith(revision)
+
+
+def _place(model: LocalModel) -> tuple[Path, str]:
+    """Where a model lies: links above it are followed, for one folder may have two paths."""
+    return model.folder.resolve(), str(model.path.relative_to(model.folder))

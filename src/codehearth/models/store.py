@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from codehearth.errors import BadWeights, HubFailed, InvalidRequest, ModelNotFound
+from codehearth.errors import BadWeights, DiskFull, HubFailed, InvalidRequest, ModelNotFound
 from codehearth.models import local_models, transfer
 from codehearth.models.hub_choice import forget_hub, hub_order
 from codehearth.models.hubs import (
     HUB_TITLES,
+    DownloadBroken,
     HubClient,
     HubPreference,
     HubUnreachable,
@@ -104,8 +105,8 @@ class Store:
         name = parse_name(text, allow_path=allow_path)
         if isinstance(name, PathName):
             return self.find(text, allow_path=True)
-        pinned = self._pinned(name)
-        if pinned is not None and _is_whole(pinned):
+        pinned = self._here(name)
+        if pinned is not None and (pinned.hub is None or _is_whole(pinned)):
             progress(Progress("done", "", pinned.num_bytes, pinned.num_bytes))
             return self._sound(pinned)
         if self.places.is_offline:
@@ -114,7 +115,11 @@ class Store:
             recorded = self._pull(name, pinned, progress)
         except HubUnreachable as error:
             return self._here_anyway(text, progress, error)
-        self._records.put(recorded)
+        try:
+            self._records.put(recorded)
+        except DiskFull as error:
+            # The model is whole and is found in the cache; only its hashes are not remembered.
+            progress(Progress("plan", note=error.message))
         model = local_models.from_record(recorded)
         assert model is not None
         return self._sound(model)
@@ -146,15 +151,17 @@ class Store:
         local_models.require_no_code(model, allows=allows)
         return model
 
-    def _pinned(self, name: CatalogueName | HubName) -> LocalModel | None:
-        """The model as it was pulled before, unless another revision is asked for."""
+    def _here(self, name: CatalogueName | HubName) -> LocalModel | None:
+        """The model as it was pulled before or came with the package, unless another revision is
+        asked for."""
         if name.revision is not None:
             return None
         try:
             model = self._shelf.locate_name(name)
         except ModelNotFound:
             return None
-        return model if self._records.get(model.name) is not None else None
+        is_ours = model.hub is None or self._records.get(model.name) is not None
+        return model if is_ours else None
 
     def _pull(
         self,
@@ -179,6 +186,8 @@ class Store:
                     free_bytes=self._free_bytes,
                 )
                 return _record(source, pulled)
+            except DownloadBroken:
+                raise
             except (HubFailed, ModelNotFound) as error:
                 if isinstance(error, HubUnreachable):
                     forget_hub(self._hub_memory)

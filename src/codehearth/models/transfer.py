@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Protocol
 
 from codehearth.errors import DiskFull, HubFailed
-from codehearth.models.hubs import HubUnreachable, RemoteFile, Report
+from codehearth.models.hubs import DownloadBroken, HubUnreachable, RemoteFile, Report
 
 CHUNK_BYTES = 1 << 20
 
@@ -76,9 +76,9 @@ def fetch(
 ) -> None:
     """Fills `partial` up to `file.num_bytes`, continuing what it holds.
 
-    `open_stream` opens the file from an offset on. Raises HubUnreachable after several attempts
-    in a row that brought nothing, HubFailed where the hub sends something else than the file,
-    DiskFull. Whatever is raised, what arrived stays in `partial`.
+    `open_stream` opens the file from an offset on. Raises HubUnreachable (DownloadBroken where a
+    part is here) after several attempts in a row that brought nothing, HubFailed where the hub
+    sends something else than the file, DiskFull. What arrived stays in `partial`.
     """
     attempts = _Attempts()
     while True:
@@ -92,9 +92,10 @@ def fetch(
             problem = error
         delay = attempts.failed(brought_something=_size(partial) > before)
         if delay is None:
-            raise HubUnreachable(
+            kept = _size(partial)
+            raise (DownloadBroken if kept else HubUnreachable)(
                 f"'{file.path}' stops arriving: {problem}. "
-                f"{_size(partial)} of {file.num_bytes} bytes are here and are kept.",
+                f"{kept} of {file.num_bytes} bytes are here and are kept.",
                 hint="try again: the download goes on where it stopped",
             ) from problem
         wait(delay)
