@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Stage = Literal["loading", "ready", "leaving"]
@@ -110,34 +110,25 @@ def capacity_of(residents: Iterable[Resident], memory: Memory) -> int:
     return _within_budget(memory.free_bytes + returning_bytes, memory.budget_bytes)
 
 
-def room_of(residents: Sequence[Resident], memory: Memory) -> int:
+def room_of(residents: Iterable[Resident], memory: Memory) -> int:
     """What a new model may take now; negative where our models claim more than there is.
 
-    Who stays will still grow from what it holds to what it claims. Who is leaving is counted
-    neither way: part of it may be free already, and what it holds can hardly be measured.
+    Each will still grow from what it held to what it claims. That goes for one that is leaving
+    too: it may have grown since the memory was read, and until it is gone nothing is sure.
     """
-    return _room(residents, memory, taken_bytes=_total(residents))
+    free_bytes, taken_bytes = memory.free_bytes, 0
+    for one in residents:
+        free_bytes -= one.claim_bytes - one.held_bytes
+        taken_bytes += one.claim_bytes
+    return _within_budget(free_bytes, memory.budget_bytes, taken_bytes=taken_bytes)
 
 
 def _room_when_left(residents: Sequence[Resident], memory: Memory) -> int:
     """The room when those who are leaving have left: rather too much than too little, because who
     trusts in it only waits, and who does not sends others away."""
-    leaving = [one for one in residents if one.stage == "leaving"]
-    taken_bytes = _total(residents) - _total(leaving)
-    return _room(residents, memory, taken_bytes=taken_bytes, returning_bytes=_total(leaving))
-
-
-def _room(
-    residents: Iterable[Resident], memory: Memory, *, taken_bytes: int, returning_bytes: int = 0
-) -> int:
-    growing_bytes = sum(
-        one.claim_bytes - one.held_bytes for one in residents if one.stage != "leaving"
-    )
-    return _within_budget(
-        memory.free_bytes + returning_bytes - growing_bytes,
-        memory.budget_bytes,
-        taken_bytes=taken_bytes,
-    )
+    staying = [one for one in residents if one.stage != "leaving"]
+    free_bytes = memory.free_bytes + _total(residents) - _total(staying)
+    return room_of(staying, replace(memory, free_bytes=free_bytes))
 
 
 def _within_budget(num_bytes: int, budget_bytes: int | None, *, taken_bytes: int = 0) -> int:
