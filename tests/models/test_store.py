@@ -419,6 +419,13 @@ class TestRemove:
         assert make_store().remove(f"{prefix}:org/m") == 4000
         assert not [path for path in _all_files(environment) if "org--m" in str(path)]
 
+    def test_a_damaged_model_can_be_removed(self, hub: LoopbackHub, make_store: MakeStore) -> None:
+        hub.add("org/m", {"m-q8_0.gguf": gguf_bytes(5000)})
+        make_store().pull("hf:org/m").path.resolve().write_bytes(b"cut")
+
+        assert make_store().locate("hf:org/m").name == "hf:org/m:q8_0"
+        assert make_store().remove("hf:org/m") == 3
+
     def test_a_blob_that_another_commit_uses_stays(
         self, hub: LoopbackHub, make_store: MakeStore
     ) -> None:

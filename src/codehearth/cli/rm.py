@@ -18,7 +18,7 @@ def rm(model: str, dry_run: bool, yes: bool) -> None:
     from codehearth.cli.shelf import store_of
 
     store = store_of(settings_now())
-    found = store.find(model)
+    found = store.locate(model)
     if found.hub is None:
         store.remove(model)  # says why not: it was not downloaded
     if dry_run:

@@ -85,7 +85,11 @@ class Store:
         Raises InvalidRequest for what is no name, ModelNotFound with near names or with the
         command that fetches it, BadWeights for files that are damaged or carry code.
         """
-        return self._sound(self._shelf.locate(text, allow_path=allow_path))
+        return self._sound(self.locate(text, allow_path=allow_path))
+
+    def locate(self, text: str, *, allow_path: bool = False) -> LocalModel:
+        """`find` without its checks: to show, verify or remove what is damaged."""
+        return self._shelf.locate(text, allow_path=allow_path)
 
     def pull(
         self,
@@ -126,7 +130,7 @@ class Store:
 
     def verify(self, text: str, *, allow_path: bool = False) -> tuple[Verified, ...]:
         """Every file of a model, checked against the hash that is known for it."""
-        model = self._shelf.locate(text, allow_path=allow_path)
+        model = self.locate(text, allow_path=allow_path)
         return tuple(_verified(model, file) for file in model.files)
 
     def remove(self, text: str) -> int:
@@ -134,7 +138,7 @@ class Store:
 
         Raises InvalidRequest for a model that is not ours to delete.
         """
-        model = self._shelf.locate(text)
+        model = self.locate(text)
         if model.hub is None:
             raise InvalidRequest(
                 f"'{model.name}' was not downloaded by CodeHearth, so it is not deleted.",
