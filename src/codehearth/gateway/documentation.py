@@ -23,6 +23,8 @@ _BODIES: dict[str, type[Shape]] = {
     "/hearth/unload": UnloadRequest,
 }
 
+_STREAMED = ("/v1/chat/completions", "/v1/completions", "/v1/messages", "/v1/responses")
+
 
 def describe_bodies(app: FastAPI) -> None:
     """Makes the application's OpenAPI document hold the shapes of its requests."""
@@ -43,6 +45,12 @@ def _document(app: FastAPI) -> dict[str, Any]:
     )
     components = document.setdefault("components", {}).setdefault("schemas", {})
     components.update(definitions["$defs"])
+    for path in _STREAMED:
+        answer = document["paths"][path]["post"]["responses"]["200"]
+        answer["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+    for method in ("post", "put"):
+        answer = document["paths"]["/"][method]["responses"]["200"]
+        answer["content"]["text/plain"] = {"schema": {"type": "string"}}
     for path, shape in _BODIES.items():
         schema = references[(shape, "validation")]
         document["paths"][path]["post"]["requestBody"] = {
