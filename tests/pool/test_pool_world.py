@@ -148,7 +148,7 @@ def test_a_model_that_never_fits_is_refused_at_once_with_the_numbers() -> None:
             assert "needs 5.0 GB" in refused.value.message
             assert "4.0 GB free" in refused.value.message
             assert "hearth fit huge" in str(refused.value.hint)
-            assert now() == pytest.approx(1000, abs=0.1)
+            assert now() == pytest.approx(1000, abs=0.1), "at once"
             assert pool.status() == ()
 
     run(story())
@@ -163,8 +163,9 @@ def test_the_least_recently_used_idle_model_makes_room() -> None:
             await request(world, pool, "a")
             await asyncio.sleep(5)
 
-            await request(world, pool, "c")
+            waited_s = await request(world, pool, "c")
 
+            assert waited_s == pytest.approx(0.5 + 3, abs=0.05), "the stop, the load, no more"
             assert {child.nature.name for child in world.living()} == {"a", "c"}
             assert pool.counters.num_evictions == 1
 
@@ -552,6 +553,23 @@ def test_children_that_die_again_and_again_are_a_failure_too() -> None:
     run(story())
 
 
+def test_a_model_that_failed_once_and_then_served_does_not_count_as_failed() -> None:
+    async def story() -> None:
+        world = World().add(Nature("a", load_errors=[EngineFailed("once")]))
+        async with pool_in(world, keep_alive_s=10) as pool:
+            with pytest.raises(EngineFailed):
+                await request(world, pool, "a", keep_alive_s=-1)
+            await request(world, pool, "a")
+            # The wish came with the request that failed.
+            assert pool.status()[0].expires_in_s == pytest.approx(10)
+
+            await asyncio.sleep(15)
+
+            assert pool.status() == ()
+
+    run(story())
+
+
 def test_a_child_that_died_is_replaced_at_once_and_nobody_in_the_queue_is_lost() -> None:
     async def story() -> None:
         world = World().add(Nature("a", num_slots=1))
@@ -680,7 +698,7 @@ def test_who_left_for_a_load_that_failed_comes_back_on_demand() -> None:
             await request(world, pool, "good")
             await asyncio.sleep(2)
             bad = later(request(world, pool, "bad"))
-            await turn()
+            await asyncio.sleep(0.1)
             assert state_of(pool, "good") == "draining"
 
             await request(world, pool, "good")

@@ -89,8 +89,6 @@ class Door:
         model.service_s += _SERVICE_WEIGHT * (now - since - model.service_s)
         life.num_in_flight -= 1
         life.used_at = now
-        if model.life is not life:
-            return  # its child is dead; nobody waits for this place
         self.let_in(model)
         if life.num_in_flight == 0:
             life.idle_since = now

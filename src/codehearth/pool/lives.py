@@ -200,10 +200,10 @@ class Lives:
     def _bury(self, model: Model, life: Life) -> None:
         life.stage = "leaving"
         self._gauge.note_end(self._clock())
-        if model.life is life:
-            model.life = None
-            if model.unload is not None and not model.unload.gone.done():
-                model.unload.gone.set_result(True)
+        assert model.life is life, "a model has one life at a time"
+        model.life = None
+        if model.unload is not None:
+            model.unload.gone.set_result(True)
             model.unload = None
 
     def _fail(self, model: Model, error: HearthError) -> None:

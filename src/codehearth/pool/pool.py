@@ -18,7 +18,6 @@ from codehearth.errors import Overloaded
 from codehearth.pool import failures
 from codehearth.pool.child import OpenModelCall
 from codehearth.pool.door import Door
-from codehearth.pool.errands import copy_error
 from codehearth.pool.lease import Lease, LeaseContext
 from codehearth.pool.limits import Limits
 from codehearth.pool.lives import Lives
@@ -139,7 +138,6 @@ class Pool:
         _wish(model, keep_alive_s)
         if (lease := self._door.let_in_now(model)) is not None:
             return lease
-        self._raise_if_blocked(model)
         waiter = self._door.queue_up(model, owner)
         self._models[name] = model
         try:
@@ -148,12 +146,6 @@ class Pool:
         except BaseException:  # cancelled, above all: it must not stay in the queue
             self._door.give_up(model, waiter)
             raise
-
-    def _raise_if_blocked(self, model: Model) -> None:
-        if model.life is None and model.last_error is not None:
-            wait_s = failures.blocked_s(model.failures, self._clock())
-            if wait_s > 0:
-                raise copy_error(model.last_error, retry_after_s=wait_s)
 
     def _suspect(self, model: Model, life: Life) -> None:
         self._lives.suspect(model, life)
