@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hub_samples import MakeStore
 from loopback_hub import LoopbackHub
 
 from codehearth.models.store import Store
 
 # Before any client library is imported: they read it once.
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-
-MakeStore = Callable[..., Store]
 
 
 @pytest.fixture
@@ -50,8 +48,3 @@ def make_store(environment: dict[str, str], tmp_path: Path) -> MakeStore:
         )
 
     return make
-
-
-def gguf_bytes(size: int = 300_000, seed: int = 0) -> bytes:
-    """Bytes that begin like a GGUF file."""
-    return b"GGUF" + random.Random(seed).randbytes(size - 4)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import MakeStore, gguf_bytes
+from hub_samples import MakeStore, gguf_bytes
 from loopback_hub import LoopbackHub
 
 from codehearth.errors import BadWeights, DiskFull, HubFailed, ModelNotFound

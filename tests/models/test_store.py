@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import MakeStore, gguf_bytes
+from hub_samples import MakeStore, gguf_bytes
 from hypothesis import given
 from hypothesis import strategies as st
 from loopback_hub import LoopbackHub
