@@ -73,6 +73,9 @@ TINY_LLAMA = Shape(architecture="llama", tied=False)
 # Real models' sizes, for measuring memory.
 QWEN_CODER_05B = Shape("qwen2", 24, 896, 14, 2, 64, 4864, 151936, 32768, True)
 LLAMA_1B = Shape("llama", 16, 2048, 32, 8, 64, 8192, 128256, 131072, True)
+# Others that need memory in their own ways.
+SLIDING = Shape("gemma3", 12, 640, 4, 1, 256, 2048, 32000, 32768, True, 512)
+SMALL_EXPERTS = Shape("qwen3moe", 4, 2048, 32, 4, 128, 768, 32000, 8192, True, None, 16, 8)
 DEEP_NARROW = Shape("llama", 64, 512, 8, 8, 64, 1408, 32000, 8192, False)
 
 
