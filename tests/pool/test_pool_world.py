@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from pool_world import (
+    READ_S,
     Nature,
     World,
     later,
@@ -168,6 +169,36 @@ def test_the_least_recently_used_idle_model_makes_room() -> None:
             assert waited_s == pytest.approx(0.5 + 3, abs=0.05), "the stop, the load, no more"
             assert {child.nature.name for child in world.living()} == {"a", "c"}
             assert pool.counters.num_evictions == 1
+
+    run(story())
+
+
+def test_switching_costs_a_stop_and_a_load_and_nothing_else() -> None:
+    async def story() -> None:
+        natures = [Nature(name, load_s=0.1, stop_s=0.1) for name in "abcd"]
+        world = World(size=2, min_stay_s=0).add(*natures)
+        async with pool_in(world) as pool:
+            waits = [await request(world, pool, name, service_s=0) for name in "abcdabcd"]
+
+            assert waits == [pytest.approx(0.1, abs=0.05)] * 2 + [pytest.approx(0.2, abs=0.05)] * 6
+
+    run(story())
+
+
+def test_a_model_that_starts_while_the_memory_is_read_is_not_held_against_the_next() -> None:
+    """Free memory without it, and what our children hold with it: nothing seemed to fit any more.
+    Found by the storm, which got a DoesNotFit for a model that only had to wait."""
+
+    async def story() -> None:
+        world = World(size=2, min_stay_s=0).add(Nature("a", open_s=READ_S / 2), Nature("b", 2))
+        async with pool_in(world) as pool:
+            first = later(request(world, pool, "a"))
+            await asyncio.sleep(READ_S * 1.2)  # it is opened at 1.5 and starts then
+            assert world.started == []
+
+            await request(world, pool, "b")
+
+            assert first.done()
 
     run(story())
 
