@@ -123,10 +123,16 @@ class LoopbackHub:
         return None
 
 
-def _serve(hub: LoopbackHub, address: str, name: str) -> ThreadingHTTPServer:
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Clients that leave are what is tested here."""
+
+
+def _serve(hub: LoopbackHub, address: str, name: str) -> _Server:
     handler = type("Handler", (_Handler,), {"hub": hub, "server_name_": name})
-    server = ThreadingHTTPServer((address, 0), handler)
-    server.daemon_threads = True
+    server = _Server((address, 0), handler)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     return server
 

@@ -147,13 +147,15 @@ def is_reachable(endpoint: str, *, timeout_s: float = PROBE_TIMEOUT_S) -> bool:
     Any HTTP answer counts. The look-up of a name cannot be given a time limit, so the question is
     asked in a thread that may be left behind.
     """
+    import httpx2
+
+    # Made before the clock runs: loading certificates takes a busy machine a while.
+    client = httpx2.Client(timeout=timeout_s, follow_redirects=False)
     answers: list[bool] = []
 
     def ask() -> None:
-        import httpx2
-
         try:
-            with httpx2.Client(timeout=timeout_s, follow_redirects=False) as client:
+            with client:
                 client.head(endpoint)
             answers.append(True)
         except (httpx2.HTTPError, OSError, ValueError):

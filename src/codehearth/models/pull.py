@@ -106,10 +106,8 @@ def in_units(num_bytes: int) -> str:
 
 
 def _announce(listing: Listing, selection: Selection, missing: int, meter: Meter) -> None:
-    meter.note(
-        f"{listing.repo} on {HUB_TITLES[listing.hub]}, commit {listing.commit[:12]}: "
-        f"{in_units(meter.total_bytes)}, {in_units(missing)} to download"
-    )
+    here = "" if missing == meter.total_bytes else "; a part of it is here already"
+    meter.note(f"{listing.repo} on {HUB_TITLES[listing.hub]}, commit {listing.commit[:12]}{here}")
     if selection.note is not None:
         meter.note(selection.note)
 
