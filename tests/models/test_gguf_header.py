@@ -17,6 +17,7 @@ from codehearth.errors import BadWeights
 from codehearth.models.gguf_cursor import WINDOW_BYTES
 from codehearth.models.gguf_header import MAX_STRINGS, read_gguf_header
 from codehearth.models.gguf_types import FILE_TYPES, TENSOR_TYPES
+from codehearth.models.memory import predict
 from codehearth.models.weights import read_weights
 
 MICRO = Shape(num_layers=1, embedding_size=32, num_heads=2, num_kv_heads=1, head_size=16,
@@ -245,6 +246,7 @@ def test_flipped_bits_are_read_or_refused(
         assert error.message
     else:
         assert weights.num_bytes < len(micro)
+        assert predict(weights, context_tokens=2048, num_slots=4).total_bytes > 0
 
 
 @settings(

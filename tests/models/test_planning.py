@@ -208,6 +208,22 @@ def test_asked_layers_are_what_is_used() -> None:
     assert plan(qwen_7b(), machine(64, 24), gpu_layers=10).gpu_layers == 10
 
 
+def test_asked_layers_are_passed_on_where_no_gpu_is_known() -> None:
+    """A native engine may use a GPU whose maker's driver we cannot ask."""
+    chosen = plan(qwen_7b(), machine(64), gpu_layers=99)
+
+    assert chosen.gpu_layers == 99
+    assert chosen.footprint.gpu_bytes == 0
+
+
+def test_host_bytes_leave_out_what_is_on_a_gpu_of_its_own() -> None:
+    apart = plan(qwen_7b(), machine(64, 24))
+    shared = plan(qwen_7b(), machine(24, 20, kind="metal", arch="arm64"))
+
+    assert apart.host_bytes == apart.footprint.host_bytes < GIB
+    assert shared.host_bytes == shared.footprint.total_bytes > 4 * GIB
+
+
 def test_unified_memory_is_counted_once() -> None:
     chosen = plan(qwen_7b(), machine(10, 10.67, kind="metal", arch="arm64"))
 

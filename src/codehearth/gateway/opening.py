@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
+from dataclasses import replace
 from functools import partial
 
 from codehearth.engines import choose_engine
-from codehearth.engines.base import Launch
+from codehearth.engines.base import Engine, Launch
 from codehearth.engines.process import EngineProcess, Patience
 from codehearth.errors import DoesNotFit
 from codehearth.models.facts import Weights
@@ -40,8 +42,8 @@ class Opener:
     def _open(self, name: str, attempt: int, room: Room) -> OpenModel | None:
         model = self._store.find(name)
         weights = read_weights(model.path)
-        hardware = snapshot()
         engine = choose_engine(weights, llama_server=self._settings.llama_server)
+        hardware = _as_seen_by(engine, snapshot())
         chosen = self._plan(weights, hardware, room)
         if attempt > 0:
             smaller = _smaller(chosen, weights, hardware, room)
@@ -64,7 +66,7 @@ class Opener:
         )
         return OpenModel(
             process=process,
-            footprint_bytes=chosen.footprint.total_bytes,
+            footprint_bytes=chosen.host_bytes,
             facts=facts,
             engine=engine.name,
             why=chosen.why,
@@ -78,6 +80,7 @@ class Opener:
             hardware,
             context_tokens=self._settings.context or None,
             num_slots=self._settings.slots or None,
+            gpu_layers=None if self._settings.gpu_layers < 0 else self._settings.gpu_layers,
         )
         try:
             within_free = asked(budget_bytes=room.free_bytes)
@@ -98,10 +101,20 @@ class Opener:
             context_tokens=chosen.context_tokens,
             num_slots=chosen.num_slots,
             num_threads=settings.threads or max(1, int(hardware.num_cores)),
-            gpu_layers=chosen.gpu_layers if settings.gpu_layers < 0 else settings.gpu_layers,
+            gpu_layers=chosen.gpu_layers,
             is_embedding=weights.is_embedding_model,
             mapped=chosen.mapped,
         )
+
+
+def _as_seen_by(engine: Engine, hardware: Hardware) -> Hardware:
+    """The machine without GPUs that the engine cannot use: the wheel knows Metal, but not CUDA.
+
+    Of a native llama-server it is assumed that it was built for the machine's GPU.
+    """
+    if engine.name == "llama.cpp" and sys.platform != "darwin":
+        return replace(hardware, gpus=())
+    return hardware
 
 
 def _smaller(chosen: Plan, weights: Weights, hardware: Hardware, room: Room) -> Plan | None:

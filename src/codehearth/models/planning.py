@@ -44,14 +44,17 @@ RESERVED_GPU_BYTES = 256 << 20
 class Plan:
     """How to start a model; `why` holds each automatic choice with its reason.
 
-    `context_tokens` is for each slot. `mapped`: the weights shall be mapped from the file rather
-    than read into memory; the footprint holds only when this is done.
+    `context_tokens` is for each slot. `host_bytes` is what the model takes of the host's memory:
+    all of the footprint where GPUs share it, else what is not on GPUs. `mapped`: the weights shall
+    be mapped from the file rather than read into memory; the footprint holds only when this is
+    done.
     """
 
     context_tokens: int
     num_slots: int
     gpu_layers: int
     footprint: Footprint
+    host_bytes: int
     why: tuple[str, ...]
     mapped: bool = True
 
@@ -65,9 +68,12 @@ class _Room:
     num_gpus: int
     is_unified: bool
 
+    def on_host(self, footprint: Footprint) -> int:
+        return footprint.total_bytes if self.is_unified else footprint.host_bytes
+
     def holds(self, footprint: Footprint) -> bool:
-        on_host = footprint.total_bytes if self.is_unified else footprint.host_bytes
-        return on_host <= self.host_bytes and footprint.gpu_bytes <= self.gpu_bytes
+        is_on_gpus = footprint.gpu_bytes <= self.gpu_bytes
+        return is_on_gpus and self.on_host(footprint) <= self.host_bytes
 
 
 @dataclass(frozen=True)
@@ -91,11 +97,14 @@ def plan(
     """The best that fits `budget_bytes` of host memory, unless given: what is free now.
 
     GPUs are used as far as they are free; for an engine that cannot use them, give a `hardware`
-    without. Raises DoesNotFit with both numbers and what would fit, and InvalidRequest for what
-    the model or engine cannot do at all.
+    without. Layers asked for where no GPU is known (other makers' cannot be asked what they have
+    free) are passed on, and memory is planned as if they were on the host. Raises DoesNotFit with
+    both numbers and what would fit, and InvalidRequest for what the model or engine cannot do at
+    all.
     """
     _check(weights, context_tokens, num_slots)
     room = _room(weights, hardware, budget_bytes)
+    counted_layers = gpu_layers if hardware.gpus else 0
     mapped = is_mapping_worth_it(weights, hardware.machine)
 
     def footprint_of(attempt: _Attempt) -> Footprint:
@@ -115,28 +124,30 @@ def plan(
     chosen = _first_that_fits(
         wishes,
         num_all=weights.num_layers + 1,
-        gpu_layers=gpu_layers,
+        gpu_layers=counted_layers,
         room=room,
         footprint_of=footprint_of,
     )
     if chosen is None:
         raise refusal(
             weights,
-            footprint_of(_Attempt(*wishes[-1], gpu_layers or 0)),
+            footprint_of(_Attempt(*wishes[-1], counted_layers or 0)),
             context_tokens=wishes[-1][0],
             num_slots=wishes[-1][1],
             free_bytes=room.host_bytes,
             fits=lambda context, slots: room.holds(
-                footprint_of(_Attempt(context, slots, gpu_layers or 0))
+                footprint_of(_Attempt(context, slots, counted_layers or 0))
             ),
             gpu_free_bytes=room.gpu_bytes,
         )
     why = _why(weights, chosen, room, wishes[0], context_tokens, num_slots, gpu_layers)
+    footprint = footprint_of(chosen)
     return Plan(
         context_tokens=chosen.context_tokens,
         num_slots=chosen.num_slots,
-        gpu_layers=chosen.gpu_layers,
-        footprint=footprint_of(chosen),
+        gpu_layers=chosen.gpu_layers if gpu_layers is None else gpu_layers,
+        footprint=footprint,
+        host_bytes=room.on_host(footprint),
         why=why + _why_read(weights, mapped=mapped),
         mapped=mapped,
     )

@@ -28,9 +28,10 @@ def read_weights(path: Path) -> Weights:
         if path.suffix.lower() == ".safetensors":
             return read_safetensors_weights(path.parent, only=path.name)
         return read_gguf_weights(path)
-    except (OSError, ValueError) as error:
-        # ValueError: a path with a NUL character.
-        raise BadWeights(f"'{path.name}' cannot be read: {error}.") from error
+    except OSError as error:
+        raise BadWeights(f"'{path.name}' cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise BadWeights("A path with a NUL character names no file.") from error
 
 
 def _read_folder(folder: Path) -> Weights:
