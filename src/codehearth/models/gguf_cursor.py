@@ -60,34 +60,41 @@ class Cursor:
         return int(_U64.unpack(self.take(8))[0])
 
     def skip_strings(self, num_strings: int, wanted: frozenset[bytes] = frozenset()) -> set[bytes]:
-        """Passes over strings with their lengths in front; returns those that are `wanted`.
-
-        The loop is the hot place of reading a header (300,000 strings), hence the local names.
-        """
+        """Passes over strings with their lengths in front; returns those that are `wanted`."""
         self._check(8 * num_strings)
-        lengths = {len(text) for text in wanted}
         found: set[bytes] = set()
         left = num_strings
         while left:
-            num_bytes = self.u64()
-            if num_bytes in lengths and (text := self.take(num_bytes)) in wanted:
-                found.add(text)
-            elif num_bytes not in lengths:
-                self.skip(num_bytes)
-            left -= 1
-            left -= self._skip_within_window(left, lengths)
+            left -= self._skip_within_window(left, wanted, found)
+            if left:
+                # The next one goes past the window's end.
+                num_bytes = self.u64()
+                if num_bytes in {len(text) for text in wanted}:
+                    found |= {self.take(num_bytes)} & wanted
+                else:
+                    self.skip(num_bytes)
+                left -= 1
         return found
 
-    def _skip_within_window(self, max_strings: int, lengths: set[int]) -> int:
-        """Passes over strings that end inside the window, up to one of a wanted length."""
+    def _skip_within_window(
+        self, max_strings: int, wanted: frozenset[bytes], found: set[bytes]
+    ) -> int:
+        """Passes over strings that end inside the window; returns how many.
+
+        The hot loop of reading a header: real ones have 300,000 strings.
+        """
         window, offset = self._window, self._offset
+        lengths = {len(text) for text in wanted}
         last = len(window) - 8
         num_skipped = 0
         while num_skipped < max_strings and offset <= last:
-            num_bytes = int.from_bytes(window[offset : offset + 8], "little")
-            end = offset + 8 + num_bytes
-            if num_bytes in lengths or end > len(window):
+            start = offset + 8
+            num_bytes = _U64.unpack_from(window, offset)[0]
+            end = start + num_bytes
+            if end > len(window):
                 break
+            if num_bytes in lengths and window[start:end] in wanted:
+                found.add(window[start:end])
             offset = end
             num_skipped += 1
         self._offset = offset
