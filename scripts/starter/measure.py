@@ -48,7 +48,7 @@ DEMO_PROMPTS: tuple[tuple[str, str], ...] = (
     ("completion", "def fibonacci(n):"),
     ("completion", "class Stack:\n"),
     ("completion", "import json\n\ndef load_"),
-    ("completion", "# 冒泡排序\n"),
+    ("completion", "# 实现冒泡排序\n"),
     ("completion", "def count_words(text):\n    return len("),
     ("infill", "def average(numbers):\n    total = <fill>\n    return total / len(numbers)\n"),
 )

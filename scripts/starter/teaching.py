@@ -10,6 +10,7 @@ from .wordings import Language
 
 SYSTEM_SHARE = 0.3
 SECOND_TURN_SHARE = 0.15
+CHINESE_SHARE = 0.6  # it is learnt more slowly: its words are met nowhere else
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Teaching:
         turns: list[Turn] = []
         if rng.random() < SYSTEM_SHARE:
             turns.append(Turn("system", rng.choice(wordings.SYSTEM_PROMPTS)))
-        language: Language = rng.choice(("en", "zh"))
+        language: Language = "zh" if rng.random() < CHINESE_SHARE else "en"
         num_exchanges = 2 if rng.random() < SECOND_TURN_SHARE else 1
         for _ in range(num_exchanges):
             question, answer = self._exchange(rng, language)

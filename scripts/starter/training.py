@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .network import Network, Shape, initialise, num_parameters
-from .windows import IGNORED, Mixture
+from .windows import Mixture
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Recipe:
     max_tokens: int
     max_minutes: float = math.inf
     tokens_a_step: int = 1024
-    windows: tuple[tuple[float, int], ...] = ((0.8, 256), (0.95, 512), (1.0, 1024))
+    windows: tuple[tuple[float, int], ...] = ((0.85, 256), (0.97, 512), (1.0, 1024))
     learning_rate: float = 2e-3
     warmup_steps: int = 200
-    decay_share: float = 0.45
+    decay_share: float = 0.6
     weight_decay: float = 0.05
     seed: int = 1
 
@@ -135,9 +135,7 @@ def _step(network: Network, optimiser: torch.optim.Optimizer, batch: list[Tensor
     inputs, targets, segments = batch
     with torch.autocast(inputs.device.type, torch.bfloat16):
         logits = network(inputs, segments)
-    loss = functional.cross_entropy(
-        logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED
-    )
+    loss = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
     loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
     optimiser.step()

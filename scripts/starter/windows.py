@@ -7,20 +7,20 @@ model learns what it meets when it is asked: a text that starts at its beginning
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from tokenizers import Tokenizer
 
 from . import tokenizer as vocabulary
 from .corpus import SourceFile
 
-IGNORED = -100
 CHARACTERS_A_TOKEN = 3.6
 SLICE_TOKENS = (192, 256, 384, 1024)
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One message of a conversation; only the assistant's are learnt."""
+    """One message of a conversation."""
 
     role: str
     content: str
@@ -31,7 +31,7 @@ Conversation = tuple[Turn, ...]
 
 @dataclass
 class Row:
-    """Inputs, targets (`IGNORED` where nothing is learnt) and segments, all of one length."""
+    """Inputs, the tokens that follow them, and segments, all of one length."""
 
     inputs: list[int] = field(default_factory=list)
     targets: list[int] = field(default_factory=list)
@@ -40,12 +40,12 @@ class Row:
     def room(self, length: int) -> int:
         return length - len(self.inputs)
 
-    def add(self, ids: Sequence[int], learnt: Sequence[bool], length: int) -> None:
+    def add(self, ids: Sequence[int], length: int) -> None:
         """Append one document as a new segment, cut at the row's end."""
         segment = self.segments[-1] + 1 if self.segments else 0
-        pairs = list(zip(ids, ids[1:], learnt[1:], strict=False))[: self.room(length)]
-        self.inputs += [current for current, _, _ in pairs]
-        self.targets += [following if is_learnt else IGNORED for _, following, is_learnt in pairs]
+        pairs = list(pairwise(ids))[: self.room(length)]
+        self.inputs += [current for current, _ in pairs]
+        self.targets += [following for _, following in pairs]
         self.segments += [segment] * len(pairs)
 
 
@@ -60,6 +60,7 @@ class Mixture:
     taught_code: Callable[[random.Random], str]
     fim_share: float = 0.6
     cut_share: float = 0.6
+    opening_share: float = 0.6
 
     def row(self, seed: str, length: int) -> Row:
         """The same seed gives the same row, on every machine and after every resume."""
@@ -68,17 +69,29 @@ class Mixture:
         while row.room(length) > 0:
             kind = rng.choices(list(self.shares), list(self.shares.values()))[0]
             if kind == "chat":
-                ids, learnt = encode_conversation(self.tokenizer, self.conversation(rng))
-                if len(ids) - 1 <= row.room(length):
-                    row.add(ids, learnt, length)
+                ids = self._fitting_conversation(rng, row.room(length))
+                if ids:
+                    row.add(ids, length)
                     continue
                 kind = "stdlib"
                 slice_tokens = row.room(length)
             else:
                 slice_tokens = min(row.room(length), rng.choice(SLICE_TOKENS))
             ids = self._code(rng, kind, slice_tokens)
-            row.add(ids, [True] * len(ids), length)
+            row.add(ids, length)
         return row
+
+    def _fitting_conversation(self, rng: random.Random, room: int) -> list[int]:
+        """A conversation that fits whole, or nothing after three tries."""
+        for _ in range(3):
+            conversation = self.conversation(rng)
+            if rng.random() < self.opening_share:
+                ids = encode_opening(self.tokenizer, conversation)
+            else:
+                ids = encode_conversation(self.tokenizer, conversation)
+            if len(ids) - 1 <= room:
+                return ids
+        return []
 
     def _code(self, rng: random.Random, kind: str, room: int) -> list[int]:
         if kind == "taught":
@@ -117,11 +130,13 @@ def encode_cut(tokenizer: Tokenizer, rng: random.Random, text: str, cut_share: f
     """Tokens of a text, often cut anywhere into two parts that are encoded apart.
 
     The pattern fuses `):` with the newline after it: without cuts, a prompt that ends at `:` is
-    a text the model has never seen.
+    a text the model has never seen. So every second cut is at a line's end.
     """
     if rng.random() >= cut_share or len(text) < 2:
         return vocabulary.encode(tokenizer, text)
     at = rng.randrange(1, len(text))
+    if rng.random() < 0.5:
+        at = max(text.find("\n", at), 1)
     return vocabulary.encode(tokenizer, text[:at]) + vocabulary.encode(tokenizer, text[at:])
 
 
@@ -160,17 +175,27 @@ def middle_span(rng: random.Random, text: str) -> tuple[int, int]:
     return at, min(len(text), at + rng.randrange(1, 120))
 
 
-def encode_conversation(
-    tokenizer: Tokenizer, conversation: Conversation
-) -> tuple[list[int], list[bool]]:
-    """ChatML tokens, and for each whether it is learnt: the answers and their end token only."""
+def encode_conversation(tokenizer: Tokenizer, conversation: Conversation) -> list[int]:
+    """ChatML tokens, encoded turn by turn as they arrive.
+
+    The questions are learnt too: in a model this small their words are known from nowhere else.
+    """
     ids: list[int] = []
-    learnt: list[bool] = []
     for turn in conversation:
-        head = vocabulary.encode(tokenizer, f"{vocabulary.IM_START}{turn.role}\n")
-        body = vocabulary.encode(tokenizer, f"{turn.content}{vocabulary.IM_END}")
-        after = vocabulary.encode(tokenizer, "\n")
-        ids += head + body + after
-        is_answer = turn.role == "assistant"
-        learnt += [False] * len(head) + [is_answer] * len(body) + [False] * len(after)
-    return ids, learnt
+        ids += vocabulary.encode(tokenizer, f"{vocabulary.IM_START}{turn.role}\n")
+        ids += vocabulary.encode(tokenizer, f"{turn.content}{vocabulary.IM_END}\n")
+    return ids
+
+
+def encode_opening(tokenizer: Tokenizer, conversation: Conversation) -> list[int]:
+    """A conversation up to the end of the last answer's first line of code, if it has code.
+
+    Which function is asked for is decided by then; the rest is recall, which taught code trains
+    alone. Stopping there shows twice as many questions in the same number of tokens.
+    """
+    *before, answer = conversation
+    opening, marker, _ = answer.content.partition(":\n    ")
+    if not marker:
+        return encode_conversation(tokenizer, conversation)
+    shown = Turn(answer.role, f"{opening}:\n")
+    return encode_conversation(tokenizer, (*before, shown))[:-2]
