@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 SOURCES = Path(__file__).parent.parent.parent / "src"
+STARTER = SOURCES / "codehearth" / "data" / "starter.gguf"
 HEARTH = (sys.executable, "-m", "codehearth")
 
 # Nobody listens there, so that no test looks for a hub on the network.
@@ -88,12 +89,17 @@ class Hearth:
         self, *arguments: str, variables: Mapping[str, str] | None = None, **options: Any
     ) -> Iterator[subprocess.Popen[bytes]]:
         """A command that goes on until the block ends; then it is asked, and at last made, to."""
-        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        # With an open standard input `run` would wait for its end, as for `git diff | hearth run`.
+        streams: dict[str, Any] = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+        }
         process = subprocess.Popen(
             [*HEARTH, *arguments],
             env={**self.environment, **(variables or {})},
             cwd=self.home,
-            **{**pipes, **options},
+            **{**streams, **options},
         )
         try:
             yield process

@@ -63,6 +63,8 @@ class Chat:
                 self._obey(line)
             elif line.strip():
                 self._ask(line.strip())
+        except KeyboardInterrupt:  # before the first word of an answer, or during a command
+            say(" (stopped)")
         except (ServerUnreachable, Unauthorized):
             raise
         except HearthError as error:

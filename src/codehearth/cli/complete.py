@@ -12,6 +12,7 @@ from codehearth.cli.asking import Sampling, sampling_options
 from codehearth.cli.options import json_option, settings_now
 from codehearth.cli.output import print_data, print_json, say
 from codehearth.cli.reach import client_of, find_server, found_or_started
+from codehearth.cli.wanted import available
 from codehearth.cli.words import Place, place_in, split_at
 from codehearth.errors import ContextLengthExceeded, InvalidRequest, NotFound, Unsupported
 
@@ -44,11 +45,12 @@ def complete(place: str, model: str | None, as_json: bool, **sampling: Any) -> N
     where = place_in(place, exists=lambda name: name == "-" or Path(name).is_file())
     prefix, suffix = split_at(_text_of(where), where)
     server = find_server(settings)
+    name = available(settings, server, model, yes=False)
     with (
-        found_or_started(settings, server, model=model) as at,
+        found_or_started(settings, server, model=name) as at,
         client_of(at) as client,
     ):
-        answer = filled(client, prefix, suffix, model, Sampling(**sampling))
+        answer = filled(client, prefix, suffix, name if server else None, Sampling(**sampling))
     if as_json:
         print_json(_as_json(where, answer))
     else:

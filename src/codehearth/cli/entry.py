@@ -32,7 +32,11 @@ COMPLETION_VARIABLE = "_HEARTH_COMPLETE"
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line and ends the process."""
-    code = run(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = run(sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt:  # while an error was being told
+        code = EXIT_INTERRUPTED
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the end is near; an impatient second one is late
     try:
         sys.stdout.flush()
     except BrokenPipeError:

@@ -14,8 +14,9 @@ from codehearth.cli.asking import DEFAULT_MAX_TOKENS, Sampling, sampling_options
 from codehearth.cli.options import json_lines_option, settings_now, yes_option
 from codehearth.cli.output import is_interactive
 from codehearth.cli.reach import Server, client_of, find_server, found_or_started
+from codehearth.cli.wanted import available
 from codehearth.cli.words import Asked, asked_by, joined_prompt
-from codehearth.errors import HearthError, ModelNotFound, NotFound
+from codehearth.errors import HearthError, NotFound
 
 if TYPE_CHECKING:
     from codehearth.client import Client
@@ -74,7 +75,7 @@ def run(
     wants_chat = not prompt and not prompts_file
     if wants_chat and not (is_interactive() and sys.stdout.isatty() and not as_json):
         raise click.UsageError("There is no prompt.")
-    name = _available(settings, server, asked.model, yes=yes)
+    name = available(settings, server, asked.model, yes=yes)
     with (
         found_or_started(settings, server, model=name) as at,
         client_of(at) as client,
@@ -83,7 +84,8 @@ def run(
 
         questions = answering.Questions(
             client,
-            model=name or _default_model(client),
+            # A server of our own has the model as its default, whatever it was called by.
+            model=(name if server else None) or _default_model(client),
             system=system or "",
             sampling=Sampling(**sampling),
         )
@@ -141,69 +143,12 @@ def _near(names: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
     return lambda word: nearest(word, [*names, *catalogue()])
 
 
-def _available(
-    settings: Settings, server: Server | None, model: str | None, *, yes: bool
-) -> str | None:
-    """The model under a name that the server will know; fetched if the user wants that.
-
-    Raises ModelNotFound, with the command that fetches it where there is one.
-    """
-    if server is None:
-        model = model or settings.model
-    if model is None or (server is not None and not server.is_own):
-        return model
-    try:
-        return _find(settings, server, model)
-    except ModelNotFound as error:
-        if not _can_fetch(model) or not (yes or is_interactive()):
-            raise
-        from codehearth.cli.pull import fetch
-        from codehearth.cli.questions import agreed
-        from codehearth.cli.shelf import store_of
-
-        if not agreed(f"'{model}' is not on this machine. Fetch it?", yes=yes):
-            raise error from None
-        return fetch(store_of(settings), model).name
-
-
-def _find(settings: Settings, server: Server | None, model: str) -> str:
-    from codehearth.cli.shelf import store_of
-    from codehearth.models.names import PathName, parse_name
-
-    if server is None:
-        found = store_of(settings).find(model, allow_path=True)
-        return str(found.path) if found.source == "path" else found.name
-    with client_of(server) as client:
-        try:
-            return client.model(model).name
-        except NotFound:
-            if isinstance(parse_name(model, allow_path=True), PathName):
-                raise NotFound(
-                    f"The running server does not know '{model}'.",
-                    hint=f"`hearth stop --server`, then `hearth serve -m {model}`",
-                ) from None
-            raise
-
-
 def _default_model(client: Client) -> str | None:
     """Our servers say theirs; of another one it is the first of its list."""
     try:
         return client.default_model()
     except NotFound:
         return next((card.name for card in client.models()), None)
-
-
-def _can_fetch(model: str) -> bool:
-    from codehearth.models.catalogue import resolve
-    from codehearth.models.names import CatalogueName, HubName, parse_name
-
-    try:
-        name = parse_name(model, allow_path=True)
-        if isinstance(name, CatalogueName):
-            return bool(resolve(name)[0].files)
-    except HearthError:
-        return False
-    return isinstance(name, HubName)
 
 
 def _standard_input() -> str:
