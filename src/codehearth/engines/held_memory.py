@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 
@@ -35,11 +38,33 @@ def touched_bytes(pid: int) -> int:
 
 
 def _tree(pid: int) -> list[psutil.Process]:
-    try:
-        process = psutil.Process(pid)
-        return [process, *process.children(recursive=True)]
-    except psutil.Error:
+    """The child and what it started."""
+    processes = []
+    for one in (pid, *_others(pid)):
+        with contextlib.suppress(psutil.Error):
+            processes.append(psutil.Process(one))
+    return processes
+
+
+def _others(pid: int) -> list[int]:
+    if sys.platform != "linux":
+        with contextlib.suppress(psutil.Error):
+            return [child.pid for child in psutil.Process(pid).children(recursive=True)]
         return []
+    # A child leads a session of its own. To ask the kernel who is in it takes a tenth of a
+    # millisecond; psutil reads a file about every process of the machine, which takes six.
+    return [one for one in _all_pids() if one != pid and _session_of(one) == pid]
+
+
+def _all_pids() -> Iterator[int]:
+    return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
+
+
+def _session_of(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return None
 
 
 def _resident(process: psutil.Process) -> int:
