@@ -1,6 +1,6 @@
 """What a switch between models costs, against the engine's own load time, side by side.
 
-    python -m benchmarks.switch [--rounds 7] [--tiny] [--model A.gguf --model B.gguf] [--json FILE]
+    python -m benchmarks.switch [--rounds 11] [--tiny] [--model A.gguf --model B.gguf] [--json FILE]
 
 Real llama.cpp children, and a pool over them in this process, without HTTP in front. Each round
 measures, one after the other, so that whatever else the machine does meets all of them:
@@ -185,7 +185,7 @@ def _verdict(is_reached: bool) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--tiny", action="store_true", help="two models of a few megabytes")
     parser.add_argument("--model", type=Path, action="append", default=[], help="twice: two GGUFs")
     parser.add_argument("--json", type=Path)

@@ -6,6 +6,7 @@ is `door.py`. It changes records and starts errands, and never waits itself.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -61,9 +62,9 @@ class Lives:
     def lives(self) -> tuple[Life, ...]:
         return tuple(model.life for model in self._models.values() if model.life is not None)
 
-    async def measure(self) -> None:
+    def measure(self) -> asyncio.Task[None]:
         """Look at the memory now."""
-        await self._errands.read()
+        return self._errands.read()
 
     async def end(self) -> None:
         await self._errands.end()

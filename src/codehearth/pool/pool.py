@@ -107,9 +107,9 @@ class Pool:
         return await asyncio.shield(gone)
 
     async def measure(self) -> None:
-        """Measure the memory now, so that `status` is fresh."""
+        """Measure the memory now, so that `status` is fresh; as it was where that fails."""
         if self._closing is None:
-            await asyncio.shield(self._lives.measure())
+            await asyncio.wait([self._lives.measure()])
 
     def status(self) -> tuple[ModelStatus, ...]:
         """All models that are in memory, on the way in or failed lately; by name."""
