@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codehearth.pool.policy import (
@@ -255,6 +255,7 @@ wanteds = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(situations(), wanteds)
 def test_no_decision_breaks_a_promise(
     situation: tuple[list[Resident], Memory], wanted: list[Wanted]
@@ -281,6 +282,7 @@ def test_no_decision_breaks_a_promise(
             assert decision.until is None or decision.until > NOW
 
 
+@settings(deadline=None)
 @given(situations(), wanteds)
 def test_the_first_in_line_is_decided_as_if_it_were_alone(
     situation: tuple[list[Resident], Memory], wanted: list[Wanted]
@@ -295,6 +297,7 @@ def test_the_first_in_line_is_decided_as_if_it_were_alone(
     assert decisions[:1] == decide([first], residents, memory, now=NOW, starvation_s=10)
 
 
+@settings(deadline=None)
 @given(situations(), st.integers(1, 40))
 def test_least_harm_is_enough_and_not_more(
     situation: tuple[list[Resident], Memory], missing: int

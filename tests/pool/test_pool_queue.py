@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codehearth.pool.queue import FairQueue
@@ -56,6 +56,7 @@ steps = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(steps)
 def test_nobody_is_lost_and_each_owner_is_first_come_first_served(
     steps: list[tuple[str, str, int]],
@@ -82,6 +83,7 @@ def test_nobody_is_lost_and_each_owner_is_first_come_first_served(
         assert queue.oldest_ticket() == min((ticket for _, ticket in waiting), default=None)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from("abc"), min_size=1))
 def test_between_two_turns_of_one_owner_no_other_has_two(owners: list[str]) -> None:
     queue: FairQueue[str] = FairQueue()

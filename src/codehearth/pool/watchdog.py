@@ -1,4 +1,7 @@
-"""The watchdog: which child is asked whether it lives, and which one is killed. Pure.
+"""The watchdog: which child is asked whether it lives, and which one is killed.
+
+Rules over the record of one life; the time is an argument, and asking and killing is done by
+others.
 
 Two ways to fail are told apart. A child is hung when it answers no question (stopped, in a dead
 lock, swapped out); it is stalled when it answers questions but moves no request (one request
