@@ -47,9 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def run(arguments: Sequence[str]) -> int:
     """The exit code of one command. Whatever happened has been told."""
     prepare_streams()
-    with suppress(ValueError):  # not in the main thread: a test's
-        signal.signal(signal.SIGTERM, _end_softly)
-        signal.signal(signal.SIGHUP, _end_softly)
+    _end_softly_on(signal.SIGTERM, signal.SIGHUP)
     try:
         return _invoke(list(arguments))
     except (KeyboardInterrupt, click.Abort):
@@ -117,9 +115,15 @@ def _tell_mistake(error: Exception) -> int:
     return EXIT_FAILURE
 
 
-def _end_softly(number: int, frame: FrameType | None) -> None:
-    """So that a terminated command still ends what it started."""
-    raise SystemExit(128 + number)
+def _end_softly_on(*signals: signal.Signals) -> None:
+    """So that a terminated command still ends what it started. `nohup` keeps its effect."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    for one in signals:
+        if signal.getsignal(one) is not signal.SIG_IGN:
+            signal.signal(one, end)
 
 
 def _forget_standard_output() -> None:

@@ -13,6 +13,7 @@ import click
 
 from codehearth.cli.options import json_lines_option, model_argument, settings_options
 from codehearth.cli.output import duration, has_colour, print_json_line, say, size
+from codehearth.errors import InvalidRequest
 from codehearth.settings import read_settings
 
 if TYPE_CHECKING:
@@ -34,7 +35,13 @@ def pull(model: str, as_json: bool, **flags: Any) -> None:
     qwen2.5-coder-1.5b:q8_0) or a repository on a hub (hf:org/repo, ms:org/repo:FILE).
     """
     from codehearth.cli.shelf import store_of
+    from codehearth.models.names import PathName, parse_name
 
+    if isinstance(parse_name(model, allow_path=True), PathName):
+        raise InvalidRequest(
+            f"'{model}' is a path, so there is nothing to fetch.",
+            hint=f"`hearth serve -m {model}` serves it, `hearth run {model}` asks it",
+        )
     store = store_of(read_settings(flags=flags))
     if not as_json:
         fetch(store, model)

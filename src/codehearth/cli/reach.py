@@ -52,11 +52,11 @@ def find_server(settings: Settings, environment: Mapping[str, str] = os.environ)
     from codehearth.gateway.running import find_running
 
     if url := environment.get("HEARTH_URL"):
-        return Server(url, environment.get("HEARTH_API_KEY", ""), "named")
+        return Server(url, environment.get("HEARTH_API_KEY", "").strip(), "named")
     if running := find_running(settings.data):
         return Server(running.url, running.token, "running")
     if url := environment.get("OPENAI_BASE_URL"):
-        return Server(url, environment.get("OPENAI_API_KEY", ""), "named")
+        return Server(url, environment.get("OPENAI_API_KEY", "").strip(), "named")
     return None
 
 
