@@ -45,6 +45,7 @@ def only_server(data_folder: Path) -> Iterator[None]:
                 f"A server already runs{where} on this data folder.",
                 hint="`hearth ps` shows it; for a second one, name another folder by HEARTH_DATA",
             )
+        (data_folder / _FILE).unlink(missing_ok=True)  # of a server that was killed
         yield
     finally:
         os.close(lock)
