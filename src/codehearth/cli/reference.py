@@ -154,9 +154,11 @@ def _variables() -> Iterator[str]:
 
 
 def _tree(root: type[HearthError]) -> Iterator[type[HearthError]]:
+    """The classes of `errors.py`; a room may have narrower ones of its own, which it translates."""
     yield root
     for branch in root.__subclasses__():
-        yield from _tree(branch)
+        if branch.__module__ == root.__module__:
+            yield from _tree(branch)
 
 
 def _default(name: str) -> str:
