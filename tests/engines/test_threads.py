@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from codehearth.engines.threads import SPIN_COUNT, child_environment, threads_for
+from codehearth.engines.threads import (
+    SPIN_COUNT,
+    batch_tokens_for,
+    child_environment,
+    threads_for,
+)
 
 
 @pytest.mark.parametrize(
@@ -46,3 +51,20 @@ def test_a_child_inherits_what_it_needs_and_no_secret() -> None:
 @pytest.mark.parametrize("chosen", [{"GOMP_SPINCOUNT": "7"}, {"OMP_WAIT_POLICY": "passive"}])
 def test_who_has_chosen_how_threads_wait_is_obeyed(chosen: dict[str, str]) -> None:
     assert child_environment(chosen) == chosen
+
+
+@pytest.mark.parametrize(
+    ("num_parameters", "num_threads", "gpu_layers", "batch_tokens"),
+    [
+        (3_000_000, 2, 0, 128),
+        (500_000_000, 2, 0, 128),
+        (7_000_000_000, 2, 0, 32),
+        (7_000_000_000, 16, 0, 64),
+        (7_000_000_000, 2, 99, 512),
+        (0, 0, 0, 128),
+    ],
+)
+def test_a_batch_takes_about_a_second(
+    num_parameters: int, num_threads: int, gpu_layers: int, batch_tokens: int
+) -> None:
+    assert batch_tokens_for(num_parameters, num_threads, gpu_layers=gpu_layers) == batch_tokens

@@ -37,15 +37,18 @@ model; without it the first user pays), no speculation.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import signal
 import sys
+import time
 
 KEY_VARIABLE = "HEARTH_ENGINE_KEY"
 EXIT_NOT_LOADED = 1
 
 _MAX_CHECKPOINTS = 4
 _WARNINGS = 2
+_LOG_NEEDS_S = 0.3
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
@@ -77,12 +80,28 @@ def main(arguments: list[str]) -> int:
     try:
         server = xllamacpp.Server(params)
     except (RuntimeError, ValueError, MemoryError) as error:
-        # llama.cpp has already written the cause; its threads may not end, so leave at once.
+        # The cause is in llama.cpp's log. Its threads may not end, so leave at once.
+        _finish_log(xllamacpp.xllamacpp.__file__)
         print(f"worker: not serving: {error}", file=sys.stderr, flush=True)  # noqa: T201
         os._exit(EXIT_NOT_LOADED)
     print(f"worker: serving at {server.listening_address}", file=sys.stderr, flush=True)  # noqa: T201
     while True:
         signal.pause()
+
+
+def _finish_log(library: str) -> None:
+    """Wait until llama.cpp's log is written: by a thread of its own, which no exit waits for.
+
+    Without this the cause of a failed load was missing now and then. The wheel exports the
+    function that stops that thread after its last line; should it be gone, time must do.
+    """
+    try:
+        exported = ctypes.CDLL(library)
+        exported._Z15common_log_mainv.restype = ctypes.c_void_p
+        log = ctypes.c_void_p(exported._Z15common_log_mainv())
+        exported._Z16common_log_pauseP10common_log(log)
+    except (OSError, AttributeError):
+        time.sleep(_LOG_NEEDS_S)
 
 
 def set_params(params: object, asked: argparse.Namespace, key: str) -> None:
