@@ -21,6 +21,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         self._header_bytes = 0  # that arrived without making a header complete
         self._header_size = 0  # of the parts that the parser has seen
+        self._num_headers = 0  # that became complete
         self._is_in_header = True
         self._is_refused = False
         self._header_timer: asyncio.TimerHandle | None = None
@@ -36,9 +37,11 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._is_in_header and self._header_timer is None:
             self._start_header_timer()
-        arrived_in_header = self._is_in_header
+        arrived_in_header, num_headers_before = self._is_in_header, self._num_headers
         super().data_received(data)
-        if arrived_in_header and self._is_in_header:
+        # Not for a request that arrived whole: then this is the next one's header again.
+        is_same_header = self._is_in_header and self._num_headers == num_headers_before
+        if arrived_in_header and is_same_header:
             self._header_bytes += len(data)
             if self._header_bytes > MAX_HEADER_BYTES:
                 self._refuse(431, "Request Header Fields Too Large")
@@ -53,6 +56,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._is_in_header = False
+        self._num_headers += 1
         self._stop_header_timer()
         self._is_refused = self._header_size > MAX_HEADER_BYTES
         if self._is_refused:
