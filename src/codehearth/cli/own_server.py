@@ -15,12 +15,13 @@ from contextlib import contextmanager
 from typing import IO
 
 from codehearth.cli.output import say
-from codehearth.errors import HearthError
+from codehearth.errors import BadSetting, HearthError
 from codehearth.gateway.running import Running, find_running
 from codehearth.settings import Settings
 from codehearth.workers import tether
 
 _STOP_S = 15.0
+_MAX_TRIES = 5
 
 
 @contextmanager
@@ -30,12 +31,19 @@ def own_server(settings: Settings, *, model: str | None) -> Iterator[Running]:
     Where another command was quicker to start one on the same data folder, that one is used.
     """
     say("No server is running; one is started for this command.")
-    with tempfile.TemporaryFile() as said:
-        child = _start(settings, model, said)
-        try:
-            yield _announced(settings, child, said)
-        finally:
-            _end(child)
+    for attempt in range(1, _MAX_TRIES + 1):
+        with tempfile.TemporaryFile() as said:
+            child = _start(settings, model, said)
+            try:
+                running = _announced(settings, child)
+                if running is not None:
+                    yield running
+                    return
+            finally:
+                _end(child)
+            # Another command's server may have been in the way and be gone by now.
+            if child.returncode != BadSetting.exit_code or attempt == _MAX_TRIES:
+                raise _failure(said)
 
 
 def _start(settings: Settings, model: str | None, said: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -52,20 +60,21 @@ def _start(settings: Settings, model: str | None, said: IO[bytes]) -> subprocess
     )
 
 
-def _announced(settings: Settings, child: subprocess.Popen[bytes], said: IO[bytes]) -> Running:
-    """Waits for the line that `serve` prints when it takes requests."""
+def _announced(settings: Settings, child: subprocess.Popen[bytes]) -> Running | None:
+    """The server once it printed that it takes requests, or the one that was quicker."""
     assert child.stdout is not None
-    child.stdout.readline()
-    running = find_running(settings.data)
-    if running is None:
-        child.wait(_STOP_S)
-        said.seek(0)
-        lines = said.read().decode("utf-8", "replace").strip()
-        raise HearthError(
-            f"The server for this command did not start:\n{lines}",
-            hint="`hearth doctor` looks for the cause",
-        )
-    return running
+    if not child.stdout.readline():
+        child.wait()
+    return find_running(settings.data)
+
+
+def _failure(said: IO[bytes]) -> HearthError:
+    said.seek(0)
+    lines = said.read().decode("utf-8", "replace").strip()
+    return HearthError(
+        f"The server for this command did not start:\n{lines}",
+        hint="`hearth doctor` looks for the cause",
+    )
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
