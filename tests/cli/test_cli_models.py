@@ -278,6 +278,19 @@ class TestUp:
         assert b"add --yes" in err
         assert b"Serving 'starter'" in err
 
+    def test_somebody_at_a_terminal_is_asked_and_may_say_no(
+        self, online: Hearth, hub: LoopbackHub
+    ) -> None:
+        with terminal(online, "up", "--port", "0") as screen:
+            asked = screen.wait_for("[Y/n]:")
+            screen.type("n\n")
+            screen.wait_for("serves 'starter' to any OpenAI client")
+            stopped = online("stop", "--server")
+
+            assert "Fetch it now (about " in asked
+            assert stopped.code == 0
+            assert screen.end() == 0
+
     def test_where_others_can_reach_it_a_key_is_made_and_needed(self, hearth: Hearth) -> None:
         arguments = ("up", "--port", "0", "--offline", "--host", "0.0.0.0")
         with hearth.started(*arguments) as process:
