@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -33,14 +34,24 @@ def test_a_place_may_be_removed_twice(tmp_path: Path) -> None:
 def test_a_link_in_the_temporary_folder_is_not_followed_when_sweeping(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.mkdir()
-    (precious / "lock").touch()
+    (precious / "file").touch()
     root = tmp_path / "t"
     root.mkdir()
     (root / "hearth-link").symlink_to(precious)
 
     Place.make(root).remove()
 
-    assert (precious / "lock").exists()
+    assert (precious / "file").exists()
+
+
+def test_servers_that_start_at_once_leave_each_other_their_places(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as servers:
+        places = list(servers.map(lambda _: Place.make(tmp_path), range(200)))
+
+    assert len({place.folder for place in places}) == 200
+    assert all(place.folder.is_dir() for place in places)
+    for place in places:
+        place.remove()
 
 
 def test_nobody_listening_is_an_os_error(tmp_path: Path) -> None:

@@ -19,7 +19,6 @@ from pathlib import Path
 
 _PREFIX = "hearth-"
 _SOCKET_NAME = "e.sock"  # llama.cpp takes a host that ends in .sock for a Unix socket
-_LOCK_NAME = "lock"
 # sockaddr_un holds 108 bytes on Linux and 104 on macOS, the closing NUL included.
 _MAX_SOCKET_PATH_BYTES = 100
 _MAX_ANSWER_BYTES = 1 << 20
@@ -44,7 +43,8 @@ class Place:
     """A folder of mode 0700 with a short path, held as long as its child lives.
 
     The folder carries a lock that ends with this process, however it ends; so whoever comes next
-    can tell a folder that was left behind from one in use, even across containers.
+    can tell a folder that was left behind from one in use, even across containers. (The cleaner
+    of temporary folders on Linux leaves locked ones alone, too.)
     """
 
     def __init__(self, folder: Path, lock: int) -> None:
@@ -64,10 +64,11 @@ class Place:
         """
         root = _short_enough(parent or Path(tempfile.gettempdir()))
         _sweep(root)
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
-        lock = os.open(folder / _LOCK_NAME, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return cls(folder, lock)
+        while True:
+            folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
+            with contextlib.suppress(FileNotFoundError, BlockingIOError):
+                return cls(folder, _lock(folder))
+            # Another server took it for one that was left behind, before it was locked.
 
     def remove(self) -> None:
         """Remove the folder with all that is in it. May be called again."""
@@ -75,6 +76,19 @@ class Place:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+def _lock(folder: Path) -> int:
+    """The open, locked folder. Raises BlockingIOError where it is locked, and OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(descriptor).st_ino != folder.stat().st_ino:
+            raise FileNotFoundError(folder)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _short_enough(parent: Path) -> Path:
@@ -87,13 +101,9 @@ def _sweep(root: Path) -> None:
     """Remove folders that a killed server left behind: ours, and with a lock nobody holds."""
     for folder in root.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
-            if folder.is_symlink() or folder.stat().st_uid != os.getuid():
-                continue
-            lock = os.open(folder / _LOCK_NAME, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if folder.lstat().st_uid == os.getuid():
+                lock = _lock(folder)
                 shutil.rmtree(folder, ignore_errors=True)
-            finally:
                 os.close(lock)
 
 
