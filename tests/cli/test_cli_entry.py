@@ -44,6 +44,7 @@ def test_help_lists_every_verb_with_a_line_about_it(hearth: Hearth) -> None:
     for verb in VERBS:
         (line,) = [line for line in result.out.splitlines() if line.startswith(f"  {verb} ")]
         assert len(line.split()) > 3
+        assert not line.endswith("..."), "its first sentence is too long for a line"
 
 
 def test_help_imports_nothing_heavy(hearth: Hearth) -> None:

@@ -35,7 +35,7 @@ class TokensType(click.ParamType[int]):
 )
 @json_option
 def fit(model: str, context: int | None, slots: int | None, as_json: bool) -> None:
-    """Show how much memory a model needs on this machine, and what fits.
+    """Show how much memory a model needs here, and what fits.
 
     What is not asked for is chosen, and the reason is told. A model that is not here yet is
     estimated. Exit code 3: it does not fit.

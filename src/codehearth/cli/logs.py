@@ -30,7 +30,7 @@ _BLOCK_BYTES = 64 * 1024
     help="How many lines.",
 )
 def logs(model: str | None, follow: bool, lines: int) -> None:
-    """Show the last lines of the server's log, or of a model's engine."""
+    """Show what the server, or a model's engine, wrote last."""
     folder = settings_now().data / "logs"
     file = _file_of(folder, model)
     say(f"{file}:")

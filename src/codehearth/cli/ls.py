@@ -37,7 +37,7 @@ class Entry:
 @click.option("--fits", "only_fitting", is_flag=True, help="Only what fits the memory free now.")
 @json_option
 def ls(show_all: bool, only_fitting: bool, as_json: bool) -> None:
-    """List the models on this machine; with --all also those that can be fetched.
+    """List the models on this machine, or all that are known.
 
     With --all --fits the precision is the one that suits this machine best.
     """

@@ -63,7 +63,10 @@ def _row(model: LiveModel) -> tuple[str, ...]:
 @model_argument(required=False)
 @click.option("--server", "whole_server", is_flag=True, help="Stop the whole server.")
 def stop(model: str | None, whole_server: bool) -> None:
-    """Send a model out of memory when its requests are answered, or stop the server."""
+    """Send a model out of memory, or stop the server.
+
+    What is under way is answered first.
+    """
     settings = settings_now()
     if whole_server and model is not None:
         raise click.UsageError("Name a model, or --server, not both.")

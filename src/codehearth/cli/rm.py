@@ -13,7 +13,10 @@ from codehearth.cli.output import print_data, say, size
 @click.option("--dry-run", is_flag=True, help="Only show what would be deleted.")
 @yes_option
 def rm(model: str, dry_run: bool, yes: bool) -> None:
-    """Delete a model that was fetched, from the cache that it shares with other programs."""
+    """Delete a model that was fetched.
+
+    It leaves the hub's cache, which other programs share.
+    """
     from codehearth.cli.questions import agreed
     from codehearth.cli.shelf import store_of
 

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 @model_argument(of="known")
 @json_option
 def show(model: str, as_json: bool) -> None:
-    """Show a model: its facts, licence, sources, published figures, and what it can do."""
+    """Show what is known about a model, and what it can do.
+
+    Its facts from the weights where it is here; licence, sources and published figures from the
+    catalogue.
+    """
     from codehearth.cli.shelf import store_of
 
     document = _document(store_of(settings_now()), model)

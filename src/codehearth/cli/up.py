@@ -24,8 +24,9 @@ STARTER = "starter"
 @click.option("--offline", is_flag=True, help="Fetch nothing; take the best that is here.")
 @yes_option
 def up(offline: bool, yes: bool, **flags: Any) -> None:
-    """Look at this machine, fetch the best model that it can run, and serve it.
+    """Fetch the best model for this machine, and serve it.
 
+    Looks at the machine, says what it chose and why, and asks before it fetches anything.
     Prints the address, and a key where one is needed. Without a hub, or when nothing may be
     fetched, it serves what is here: at least the small model that comes with CodeHearth.
     """
