@@ -19,7 +19,8 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 def doctor(as_json: bool) -> None:
     """Check whether everything is here that is needed.
 
-    Python, memory, GPU, disk, port, engine, hubs, settings, keys and proxies are looked at. The engine is started with the packaged model and asked for a few tokens. Exit code 1: a check
+    Python, memory, GPU, disk, port, engine, hubs, settings, keys and proxies are looked at. The
+    engine is started with the packaged model and asked for a few tokens. Exit code 1: a check
     has failed.
     """
     from codehearth.cli.checks import all_checks

@@ -31,8 +31,9 @@ _PLAIN_EVERY_S = 10.0
 def pull(model: str, as_json: bool, **flags: Any) -> None:
     """Fetch a model from Hugging Face or ModelScope.
 
-    A download that was cut goes on where it was. MODEL is a name of the catalogue (qwen2.5-coder:1.5b, with a precision:
-    qwen2.5-coder-1.5b:q8_0) or a repository on a hub (hf:org/repo, ms:org/repo:FILE).
+    A download that was cut goes on where it was. MODEL is a name of the catalogue
+    (qwen2.5-coder:1.5b, with a precision: qwen2.5-coder-1.5b:q8_0) or a repository on a hub
+    (hf:org/repo, ms:org/repo:FILE).
     """
     from codehearth.cli.shelf import store_of
     from codehearth.models.names import PathName, parse_name
