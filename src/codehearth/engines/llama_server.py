@@ -75,6 +75,7 @@ class LlamaServer:
             (("--metrics",), None),
             (("--jinja",), None),
             (("--offline",), None),
+            *(() if launch.prompt_cache_bytes >> 20 else ((("--no-cache-idle-slots",), None),)),
             *(((("--embeddings", "--embedding"), None),) if launch.is_embedding else ()),
             *(() if launch.mapped else (_read_weights(self.options),)),
         ):
