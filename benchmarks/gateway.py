@@ -17,11 +17,11 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psutil
@@ -136,8 +136,9 @@ async def compare_throughput(sides: dict[str, Endpoint], num_streams: int, round
     )
 
 
-async def chunk_cost() -> None:
-    """The gateway's CPU with fake engines; what it costs when nothing happens is taken off."""
+@contextlib.contextmanager
+def fake_gateway() -> Iterator[tuple[Endpoint, psutil.Process]]:
+    """The gateway before a fake engine, as a process of its own: only its own CPU counts."""
     child = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.fake_served"],
         stdout=subprocess.PIPE,
@@ -146,14 +147,17 @@ async def chunk_cost() -> None:
     )
     assert child.stdout is not None
     try:
-        hearth = Endpoint(None, child.stdout.readline().strip(), "")
-        process = psutil.Process(child.pid)
-        for num_streams in (1, 8):
-            await measure_chunks(hearth, process, num_streams)
+        yield Endpoint(None, child.stdout.readline().strip(), ""), psutil.Process(child.pid)
     finally:
         child.terminate()
         child.wait(10)
         child.stdout.close()
+
+
+async def chunk_cost(hearth: Endpoint, process: psutil.Process) -> None:
+    """The gateway's CPU for a chunk; what it costs when nothing happens is taken off."""
+    for num_streams in (1, 8, 64):
+        await measure_chunks(hearth, process, num_streams)
 
 
 async def measure_chunks(hearth: Endpoint, process: psutil.Process, num_streams: int) -> None:
@@ -184,10 +188,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     print(machine())
-    uvloop.run(chunk_cost())
-    with hearth_server("-m", "starter") as server:
-        data = Path(os.environ.get("TMPDIR", "/tmp")) / f"hearth-engine-{os.getpid()}"
-        uvloop.run(compare(server.port, data, rounds))
+    with fake_gateway() as (hearth, process):
+        uvloop.run(chunk_cost(hearth, process))
+    with hearth_server("-m", "starter") as server, tempfile.TemporaryDirectory() as folder:
+        uvloop.run(compare(server.port, Path(folder), rounds))
 
 
 if __name__ == "__main__":
