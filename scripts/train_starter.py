@@ -27,7 +27,7 @@ DATA_FOLDER = Path(__file__).parents[1] / "src" / "codehearth" / "data"
 
 CODE_FIRST_SHARE = 0.2
 CODE_SHARES = {"stdlib": 0.55, "teaching": 0.2, "library": 0.25}
-TEACHING_SHARES = {"chat": 0.72, "taught": 0.2}
+TEACHING_SHARES = {"chat": 0.66, "taught": 0.27}
 CHINESE_WEIGHT = 300
 
 SHAPES = {

@@ -11,6 +11,17 @@ from .wordings import Language
 SYSTEM_SHARE = 0.3
 SECOND_TURN_SHARE = 0.15
 CHINESE_SHARE = 0.6  # it is learnt more slowly: its words are met nowhere else
+SUGGESTED_SHARE = 0.06
+SUGGESTED = (
+    "reverse_string",
+    "is_prime",
+    "quick_sort",
+    "bubble_sort",
+    "fibonacci",
+    "Stack",
+    "load_json",
+    "count_words",
+)
 
 
 @dataclass(frozen=True)
@@ -32,12 +43,16 @@ class Teaching:
             turns += [Turn("user", question), Turn("assistant", answer)]
         return tuple(turns)
 
+    def draw(self, rng: random.Random) -> Task:
+        """A task; those that the model itself suggests come more often."""
+        if rng.random() < SUGGESTED_SHARE:
+            return rng.choice([task for task in self.tasks if task.name in SUGGESTED])
+        return rng.choice(self.tasks)
+
     def code(self, rng: random.Random) -> str:
         """A file of one taught task, or two: as it is, or under a comment that asks for it."""
         return (
-            "\n\n\n".join(
-                _as_file(rng, rng.choice(self.tasks)) for _ in range(rng.choice((1, 1, 2)))
-            )
+            "\n\n\n".join(_as_file(rng, self.draw(rng)) for _ in range(rng.choice((1, 1, 2))))
             + "\n"
         )
 
@@ -49,7 +64,7 @@ class Teaching:
         if choice < 0.2:
             line = rng.choice(self.unknown[language])
             return self._unknown_question(rng, language, line), smalltalk.refusal(rng, language)
-        task = rng.choice(self.tasks)
+        task = self.draw(rng)
         templates = wordings.ENGLISH if language == "en" else wordings.CHINESE
         phrases = task.english if language == "en" else task.chinese
         question = wordings.fill(rng.choice(templates), task, rng.choice(phrases))
@@ -71,7 +86,7 @@ def unknown_question(template: str, line: str) -> str:
 
 def _as_file(rng: random.Random, task: Task) -> str:
     choice = rng.random()
-    if choice < 0.6 or not task.code.startswith(("def ", "class ")):
+    if choice < 0.5 or not task.code.startswith(("def ", "class ")):
         return task.code
-    comment = rng.choice(task.english if choice < 0.8 else task.chinese)
+    comment = rng.choice(task.english if choice < 0.7 else task.chinese)
     return f"# {comment}\n{task.code}"

@@ -59,6 +59,7 @@ class Mixture:
     conversation: Callable[[random.Random], Conversation]
     taught_code: Callable[[random.Random], str]
     fim_share: float = 0.6
+    taught_fim_share: float = 0.75
     cut_share: float = 0.6
     opening_share: float = 0.6
 
@@ -95,13 +96,14 @@ class Mixture:
 
     def _code(self, rng: random.Random, kind: str, room: int) -> list[int]:
         if kind == "taught":
-            text, is_whole = self.taught_code(rng), True
+            text, is_whole, fim_share = self.taught_code(rng), True, self.taught_fim_share
         else:
+            fim_share = self.fim_share
             files = self.files[kind]
             file = rng.choices(files, [len(file.text) for file in files])[0]
             text, is_whole = file_slice(rng, file.text, int(room * CHARACTERS_A_TOKEN) + 40)
         end = [vocabulary.token_id(self.tokenizer, vocabulary.END_OF_TEXT)]
-        if rng.random() < self.fim_share:
+        if rng.random() < fim_share:
             # The middle comes last, so a text that does not fit would lose just that.
             text_to_fill = text[: int(room * 3.0)]
             while len(text_to_fill) > 40:
