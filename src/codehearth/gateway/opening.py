@@ -7,14 +7,15 @@ here; the pool does that when there is room.
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 from codehearth.engines import choose_engine
 from codehearth.engines.base import Engine, Launch
 from codehearth.engines.process import EngineProcess, Patience
+from codehearth.engines.threads import batch_tokens_for, threads_for
 from codehearth.errors import DoesNotFit
 from codehearth.models.facts import Weights
 from codehearth.models.hardware import Hardware, snapshot
@@ -24,9 +25,8 @@ from codehearth.models.weights import read_weights
 from codehearth.pool.child import ModelFacts, OpenModel, Room
 from codehearth.settings import Settings
 
-log = logging.getLogger(__name__)
-
 _COMFORTABLE_CONTEXT_TOKENS = 8192
+_LEAST_CONTEXT_TOKENS = 512
 
 
 class Opener:
@@ -44,13 +44,17 @@ class Opener:
         weights = read_weights(model.path)
         engine = choose_engine(weights, llama_server=self._settings.llama_server)
         hardware = _as_seen_by(engine, snapshot())
-        chosen = self._plan(weights, hardware, room)
+        num_threads = self._settings.threads or threads_for(
+            hardware.num_cores, hardware.num_physical_cores
+        )
+        asked = self._planning(weights, hardware, num_threads)
+        chosen = self._plan(asked, weights, room)
         if attempt > 0:
-            smaller = _smaller(chosen, weights, hardware, room)
+            smaller = _smaller(asked, chosen, room)
             if smaller is None:
                 return None
             chosen = smaller
-        launch = self._launch(model, weights, hardware, chosen)
+        launch = _launch(model, weights, chosen, num_threads)
         process = EngineProcess(
             model.name,
             partial(engine.command, launch),
@@ -72,15 +76,12 @@ class Opener:
             why=chosen.why,
         )
 
-    def _plan(self, weights: Weights, hardware: Hardware, room: Room) -> Plan:
+    def _plan(self, asked: Callable[..., Plan], weights: Weights, room: Room) -> Plan:
         """Within what is free if that is comfortable, else within what there could be."""
         asked = partial(
-            plan,
-            weights,
-            hardware,
+            asked,
             context_tokens=self._settings.context or None,
             num_slots=self._settings.slots or None,
-            gpu_layers=None if self._settings.gpu_layers < 0 else self._settings.gpu_layers,
         )
         try:
             within_free = asked(budget_bytes=room.free_bytes)
@@ -91,20 +92,37 @@ class Opener:
             return within_free
         return asked(budget_bytes=room.capacity_bytes)
 
-    def _launch(
-        self, model: LocalModel, weights: Weights, hardware: Hardware, chosen: Plan
-    ) -> Launch:
-        settings = self._settings
-        return Launch(
-            path=model.path,
-            alias=model.name,
-            context_tokens=chosen.context_tokens,
-            num_slots=chosen.num_slots,
-            num_threads=settings.threads or max(1, int(hardware.num_cores)),
-            gpu_layers=chosen.gpu_layers,
-            is_embedding=weights.is_embedding_model,
-            mapped=chosen.mapped,
+    def _planning(
+        self, weights: Weights, hardware: Hardware, num_threads: int
+    ) -> Callable[..., Plan]:
+        """The plans of these weights on this machine; budget, context and slots are still open."""
+        layers = None if self._settings.gpu_layers < 0 else self._settings.gpu_layers
+        likely_layers = weights.num_layers if hardware.gpus and layers is None else layers or 0
+        return partial(
+            plan,
+            weights,
+            hardware,
+            gpu_layers=layers,
+            batch_tokens=batch_tokens_for(
+                weights.num_parameters, num_threads, gpu_layers=likely_layers
+            ),
         )
+
+
+def _launch(model: LocalModel, weights: Weights, chosen: Plan, num_threads: int) -> Launch:
+    return Launch(
+        path=model.path,
+        alias=model.name,
+        context_tokens=chosen.context_tokens,
+        num_slots=chosen.num_slots,
+        num_threads=num_threads,
+        gpu_layers=chosen.gpu_layers,
+        is_embedding=weights.is_embedding_model,
+        batch_tokens=batch_tokens_for(
+            weights.num_parameters, num_threads, gpu_layers=chosen.gpu_layers
+        ),
+        mapped=chosen.mapped,
+    )
 
 
 def _as_seen_by(engine: Engine, hardware: Hardware) -> Hardware:
@@ -117,20 +135,14 @@ def _as_seen_by(engine: Engine, hardware: Hardware) -> Hardware:
     return hardware
 
 
-def _smaller(chosen: Plan, weights: Weights, hardware: Hardware, room: Room) -> Plan | None:
+def _smaller(asked: Callable[..., Plan], chosen: Plan, room: Room) -> Plan | None:
     """After the engine ran out of memory: half the slots, or half the context of the last one."""
     slots, context = chosen.num_slots // 2, chosen.context_tokens
     if slots < 1:
         slots, context = 1, context // 2
-    if context < 512:
+    if context < _LEAST_CONTEXT_TOKENS:
         return None
-    return plan(
-        weights,
-        hardware,
-        context_tokens=context,
-        num_slots=slots,
-        budget_bytes=room.capacity_bytes,
-    )
+    return asked(context_tokens=context, num_slots=slots, budget_bytes=room.capacity_bytes)
 
 
 def _file_name(name: str) -> str:

@@ -128,7 +128,9 @@ async def _passed(
     house = house_of(request)
     model = await house.name_of(asked.model)
     body = asked.model_dump(exclude_none=True, exclude={"model", "stream", "background"})
-    data = dump_json(body | {"model": model, "stream": True})
+    # With the prompt's progress an engine writes while it reads, and so notices who left.
+    progress = {"return_progress": True} if path == RESPONSES_PATH else {}
+    data = dump_json(body | progress | {"model": model, "stream": True})
     events = partial(_events, house, path, model, data, caller_of(request).owner)
 
     async def work(writer: Writer) -> None:
