@@ -107,7 +107,9 @@ def with_default_spinning(launch: Launch, endpoint: Endpoint) -> Command:
 
 async def measure(model: Path, *, rounds: int, num_tokens: int, loops: int) -> Result:
     hardware = snapshot()
-    threads = threads_for(hardware.num_cores, hardware.num_physical_cores)
+    threads = threads_for(
+        hardware.num_cores, hardware.num_physical_cores, num_parameters=494_000_000
+    )
     launch = Launch(model, "busy", context_tokens=1024, num_slots=1, num_threads=threads)
     commands = {
         "hearth": LlamaCpp({"PATH": os.environ["PATH"]}).command,

@@ -1,6 +1,6 @@
 """What the gateway costs: hearth against the engine's own port, interleaved in one run.
 
-    python -m benchmarks.gateway [--rounds 5] [--seconds 2]
+    python -m benchmarks.gateway [--rounds 5] [--real]
 
 1. Added time to first token at the median, one request after the other (goal: at most 3 ms).
 2. Tokens a second over all streams at 1, 8 and 64 streams (goal: at least 0.98 of the engine's).
@@ -8,7 +8,9 @@
    (goal: at most 60 µs): nothing is batched there, each chunk is a wake-up of its own.
 
 Both sides are asked by the same client of the least cost, and both get the same request for the
-packaged starter model. For the engine alone, the same kind of child is started as hearth starts.
+packaged starter model, whose thousands of tokens a second show the gateway's cost at its worst;
+with `--real` for random weights of the shape of Qwen2.5-Coder-0.5B. For the engine alone, the same
+kind of child is started as hearth starts.
 """
 
 from __future__ import annotations
@@ -17,11 +19,13 @@ import argparse
 import asyncio
 import contextlib
 import json
+import re
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -30,19 +34,35 @@ import uvloop
 from benchmarks.measuring import ROOT, hearth_server, machine, median
 from codehearth.engines.endpoint import Endpoint
 from codehearth.gateway.link import ask
-from codehearth.gateway.opening import Opener, make_store
+from codehearth.gateway.opening import Opener
+from codehearth.gateway.stores import make_store
 from codehearth.pool import Room
 from codehearth.settings import Settings
+from tests.tiny_models import QWEN_CODER_05B, make_gguf
 
 CHAT = "/v1/chat/completions"
 FAKE_TOKENS = 400
+_HAS_TEXT = re.compile(rb'"content":"[^"]')
 
 
-def request_body(max_tokens: int) -> bytes:
-    """Temperature 0 and no end before the limit: both sides generate the same number of tokens."""
+@dataclass(frozen=True)
+class Work:
+    """What is asked of both sides: of which model, how many tokens, by how many requests."""
+
+    model: str
+    num_tokens: int
+    requests_per_stream: int
+
+
+STARTER = Work("starter", num_tokens=48, requests_per_stream=2)
+REAL = Work("real", num_tokens=16, requests_per_stream=1)
+
+
+def request_body(max_tokens: int, model: str = "starter") -> bytes:
+    """Temperature 0, so that both sides generate the same tokens."""
     return json.dumps(
         {
-            "model": "starter",
+            "model": model,
             "messages": [{"role": "user", "content": "Write a function that reverses a string"}],
             "max_tokens": max_tokens,
             "temperature": 0,
@@ -57,7 +77,7 @@ async def first_token_s(endpoint: Endpoint, body: bytes) -> float:
     async with ask(endpoint, "POST", CHAT, body) as reply:
         assert reply.status == 200, await reply.whole()
         async for piece in reply.pieces():
-            if b'"content":"' in piece and b'"content":""' not in piece:
+            if _HAS_TEXT.search(piece):
                 return time.perf_counter() - began
     raise SystemExit("no token came")
 
@@ -72,14 +92,15 @@ async def stream_tokens(endpoint: Endpoint, body: bytes) -> int:
     return int(usage[: usage.index(b",")])
 
 
-async def tokens_per_s(endpoint: Endpoint, num_streams: int, *, num_requests: int) -> float:
-    """All streams busy until `num_requests` are answered."""
-    left = iter(range(num_requests))
+async def tokens_per_s(endpoint: Endpoint, num_streams: int, work: Work) -> float:
+    """All streams busy until all requests are answered."""
+    left = iter(range(max(4 * work.requests_per_stream, num_streams * work.requests_per_stream)))
+    body = request_body(work.num_tokens, work.model)
 
     async def one_stream() -> int:
         total = 0
         for _ in left:
-            total += await stream_tokens(endpoint, request_body(48))
+            total += await stream_tokens(endpoint, body)
         return total
 
     began = time.perf_counter()
@@ -88,10 +109,10 @@ async def tokens_per_s(endpoint: Endpoint, num_streams: int, *, num_requests: in
 
 
 @contextlib.asynccontextmanager
-async def engine_alone(data: Path) -> AsyncIterator[Endpoint]:
-    settings = Settings(data=data)
+async def engine_alone(data: Path, model: str) -> AsyncIterator[Endpoint]:
+    settings = Settings(data=data, model=model)
     opener = Opener(settings, make_store(settings))
-    opened = await opener("starter", attempt=0, room=Room(8 * 2**30, 8 * 2**30))
+    opened = await opener(Path(model).stem, attempt=0, room=Room(8 * 2**30, 8 * 2**30))
     assert opened is not None
     try:
         yield await opened.process.ensure_ready()
@@ -99,40 +120,40 @@ async def engine_alone(data: Path) -> AsyncIterator[Endpoint]:
         await opened.process.stop()
 
 
-async def compare(port: int, data: Path, rounds: int) -> None:
+async def compare(port: int, data: Path, work: Work, model: str, rounds: int) -> None:
     hearth = Endpoint(None, f"http://127.0.0.1:{port}", "")
-    async with engine_alone(data) as engine:
+    async with engine_alone(data, model) as engine:
         sides = {"engine": engine, "hearth": hearth}
         for endpoint in sides.values():
-            await tokens_per_s(endpoint, 4, num_requests=8)
-        await compare_first_token(sides, rounds * 40)
+            await tokens_per_s(endpoint, 4, work)
+        await compare_first_token(sides, work, rounds * 20)
         for num_streams in (1, 8, 64):
-            await compare_throughput(sides, num_streams, rounds)
+            await compare_throughput(sides, num_streams, work, rounds)
 
 
-async def compare_first_token(sides: dict[str, Endpoint], count: int) -> None:
+async def compare_first_token(sides: dict[str, Endpoint], work: Work, count: int) -> None:
     times: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(count):
         for name, endpoint in sides.items():
-            times[name].append(await first_token_s(endpoint, request_body(4)))
+            times[name].append(await first_token_s(endpoint, request_body(4, work.model)))
     engine, hearth = median(times["engine"]), median(times["hearth"])
     print(
-        f"time to first token, p50 of {count}: engine {engine * 1e3:.2f} ms, "
+        f"{work.model}: time to first token, p50 of {count}: engine {engine * 1e3:.2f} ms, "
         f"hearth {hearth * 1e3:.2f} ms, added {(hearth - engine) * 1e3:.2f} ms (goal 3)"
     )
 
 
-async def compare_throughput(sides: dict[str, Endpoint], num_streams: int, rounds: int) -> None:
+async def compare_throughput(
+    sides: dict[str, Endpoint], num_streams: int, work: Work, rounds: int
+) -> None:
     rates: dict[str, list[float]] = {name: [] for name in sides}
-    num_requests = max(24, num_streams * 2)
     for _ in range(rounds):
         for name, endpoint in sides.items():
-            rate = await tokens_per_s(endpoint, num_streams, num_requests=num_requests)
-            rates[name].append(rate)
+            rates[name].append(await tokens_per_s(endpoint, num_streams, work))
     engine, hearth = median(rates["engine"]), median(rates["hearth"])
     print(
-        f"{num_streams:2} streams: engine {engine:.0f} tokens/s, hearth {hearth:.0f}, "
-        f"ratio {hearth / engine:.3f} (goal 0.98)"
+        f"{work.model}: {num_streams:2} streams: engine {engine:.0f} tokens/s, "
+        f"hearth {hearth:.0f}, ratio {hearth / engine:.3f} (goal 0.98)"
     )
 
 
@@ -186,12 +207,22 @@ def _cpu_s(process: psutil.Process) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--real", action="store_true", help="the shape of Qwen2.5-Coder-0.5B")
+    asked = parser.parse_args()
     print(machine())
-    with fake_gateway() as (hearth, process):
-        uvloop.run(chunk_cost(hearth, process))
-    with hearth_server("-m", "starter") as server, tempfile.TemporaryDirectory() as folder:
-        uvloop.run(compare(server.port, Path(folder), rounds))
+    with tempfile.TemporaryDirectory() as folder:
+        if asked.real:
+            path = make_gguf(Path(folder) / "real.gguf", QWEN_CODER_05B, precision="Q8_0")
+            compare_on(str(path), REAL, asked.rounds)
+        else:
+            with fake_gateway() as (hearth, process):
+                uvloop.run(chunk_cost(hearth, process))
+            compare_on("starter", STARTER, asked.rounds)
+
+
+def compare_on(model: str, work: Work, rounds: int) -> None:
+    with hearth_server("-m", model) as server, tempfile.TemporaryDirectory() as folder:
+        uvloop.run(compare(server.port, Path(folder), work, model, rounds))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,12 @@ from codehearth.engines.threads import (
 def test_there_are_as_many_threads_as_cores_that_are_ours(
     num_cores: float, num_physical_cores: int, threads: int
 ) -> None:
-    assert threads_for(num_cores, num_physical_cores) == threads
+    assert threads_for(num_cores, num_physical_cores, num_parameters=7 * 10**9) == threads
+
+
+@pytest.mark.parametrize(("num_parameters", "threads"), [(7 * 10**6, 1), (10**8, 3), (10**9, 8)])
+def test_a_small_model_gets_fewer_threads(num_parameters: int, threads: int) -> None:
+    assert threads_for(8, 8, num_parameters=num_parameters) == threads
 
 
 def test_a_child_inherits_what_it_needs_and_no_secret() -> None:

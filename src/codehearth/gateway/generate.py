@@ -193,6 +193,7 @@ async def _attempt(house: House, order: Order, choice: Choice) -> AsyncGenerator
                     lease.progressed()
                 batch, is_done = _read(events)
                 if batch:
+                    reply.begin_frames()
                     yield batch
                 if is_done:
                     return

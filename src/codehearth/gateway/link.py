@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+import time
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any
@@ -24,6 +26,7 @@ from codehearth.gateway.chunks import engine_error
 
 _CONNECT_S = 5.0
 _MAX_HELD_BYTES = 256 * 2**10
+FRAME_S = 0.016
 MAX_WHOLE_BYTES = 64 * 2**20
 
 
@@ -46,6 +49,9 @@ class Reply(asyncio.Protocol):
         self._is_complete = False
         self._failure: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._frame_s = 0.0
+        self._taken_at = -math.inf
+        self._timer: asyncio.TimerHandle | None = None
 
     # What the transport calls.
 
@@ -58,7 +64,7 @@ class Reply(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self._fail(UpstreamFailed(f"The engine's answer is not HTTP: {error}."))
             self.close()
-        self._wake()
+        self._wake_in_time()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._is_complete and self._failure is None:
@@ -98,6 +104,15 @@ class Reply(asyncio.Protocol):
             self._raise_failure()
             await self._wait()
 
+    def begin_frames(self) -> None:
+        """From now on, a piece comes `FRAME_S` after the last one at the earliest, with all that
+        arrived by then; the end comes at once.
+
+        Nobody sees more than 60 changes a second, and waking up for each token of a fast engine
+        would cost that engine a core.
+        """
+        self._frame_s = FRAME_S
+
     async def pieces(self) -> AsyncIterator[bytes]:
         """The body; what arrived in the meantime comes as one piece. Raises when it breaks off."""
         while True:
@@ -125,6 +140,7 @@ class Reply(asyncio.Protocol):
         piece = self._pieces.popleft() if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()
         self._held_bytes = 0
+        self._taken_at = time.monotonic()
         if self._is_paused and self._transport:
             self._is_paused = False
             self._transport.resume_reading()
@@ -144,7 +160,18 @@ class Reply(asyncio.Protocol):
         finally:
             self._waiter = None
 
+    def _wake_in_time(self) -> None:
+        """Wakes the reader now, or when its frame is over; one timer is enough for a frame."""
+        left_s = self._taken_at + self._frame_s - time.monotonic()
+        if left_s <= 0 or self._is_complete or self._failure is not None:
+            self._wake()
+        elif self._waiter is not None and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(left_s, self._wake)
+
     def _wake(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 

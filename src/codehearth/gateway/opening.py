@@ -45,7 +45,9 @@ class Opener:
         engine = choose_engine(weights, llama_server=self._settings.llama_server)
         hardware = _as_seen_by(engine, snapshot())
         num_threads = self._settings.threads or threads_for(
-            hardware.num_cores, hardware.num_physical_cores
+            hardware.num_cores,
+            hardware.num_physical_cores,
+            num_parameters=weights.num_parameters,
         )
         asked = self._planning(weights, hardware, num_threads)
         chosen = self._plan(asked, weights, room)
