@@ -4,6 +4,7 @@ Text comes from llama.cpp, bits per byte from torch on the same weights.
 """
 
 import ast
+import codeop
 import difflib
 import math
 import platform
@@ -92,6 +93,7 @@ def measure(path: Path, corpus: Corpus) -> dict[str, Any]:
             "machine": f"{platform.machine()}, {torch.get_num_threads()} thread",
         },
         "samples": samples,
+        "bodies_that_do_not_parse": [b["text"] for b in bodies if not b["parses"]],
         "failed": [answer for answer in answers if not answer["passed"]],
         "not_declined": [refusal for refusal in refusals if not refusal["declined"]],
     }
@@ -156,7 +158,10 @@ def unknown_answers(engine: Engine) -> Iterator[dict[str, Any]]:
 
 
 def function_bodies(engine: Engine, files: list[SourceFile]) -> Iterator[dict[str, Any]]:
-    """Bodies of held-out functions, greedy, cut at the block's end: do they parse?"""
+    """Bodies of held-out functions, greedy, cut at the block's end: do they parse?
+
+    One that is still open after MAX_BODY_TOKENS need only be the beginning of something that does.
+    """
     rng = random.Random(SEED)
     heads = [
         match.group()
@@ -166,7 +171,9 @@ def function_bodies(engine: Engine, files: list[SourceFile]) -> Iterator[dict[st
     for head in rng.sample(heads, min(NUM_BODIES, len(heads))):
         reply = engine.complete(head, max_tokens=MAX_BODY_TOKENS)
         body = block(reply.text, is_whole=reply.has_stopped)
-        yield {"head": head, "body": body, "parses": parses(head + body)}
+        is_cut = not reply.has_stopped and body.count("\n") >= reply.text.count("\n")
+        text = head + body
+        yield {"text": text, "parses": is_beginning(text) if is_cut else parses(text)}
 
 
 def infills(engine: Engine, files: list[SourceFile]) -> Iterator[dict[str, Any]]:
@@ -239,6 +246,15 @@ def parses(text: str) -> bool:
     try:
         ast.parse(text)
     except (SyntaxError, ValueError):
+        return False
+    return True
+
+
+def is_beginning(text: str) -> bool:
+    """Whether more lines could make this parse: an open bracket or docstring is no mistake."""
+    try:
+        codeop.compile_command(text, symbol="exec")
+    except (SyntaxError, ValueError, OverflowError):
         return False
     return True
 

@@ -10,8 +10,8 @@ from .wordings import Language
 
 SYSTEM_SHARE = 0.3
 SECOND_TURN_SHARE = 0.15
-CHINESE_SHARE = 0.6  # it is learnt more slowly: its words are met nowhere else
-SUGGESTED_SHARE = 0.06
+CHINESE_SHARE = 0.5
+SUGGESTED_SHARE = 0.1
 SUGGESTED = (
     "reverse_string",
     "is_prime",

@@ -180,3 +180,24 @@ def test_rows_are_the_same_for_the_same_seed_and_keep_the_middle() -> None:
     assert len(row.inputs) == len(row.targets) == len(row.segments) == 256
     start, end = windows.middle_span(random.Random(1), PYTHON_FILE)
     assert 0 <= start <= end <= len(PYTHON_FILE)
+
+
+def test_a_body_ends_where_its_indent_ends() -> None:
+    for needed in ("torch", "tokenizers", "xllamacpp"):
+        pytest.importorskip(needed, reason=f"{needed} is not installed")
+    from starter import measure
+
+    assert measure.block("    return 1\n\n\ndef next", is_whole=True) == "    return 1\n"
+    assert measure.block("    return 1\n    retur", is_whole=False) == "    return 1\n"
+    assert measure.is_beginning('def f():\n    """Open')
+    assert not measure.is_beginning("def f():\n    return )\n    x = (")
+
+
+def test_pass_at_k_is_the_unbiased_estimator() -> None:
+    for needed in ("torch", "tokenizers", "xllamacpp"):
+        pytest.importorskip(needed, reason=f"{needed} is not installed")
+    from starter import measure
+
+    assert measure.pass_at(10, 0, 10) == 0
+    assert measure.pass_at(10, 1, 10) == 1
+    assert measure.pass_at(10, 3, 1) == pytest.approx(0.3)
