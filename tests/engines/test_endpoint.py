@@ -37,7 +37,7 @@ def test_a_link_in_the_temporary_folder_is_not_followed_when_sweeping(tmp_path: 
     (precious / "file").touch()
     root = tmp_path / "t"
     root.mkdir()
-    (root / "hearth-link").symlink_to(precious)
+    (root / "hearth-engine-link").symlink_to(precious)
 
     Place.make(root).remove()
 
@@ -81,3 +81,17 @@ def test_an_answer_that_is_no_http_is_an_os_error(answer: bytes) -> None:
             await server.wait_closed()
 
     asyncio.run(story())
+
+
+def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
+    """A sweep once removed every folder whose name began like ours, with all that was in it."""
+    theirs = tmp_path / "hearth-engine-notes"
+    theirs.mkdir()
+    (theirs / "diary.txt").write_text("mine")
+    other = tmp_path / "hearth-project"
+    other.mkdir()
+
+    Place.make(tmp_path).remove()
+
+    assert (theirs / "diary.txt").read_text() == "mine"
+    assert other.is_dir()

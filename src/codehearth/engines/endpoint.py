@@ -17,7 +17,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_PREFIX = "hearth-"
+_PREFIX = "hearth-engine-"
 _SOCKET_NAME = "e.sock"  # llama.cpp takes a host that ends in .sock for a Unix socket
 # sockaddr_un holds 108 bytes on Linux and 104 on macOS, the closing NUL included.
 _MAX_SOCKET_PATH_BYTES = 100
@@ -98,13 +98,24 @@ def _short_enough(parent: Path) -> Path:
 
 
 def _sweep(root: Path) -> None:
-    """Remove folders that a killed server left behind: ours, and with a lock nobody holds."""
+    """Remove places that a killed server left behind.
+
+    Those are folders of ours whose lock nobody holds and that hold nothing but a socket. They are
+    emptied by name and never as a tree: the temporary folder belongs to others, too.
+    """
     for folder in root.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
-            if folder.lstat().st_uid == os.getuid():
+            if folder.lstat().st_uid == os.getuid() and _is_place(folder):
                 lock = _lock(folder)
-                shutil.rmtree(folder, ignore_errors=True)
-                os.close(lock)
+                try:
+                    (folder / _SOCKET_NAME).unlink(missing_ok=True)
+                    folder.rmdir()
+                finally:
+                    os.close(lock)
+
+
+def _is_place(folder: Path) -> bool:
+    return {entry.name for entry in folder.iterdir()} <= {_SOCKET_NAME}
 
 
 async def get(endpoint: Endpoint, path: str, *, timeout_s: float) -> Answer:
