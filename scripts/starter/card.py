@@ -179,8 +179,8 @@ HISTORY = """The shipped file's mixture was settled while it was trained: librar
 million tokens, then 24 % conversations and 15 % taught code, from 5.1 million on about 35 % and
 14 %, from 6.7 million on half and a fifth, from 8.7 million on 57 % and 17 %, from 9.7 million on
 52 % and 22 %; the rest is library code throughout. The learning rate fell to zero at 9.7
-million tokens, then again at 11.2 after starting anew from 8e-4, then a last time from 4e-4. The
-script holds the last mixture and a single fall."""
+million tokens, and again at 11.2, 12.7 and the end, after starting anew from 8e-4, 4e-4 and 3e-4.
+The script holds the last mixture and a single fall."""
 
 TRAINING = """
 ## Training
