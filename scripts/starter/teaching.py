@@ -10,7 +10,7 @@ from .wordings import Language
 
 SYSTEM_SHARE = 0.3
 SECOND_TURN_SHARE = 0.15
-CHINESE_SHARE = 0.42
+CHINESE_SHARE = 0.5
 SUGGESTED_SHARE = 0.1
 SUGGESTED = (
     "reverse_string",
