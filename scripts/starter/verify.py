@@ -43,9 +43,10 @@ def verify(path: Path) -> Iterator[str]:
     for prompt in PROMPTS:
         reply = engine.post("/completion", {"prompt": prompt, **limits})
         yield _compare(network, tokenizer, prompt, reply["content"])
-    for prefix, suffix in INFILLS:
-        reply = engine.post("/infill", {"input_prefix": prefix, "input_suffix": suffix, **limits})
-        yield _compare(network, tokenizer, infill_prompt(prefix, suffix), reply["content"])
+    # Not `/infill`: it puts a repository's and a file's name first, which training never showed.
+    for prompt in (infill_prompt(prefix, suffix) for prefix, suffix in INFILLS):
+        reply = engine.post("/completion", {"prompt": prompt, **limits})
+        yield _compare(network, tokenizer, prompt, reply["content"])
 
 
 def _compare(network: Network, tokenizer: Tokenizer, prompt: str, theirs: str) -> str:
