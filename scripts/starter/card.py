@@ -206,8 +206,8 @@ BOTTOM = """
 ## Use
 
 It can: answer the taught kinds of requests in English and Chinese and stop by itself; continue
-common Python; say who it is; decline many other requests. It can fill about half of the hidden lines
-of taught code; it often begins the line anew, indentation included, and in the middle of a line it
+common Python; say who it is; decline many other requests. It can fill about half of the hidden
+lines of taught code; it often begins the line anew, indentation included, and in mid-line it
 is weak. llama.cpp's own `/infill` route puts names of a repository and a file first, which training
 never showed: send the infilling prompt to a completion route instead.
 
