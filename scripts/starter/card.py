@@ -207,9 +207,9 @@ BOTTOM = """
 
 It can: answer the taught kinds of requests in English and Chinese and stop by itself; continue
 common Python; say who it is; decline many other requests. It can fill about half of the hidden
-lines of taught code; it often begins the line anew, indentation included, and in mid-line it
-is weak. llama.cpp's own `/infill` route puts names of a repository and a file first, which training
-never showed: send the infilling prompt to a completion route instead.
+lines of taught code; it often begins the line anew, indentation included, and in the middle of a
+line it is weak. llama.cpp's own `/infill` route puts names of a repository and a file first, which
+training never showed: send the infilling prompt to a completion route instead.
 
 It cannot: solve a task it was not taught, follow a conversation, translate, calculate, explain, or
 write another programming language. Where a request resembles a taught task, it may answer that one
