@@ -9,9 +9,9 @@ from collections.abc import Mapping
 # 0 (always sleep) 26 and 12, 1000 39 and 17-19, 10000 41 and 20 but 11 beside one loop.
 SPIN_COUNT = "1000"
 
-# One model of 7M parameters on two cores: with one thread instead of two the first token comes after
-# 2.3 ms instead of 8.6, but a stream gets 1465 tokens/s instead of 1968 (benchmarks/RESULTS.md).
-# Where between 7M and 500M a second thread pays was not measured: this number is a guess.
+# One model of 7M parameters on two cores: with one thread instead of two the first token comes
+# after 2.3 ms instead of 8.6, but a stream gets 1465 tokens/s instead of 1968 (RESULTS.md). Where
+# between 7M and 500M a second thread pays was not measured: this number is a guess.
 _PARAMETERS_OF_A_THREAD = 32_000_000
 
 # A core reads prompts at about so many multiplications and additions a second: 0.5B parameters at
