@@ -193,9 +193,7 @@ _LAYOUTS: dict[str, Callable[[FimFormat, Fim], str]] = {
 
 def _commented(fim: Fim) -> str:
     """The snippets as comments of the file's language, each under its path."""
-    opening, _, closing = (fim.language.comment if fim.language else _DEFAULT_COMMENT).partition(
-        " "
-    )
+    opening, closing = fim.language.comment_marks if fim.language else (_DEFAULT_COMMENT, "")
     end = f" {closing}" if closing else ""
     lines: list[str] = []
     for snippet in fim.snippets:
@@ -205,7 +203,7 @@ def _commented(fim: Fim) -> str:
 
 
 def _comment_mark(fim: Fim) -> str:
-    return (fim.language.comment if fim.language else _DEFAULT_COMMENT).split(" ")[0]
+    return fim.language.comment_marks[0] if fim.language else _DEFAULT_COMMENT
 
 
 def _ended(text: str) -> str:
