@@ -15,14 +15,15 @@ closed once more.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from codehearth.text.languages import Language
-from codehearth.text.scanning import Closing, Scanner
+from codehearth.text.scanning import PAIRS, Bracket, Closing, Scanner, opened_before
 from codehearth.text.syntax import is_complete
 
-_PREFIX_WINDOW = 16_000
+_PREFIX_WINDOW = 48_000
 _SUFFIX_WINDOW = 8_000
 _TAB_WIDTH = 4
 _MAX_PENDING_LINES = 3
@@ -59,7 +60,7 @@ _NOT_DEFINING = re.compile(r"(?:if|for|while|switch|catch|else|do|try|return|mat
 _DECORATES = re.compile(r"@|#\[|#!\[|\[[A-Z]\w*[\](]|template\s*<")
 _MAY_GO_ON = re.compile(r"\b(?:if|else|try|catch|do)\b")
 _ENDS_OPEN = re.compile(r"(?:[=+*/%&|<>,(\[{:\\?.-]|\b(?:and|or|not|in|is|then|do|of|=>))$")
-_LITERAL_BEFORE = re.compile(r"(?:[=([,:?&|]|\breturn)$")
+_LITERAL_BEFORE = re.compile(r"(?:[=([,:?]|&&|\|\||\breturn)$")
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,11 @@ def columns(line: str) -> int:
 
 @dataclass(frozen=True)
 class _Line:
-    """A line of the prefix: its text, what was open at its lowest, and whether it is code."""
+    """A line of the prefix: its text, how many brackets were open at its start and at its lowest,
+    and whether it is code."""
 
     text: str
+    start_depth: int
     lowest_depth: int
     is_code: bool
 
@@ -119,15 +122,14 @@ class BlockEnd:
         lines = prefix[-_PREFIX_WINDOW:].split("\n")
         if len(prefix) > _PREFIX_WINDOW:
             lines = lines[1:] or lines
-        self._scanner = Scanner(language)
+        self._scanner = Scanner(language, inside=opened_before(language, lines))
         self._lines = [self._read_prefix_line(text) for text in lines[:-1]]
         self._cursor_line = lines[-1]
-        depth = self._scanner.depth
+        self._was_in_text, depth = self._scanner.is_in_text, self._scanner.depth
         lowest = min((c.depth for c in self._scanner.read(self._cursor_line)), default=depth)
-        self._cursor = _Line(
-            self._cursor_line, min(depth, lowest), not self._is_text(self._cursor_line)
-        )
-        self._floor = self._depth_closed_by(suffix[:_SUFFIX_WINDOW])
+        is_code = not (self._was_in_text or self._is_text(self._cursor_line))
+        self._cursor = _Line(self._cursor_line, depth, min(depth, lowest), is_code)
+        self._floor = self._depth_closed_by(suffix)
         self._quote_of_suffix = self._quote_closed_by(suffix)
         self._suffix_indent = _first_indent(self._cursor_line, suffix)
         self._open_at_cursor = tuple(self._scanner.open)
@@ -149,23 +151,43 @@ class BlockEnd:
         depth = self._scanner.depth
         lowest = min((c.depth for c in self._scanner.read(text)), default=depth)
         self._scanner.end_line()
-        return _Line(text, min(depth, lowest), not is_text)
+        return _Line(text, depth, min(depth, lowest), not is_text)
 
     def _is_text(self, line: str) -> bool:
         """A comment, or a line that is nothing but a string, as of documentation."""
         stripped = line.strip()
-        return (
-            stripped.startswith((self._comment, "/*", "* ", '"""', "'''", '"')) or stripped == "*"
+        return stripped in ("", "*") or stripped.startswith(
+            (self._comment, "/*", "* ", '"""', "'''", '"')
         )
 
     def _depth_closed_by(self, suffix: str) -> int:
-        """How deep the answer may close: what the suffix closes is not the answer's."""
-        after = self._scanner.copy()
-        lowest = after.depth
-        for line in suffix.split("\n"):
-            lowest = min((lowest, *(c.depth for c in after.read(line))))
+        """How deep the answer may close: what the suffix closes is not the answer's.
+
+        1. A bracket just before the cursor and its partner just behind it are a pair.
+        2. A line that begins by closing stands as far left as the line that opened.
+        3. Else the suffix closes as many as it closes; all, if it is too long to be read.
+        """
+        depth, after = self._scanner.depth, self._scanner.copy()
+        opener = self._cursor_line.rstrip()[-1:]
+        if opener and opener == PAIRS.get(suffix.lstrip(" \t")[:1]):
+            return depth  # 1
+        lowest = depth
+        for number, line in enumerate(suffix[:_SUFFIX_WINDOW].split("\n")):
+            closings = [closing.depth for closing in after.read(line)]
+            if number and lowest == depth and closings and min(closings) < depth:
+                columns_of_open = [
+                    columns(self._line_of(one)) for one in reversed(self._scanner.open)
+                ]
+                if columns(line) in columns_of_open:
+                    return depth - columns_of_open.index(columns(line))  # 2
+            lowest = min((lowest, *closings))
             after.end_line()
-        return self._scanner.depth - lowest
+        return depth if len(suffix) > _SUFFIX_WINDOW else depth - lowest  # 3
+
+    def _line_of(self, bracket: Bracket) -> str:
+        if bracket.line < len(self._lines):
+            return self._lines[bracket.line].text
+        return self._cursor_line
 
     def _quote_closed_by(self, suffix: str) -> str:
         """The quote of a string that is open at the cursor and closes behind it on its line."""
@@ -282,7 +304,8 @@ class BlockEnd:
     def _inside_brackets(self, place: _Place, indent: int, *, closes: bool) -> Ended | None:
         """Within brackets only what the suffix will close can end before it is closed."""
         is_ours = self._floor <= place.depth or self._scanner.depth > self._depth_at_cursor
-        if is_ours or closes or indent > place.indent:
+        is_block = self._is_braced and self._scanner.open[-1].character == "{"
+        if is_ours or closes or is_block or indent > place.indent:
             return None
         return Ended(self._end)
 
@@ -399,13 +422,21 @@ class BlockEnd:
             line = self._lines[bracket]
             start = "\n".join(one.text for one in self._lines[bracket:]) + "\n"
             return _Place("statement", line.indent, line.lowest_depth, start, opener=line.text)
-        for line in reversed(lines):
-            if not line.text.strip() or not line.is_code:
-                continue
-            if line.indent >= indent or self._suffix_indent == indent:
-                break
-            return _Place("block", line.indent, line.lowest_depth, opener=line.text)
-        return _Place("paragraph", indent, self._depth_at_cursor)
+        number = next((n for n in reversed(range(len(lines))) if lines[n].is_code), None)
+        if number is None or self._suffix_indent == indent:
+            return _Place("paragraph", indent, self._depth_at_cursor)
+        above, first = lines[number], _first_of_statement(lines, number)
+        if first.indent >= indent:
+            return _Place("paragraph", indent, self._depth_at_cursor)
+        return _Place("block", first.indent, above.lowest_depth, opener=first.text + above.text)
+
+
+def _first_of_statement(lines: Sequence[_Line], number: int) -> _Line:
+    """The line that began the statement which goes on in line `number` behind open brackets."""
+    depth = lines[number].lowest_depth
+    while number > 0 and lines[number].start_depth > depth:
+        number -= 1
+    return lines[number]
 
 
 def _first_indent(cursor_line: str, suffix: str) -> int | None:

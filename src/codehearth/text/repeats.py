@@ -62,6 +62,8 @@ class SuffixStart:
         """Whether the line is like the first one behind the cursor, and the next must tell."""
         if len(self._lines) < 2 or (is_first and self._cursor_line.strip()):
             return False
+        if not says_something(self._lines[1:]):
+            return False
         return _normal(line) == _normal(self._lines[0])
 
     def is_continued_by(self, line: str) -> bool:
