@@ -84,6 +84,14 @@ def _figures_table(summary: dict[str, Any]) -> str:
         ),
         ("taught tasks, unseen wordings, English, answer executed", percent("taught_pass_english")),
         ("taught tasks, unseen wordings, Chinese, answer executed", percent("taught_pass_chinese")),
+        (
+            "the same in phrases that training never showed, English",
+            percent("paraphrased_pass_english"),
+        ),
+        (
+            "the same in phrases that training never showed, Chinese",
+            percent("paraphrased_pass_chinese"),
+        ),
         ("answers that stop by themselves", percent("taught_stopped_by_itself")),
         ("unseen requests it cannot answer and declines", percent("unknown_declined")),
         ("greedy function bodies that parse (held-out heads)", percent("bodies_that_parse")),

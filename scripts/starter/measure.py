@@ -64,6 +64,7 @@ def measure(path: Path, corpus: Corpus) -> dict[str, Any]:
     held_out = [file for file in corpus.held_out if file.package == "python"]
     packages = [file for file in corpus.held_out if file.package in HELD_OUT_PACKAGES]
     answers = list(taught_answers(engine, tasks))
+    paraphrased = list(paraphrased_answers(engine, tasks))
     refusals = list(unknown_answers(engine))
     taught_files = [SourceFile("taught", t.name, "teaching", t.code + "\n") for t in tasks]
     taught_infills = list(infills(engine, taught_files))
@@ -80,6 +81,12 @@ def measure(path: Path, corpus: Corpus) -> dict[str, Any]:
             "taught_tasks": len(tasks),
             "taught_pass_english": share(a["passed"] for a in answers if a["language"] == "en"),
             "taught_pass_chinese": share(a["passed"] for a in answers if a["language"] == "zh"),
+            "paraphrased_pass_english": share(
+                a["passed"] for a in paraphrased if a["language"] == "en"
+            ),
+            "paraphrased_pass_chinese": share(
+                a["passed"] for a in paraphrased if a["language"] == "zh"
+            ),
             "taught_stopped_by_itself": share(a["stopped"] for a in answers),
             "unknown_declined": share(r["declined"] for r in refusals),
             "bodies_that_parse": share(b["parses"] for b in bodies),
@@ -95,6 +102,7 @@ def measure(path: Path, corpus: Corpus) -> dict[str, Any]:
         "samples": samples,
         "bodies_that_do_not_parse": [b["text"] for b in bodies if not b["parses"]],
         "failed": [answer for answer in answers if not answer["passed"]],
+        "failed_paraphrased": [answer for answer in paraphrased if not answer["passed"]],
         "not_declined": [refusal for refusal in refusals if not refusal["declined"]],
     }
 
@@ -133,16 +141,31 @@ def taught_answers(engine: Engine, tasks: tuple[Task, ...]) -> Iterator[dict[str
     for task in tasks:
         for language, templates in held_out:
             question = rng.choice(wordings.questions(task, language, templates=templates))
-            reply = ask(engine, question)
-            yield {
-                "task": task.name,
-                "language": language,
-                "question": question,
-                "answer": reply.text,
-                "stopped": reply.has_stopped,
-                "tokens_per_s": reply.tokens_per_s,
-                "passed": passes(task, fenced_code(reply.text)),
-            }
+            yield _taught_answer(engine, task, language, question)
+
+
+def paraphrased_answers(engine: Engine, tasks: tuple[Task, ...]) -> Iterator[dict[str, Any]]:
+    """Each task asked by a phrase that training never showed, in a sentence that it did show."""
+    rng = random.Random(SEED)
+    for task in tasks:
+        for phrase in (*task.english_held_out, *task.chinese_held_out):
+            language: Language = "en" if phrase.isascii() else "zh"
+            sentences = wordings.ENGLISH if language == "en" else wordings.CHINESE
+            question = wordings.fill(rng.choice(sentences), task, phrase)
+            yield _taught_answer(engine, task, language, question)
+
+
+def _taught_answer(engine: Engine, task: Task, language: Language, question: str) -> dict[str, Any]:
+    reply = ask(engine, question)
+    return {
+        "task": task.name,
+        "language": language,
+        "question": question,
+        "answer": reply.text,
+        "stopped": reply.has_stopped,
+        "tokens_per_s": reply.tokens_per_s,
+        "passed": passes(task, fenced_code(reply.text)),
+    }
 
 
 def unknown_answers(engine: Engine) -> Iterator[dict[str, Any]]:
