@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 
 from codehearth.errors import InvalidRequest
+from codehearth.gateway.acceptance import Acceptance
 from codehearth.gateway.metrics import Metrics
+from codehearth.gateway.suggestions import Desk
 from codehearth.models.store import LocalModel, Store
 from codehearth.pool.pool import Pool
 from codehearth.settings import Settings, parse_duration
@@ -20,13 +22,18 @@ _MAX_REMEMBERED = 256
 
 @dataclass
 class House:
-    """Store, pool and metrics of one running server."""
+    """Store, pool, metrics and the suggestions under way of one running server."""
 
     settings: Settings
     store: Store
     pool: Pool
     metrics: Metrics
+    desk: Desk = field(default_factory=Desk)
+    acceptance: Acceptance = field(init=False)
     _found: dict[str, tuple[float, LocalModel]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.acceptance = Acceptance(self.metrics)
 
     async def models(self) -> tuple[LocalModel, ...]:
         return await asyncio.to_thread(self.store.models)
