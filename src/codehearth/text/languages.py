@@ -45,13 +45,26 @@ def languages() -> Mapping[str, Language]:
 
 def find_language(text: str) -> Language:
     """The language of a name, alias or extension; raises InvalidRequest with the nearest names."""
-    wanted = text.strip().lower()
-    found = _by_any_name().get(wanted) or _by_any_name().get(wanted.removeprefix("."))
+    found = language_named(text)
     if found:
         return found
+    wanted = text.strip().lower()
     near = difflib.get_close_matches(wanted, languages(), n=3)
     hint = f"did you mean {', '.join(languages()[name].name for name in near)}?" if near else None
     raise InvalidRequest(f"The language '{text[:40]}' is not known.", param="lang", hint=hint)
+
+
+def language_named(text: str | None) -> Language | None:
+    """The language of a name, alias or extension; None where it is not known."""
+    wanted = (text or "").strip().lower()
+    return _by_any_name().get(wanted) or _by_any_name().get(wanted.removeprefix("."))
+
+
+def language_of_file(path: str | None) -> Language | None:
+    """The language that a file's name tells; None where it tells none."""
+    name = (path or "").replace("\\", "/").rpartition("/")[2]
+    _, dot, extension = name.rpartition(".")
+    return _by_any_name().get(extension.lower()) if dot else None
 
 
 @cache
