@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 EVENT_STREAM = "text/event-stream; charset=utf-8"
 Usage = Mapping[str, Any]
 Headers = Callable[[], Mapping[str, str]]
-"""What is told in headers; asked when the first byte is sent, since some of it is known only then."""
+"""What is told in headers; asked when the first byte is sent, since some is known only then."""
 
 
 class Dialect(Protocol):
@@ -98,7 +98,7 @@ async def send_stream(
     return usages
 
 
-async def send_json(writer: Writer, document: Any, headers: Mapping[str, str] | None = None) -> None:
+async def send_json(writer: Writer, document: Any, headers: Mapping[str, str]) -> None:
     """One JSON document with headers of its own."""
     body = dump_json(document)
     if not headers:

@@ -175,9 +175,7 @@ async def _echoes(house: House, asked: CompletionRequest, model: str, owner: str
         return [
             str(
                 (
-                    await engine_json(
-                        lease.endpoint, "/detokenize", dump_json({"tokens": prompt})
-                    )
+                    await engine_json(lease.endpoint, "/detokenize", dump_json({"tokens": prompt}))
                 ).get("content", "")
             )
             for prompt in asked.prompts

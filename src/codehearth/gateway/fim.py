@@ -217,17 +217,16 @@ class _Writing:
         self._notes.cut, self._notes.context_tokens = fitted, facts.context_tokens
         if format_name is None and not infill.needs_suffix:
             self._notes.is_suffix_left_out = bool(fim.suffix)
-            self.prompt, ends = render_prefix(fim), ()
+            self.prompt = render_prefix(fim)
         else:
-            self.prompt = render(format_name, fim, marks=facts.weights.fim_marks)
-            ends = FIM_FORMATS[format_name].ends if format_name else ()
+            self.prompt = _laid_out(format_name, fim, facts)
+        ends = FIM_FORMATS[format_name].ends if format_name else ()
         if infill.ends_with_block and not infill.is_warm_up:
-            self._cutter = Cutter(ending_of(fim), fim.prefix, fim.suffix)
+            ending = ending_of(fim, format_name=format_name)
+            self._cutter = Cutter(ending, fim.prefix, fim.suffix)
         return self._request(facts, max_tokens, ends)
 
-    def _request(
-        self, facts: ModelFacts, max_tokens: int, ends: tuple[str, ...]
-    ) -> dict[str, Any]:
+    def _request(self, facts: ModelFacts, max_tokens: int, ends: tuple[str, ...]) -> dict[str, Any]:
         infill = self._infill
         asked = infill.asked.model_copy(
             update={
@@ -254,8 +253,9 @@ class _Writing:
         return 0.0 if self._number == 0 else _OTHER_TEMPERATURE
 
     def cut(self, batch: list[Piece]) -> Piece:
-        """What arrived together as one piece, cut where the answer ends."""
-        text = "".join(piece.delta.get("text") or "" for piece in batch)
+        """What arrived together as one piece, cut where the answer ends. `written` in its delta is
+        all that the engine wrote, which is ahead of what can be sent."""
+        written = text = "".join(piece.delta.get("text") or "" for piece in batch)
         finish_reason = next((p.finish_reason for p in batch if p.finish_reason), None)
         usage = next((piece.usage for piece in reversed(batch) if piece.usage), None)
         if usage:
@@ -267,8 +267,24 @@ class _Writing:
             if finish_reason:
                 text += self._cutter.finish()
         if self._infill.uses_crlf:
-            text = text.replace("\n", "\r\n")
-        return Piece({"text": text} if text else {}, finish_reason=finish_reason, usage=usage)
+            text, written = text.replace("\n", "\r\n"), written.replace("\n", "\r\n")
+        delta = {"text": text, "written": written}
+        return Piece(delta, finish_reason=finish_reason, usage=usage)
+
+
+def _laid_out(format_name: str | None, fim: Fim, facts: ModelFacts) -> str:
+    """The family's prompt, with the beginning of the cursor's line behind the mark of the middle.
+
+    So the model sees a middle that begins with the line, and while somebody types in a line the
+    whole prompt before it stays as it is: the engine has its suffix in the cache, too. llama.cpp's
+    `/infill` does the same with its `prompt`.
+    """
+    head, line_feed, line = fim.prefix.rpartition("\n")
+    layout = FIM_FORMATS.get(format_name or "")
+    if layout is None or any(token in line for token in layout.tokens):
+        return render(format_name, fim, marks=facts.weights.fim_marks)
+    before = replace(fim, prefix=head + line_feed)
+    return render(format_name, before, marks=facts.weights.fim_marks) + line
 
 
 def timed_piece(chunk: Any) -> Piece:
@@ -293,4 +309,3 @@ def _with_line_feeds(fim: Fim) -> Fim:
     return replace(
         fim, prefix=fim.prefix.replace("\r\n", "\n"), suffix=fim.suffix.replace("\r\n", "\n")
     )
-

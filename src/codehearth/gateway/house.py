@@ -14,6 +14,7 @@ from codehearth.gateway.metrics import Metrics
 from codehearth.gateway.suggestions import Desk
 from codehearth.models.store import LocalModel, Store
 from codehearth.pool.pool import Pool
+from codehearth.pool.status import ModelStatus
 from codehearth.settings import Settings, parse_duration
 
 _FOUND_FOR_S = 3.0
@@ -56,6 +57,10 @@ class House:
     async def name_of(self, asked: str | None) -> str:
         """The one name of the model that a request asks for: all its spellings share a child."""
         return (await self.find(asked or self.settings.model)).name
+
+    def live(self, model: str) -> ModelStatus | None:
+        """The model as it is in memory; None where it does not serve now."""
+        return next((s for s in self.pool.status() if s.name == model and s.state == "ready"), None)
 
     def keep_alive_s(self, asked: float | str | None) -> float | None:
         """Ollama's `keep_alive`: seconds, or text such as "5m"; None keeps the server's own."""

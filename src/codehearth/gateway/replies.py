@@ -57,7 +57,7 @@ def ollama_error_body(error: HearthError) -> dict[str, Any]:
 
 
 def mistral_error_body(error: HearthError) -> dict[str, Any]:
-    return {"object": "error"} | error_body(error)["error"]
+    return {"object": "error", **error_body(error)["error"]}
 
 
 def llama_cpp_error_body(error: HearthError) -> dict[str, Any]:

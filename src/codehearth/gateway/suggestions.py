@@ -64,11 +64,16 @@ class Turn:
 
 
 class Flight:
-    """One suggestion while it is generated; its task lives as long as somebody reads it."""
+    """One suggestion while it is generated; its task lives as long as somebody reads it.
+
+    `text` is what can be sent, `written` what the engine has written so far: more than that,
+    since where an answer ends is decided line by line.
+    """
 
     def __init__(self, prefix: str, batches: Batches) -> None:
         self.prefix = prefix
         self.text = ""
+        self.written = ""
         self.finish_reason: str | None = None
         self.usage: Any = None
         self.readings: set[Reading] = set()
@@ -80,6 +85,7 @@ class Flight:
             async for batch in batches:
                 for piece in batch:
                     self.text += piece.delta.get("text") or ""
+                    self.written += piece.delta.get("written") or ""
                     self.finish_reason = piece.finish_reason or self.finish_reason
                     self.usage = piece.usage or self.usage
                 self._wake()
@@ -236,15 +242,15 @@ async def _recalled(text: str, finish_reason: str) -> Batches:
 def _is_typed_along(flight: Flight, prefix: str, *, may_repeat: bool) -> bool:
     """Whether a flight goes where the typing went: nothing was typed, or what it has so far.
 
-    A flight without text is joined only where nothing was typed: it might go elsewhere, and
-    starting anew costs little, since the engine keeps what it has read of the prompt.
+    A flight that has written nothing is joined only where nothing was typed: it might go elsewhere,
+    and starting anew costs little, since the engine keeps what it has read of the prompt.
     """
     if flight.task.done() or not prefix.startswith(flight.prefix):
         return False
     typed = prefix[len(flight.prefix) :]
     if not typed:
         return may_repeat
-    return len(flight.text) > len(typed) and flight.text.startswith(typed)
+    return len(flight.written) > len(typed) and flight.written.startswith(typed)
 
 
 def _differing(one: str, other: str) -> int:

@@ -96,7 +96,9 @@ class InfillRequest(LlamaSampling):
 
     input_prefix: str = ""
     input_suffix: str = ""
-    input_extra: Annotated[list[ExtraFile], Field(max_length=MAX_SNIPPETS)] = []
+    input_extra: Annotated[list[ExtraFile], Field(max_length=MAX_SNIPPETS)] = Field(
+        default_factory=list
+    )
     prompt: str = ""
     n_indent: Annotated[int, Field(ge=0, le=10**6)] | None = None
 

@@ -77,7 +77,7 @@ class GenerateRequest(Shape):
 
 class CalledFunction(Shape):
     name: Annotated[str, Field(max_length=256)]
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] = Field(default_factory=dict)
 
 
 class OllamaToolCall(Shape):
@@ -97,7 +97,9 @@ class OllamaChatRequest(Shape):
     """`POST /api/chat`. `tools` are checked as OpenAI's, whose shape they have."""
 
     model: ModelId | None = None
-    messages: Annotated[list[OllamaMessage], Field(max_length=MAX_MESSAGES)] = []
+    messages: Annotated[list[OllamaMessage], Field(max_length=MAX_MESSAGES)] = Field(
+        default_factory=list
+    )
     tools: Annotated[list[dict[str, Any]], Field(max_length=MAX_TOOLS)] | None = None
     format: Format | None = None
     stream: bool | None = None
