@@ -28,9 +28,9 @@ from codehearth.gateway.auth import caller_of
 from codehearth.gateway.body import read_object
 from codehearth.gateway.chunks import CompletionFormat
 from codehearth.gateway.clients import client_of
-from codehearth.gateway.fim import Infill, Notes
 from codehearth.gateway.generate import Choice, Order, answer_stream, answer_whole
 from codehearth.gateway.house import House, house_of
+from codehearth.gateway.infill import Infill, Notes
 from codehearth.gateway.link import engine_json
 from codehearth.gateway.segments import TabbyDialect, fim_of_segments, sampling_of_segments
 from codehearth.gateway.streams import Generation

@@ -22,8 +22,8 @@ from codehearth.gateway.answering import EVENT_STREAM, Usage, finish_reason_of, 
 from codehearth.gateway.body import read_request
 from codehearth.gateway.chunks import CompletionFormat, Piece
 from codehearth.gateway.clients import client_of
-from codehearth.gateway.fim import Infill, Notes
 from codehearth.gateway.house import house_of
+from codehearth.gateway.infill import Infill, Notes
 from codehearth.gateway.replies import JsonResponse, llama_cpp_error_body
 from codehearth.gateway.streams import Generation
 from codehearth.text.fim import Fim, Snippet, take_apart

@@ -16,8 +16,8 @@ from codehearth.gateway.answering import OpenAIDialect, Usage, total_usage
 from codehearth.gateway.body import read_request
 from codehearth.gateway.chunks import ChatFormat, Piece
 from codehearth.gateway.clients import client_of
-from codehearth.gateway.fim import Infill, Notes
 from codehearth.gateway.house import house_of
+from codehearth.gateway.infill import Infill, Notes
 from codehearth.gateway.replies import mistral_error_body
 from codehearth.gateway.streams import Generation
 from codehearth.text.fim import Fim, take_apart

@@ -25,13 +25,14 @@ from codehearth.gateway.auth import caller_of
 from codehearth.gateway.body import read_request
 from codehearth.gateway.chunks import ChatFormat, Piece
 from codehearth.gateway.clients import client_of
-from codehearth.gateway.fim import Infill, Notes, timed_piece
 from codehearth.gateway.generate import Choice, Order, choices_of, count, merged
 from codehearth.gateway.house import house_of
+from codehearth.gateway.infill import Infill, Notes
 from codehearth.gateway.ollama_names import name_of, rfc3339
 from codehearth.gateway.replies import ollama_error_body
 from codehearth.gateway.streams import Generation, Writer
 from codehearth.gateway.upstream import chat_body, check_chat
+from codehearth.gateway.writing import timed_piece
 from codehearth.text.fim import Fim, take_apart
 from codehearth.wire.bounded_json import dump_json
 from codehearth.wire.ollama import (
