@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 from codehearth.errors import HearthError
 from codehearth.gateway.chunks import AnswerFormat, Piece
+from codehearth.gateway.generate import Order, choices_of, count, merged
+from codehearth.gateway.house import House
 from codehearth.gateway.replies import describe, error_body
 from codehearth.gateway.streams import Writer
 from codehearth.wire.bounded_json import dump_json
@@ -96,6 +98,21 @@ async def send_stream(
         await writer.stream(last, _stream_headers(writer, dialect, headers))
     await writer.end()
     return usages
+
+
+async def answer_order(
+    house: House, order: Order, dialect: Dialect, writer: Writer, *, is_streamed: bool
+) -> None:
+    """Answers what needs no editor's care, a chat or a plain continuation, in a dialect."""
+    send = send_stream if is_streamed else send_whole
+    usages = await send(
+        writer,
+        merged(choices_of(house, order)),
+        dialect,
+        num_choices=len(order.choices),
+        headers=dict,
+    )
+    count(house, order, total_usage(usages))
 
 
 async def send_json(writer: Writer, document: Any, headers: Mapping[str, str]) -> None:

@@ -45,8 +45,8 @@ def laid_out(format_name: str | None, fim: Fim, facts: ModelFacts, *, may_force:
     head, line_feed, line = fim.prefix.rpartition("\n")
     layout = FIM_FORMATS.get(format_name or "")
     marks = facts.weights.fim_marks
-    if layout is None or any(token in line for token in layout.tokens):
-        return Layout(render(format_name, fim, marks=marks))
+    if layout is None or not head or any(token in line for token in layout.tokens):
+        return Layout(render(format_name, fim, marks=marks))  # nothing stands before the line
     before = render(format_name, replace(fim, prefix=head + line_feed), marks=marks)
     return _with_line(before, line, facts, may_force=may_force)
 

@@ -7,7 +7,7 @@ syntax. `n_predict: 0` reads the prompt into the cache and answers nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -18,14 +18,25 @@ from starlette.responses import Response
 from codehearth import __version__
 from codehearth.errors import HearthError
 from codehearth.gateway import fim
-from codehearth.gateway.answering import EVENT_STREAM, Usage, finish_reason_of, text_of
+from codehearth.gateway.answering import (
+    EVENT_STREAM,
+    Usage,
+    answer_order,
+    finish_reason_of,
+    text_of,
+)
+from codehearth.gateway.auth import caller_of
 from codehearth.gateway.body import read_request
 from codehearth.gateway.chunks import CompletionFormat, Piece
 from codehearth.gateway.clients import client_of
+from codehearth.gateway.generate import Choice, Order
 from codehearth.gateway.house import house_of
 from codehearth.gateway.infill import Infill, Notes
 from codehearth.gateway.replies import JsonResponse, llama_cpp_error_body
 from codehearth.gateway.streams import Generation
+from codehearth.gateway.upstream import completion_body
+from codehearth.gateway.writing import timed_piece
+from codehearth.pool.child import ModelFacts
 from codehearth.text.fim import Fim, Snippet, take_apart
 from codehearth.text.languages import Language, language_of_file
 from codehearth.wire.bounded_json import dump_json
@@ -35,6 +46,7 @@ from codehearth.wire.sse import frame
 
 router = APIRouter()
 
+_TIMED = {"timings_per_token": True}
 _COUNTS = ("cache_n", "prompt_n", "predicted_n")
 _TIMES = (
     "prompt_ms",
@@ -55,7 +67,7 @@ async def infill(request: Request) -> Response:
         language=_common_language([extra.filename for extra in asked.input_extra]),
         snippets=tuple(Snippet(extra.filename or None, extra.text) for extra in asked.input_extra),
     )
-    return await _answered(request, asked, middle, ends_with_block=True)
+    return await _answered(request, asked, middle)
 
 
 @router.post("/completion")
@@ -63,9 +75,10 @@ async def infill(request: Request) -> Response:
 async def complete(request: Request) -> Response:
     """A templated prompt asks for a middle; any other is continued as the model likes."""
     asked = await read_request(request, LlamaCompletionRequest)
-    taken = take_apart(asked.prompt)
-    middle = taken or Fim(asked.prompt, "")
-    return await _answered(request, asked, middle, ends_with_block=taken is not None)
+    middle = take_apart(asked.prompt)
+    if middle is not None:
+        return await _answered(request, asked, middle)
+    return await _continued(request, asked)
 
 
 @router.get("/props")
@@ -86,9 +99,7 @@ async def props(request: Request) -> Response:
     )
 
 
-async def _answered(
-    request: Request, asked: LlamaSampling, middle: Fim, *, ends_with_block: bool
-) -> Response:
+async def _answered(request: Request, asked: LlamaSampling, middle: Fim) -> Response:
     house, notes = house_of(request), Notes()
     model = await house.name_of(asked.model)
     made = Infill(
@@ -96,7 +107,6 @@ async def _answered(
         fim=middle,
         asked=_sampling(asked),
         client=client_of(request, user=asked.user),
-        ends_with_block=ends_with_block,
         has_optional_choices=True,
         is_warm_up=asked.max_new_tokens == 0,
         max_predict_ms=asked.t_max_predict_ms,
@@ -106,6 +116,38 @@ async def _answered(
     dialect = LlamaDialect(model, notes, asked)
     house.acceptance.remember(dialect.id, model=model, language="unknown", owner=made.client.owner)
     work = partial(fim.answer, house, made, notes, dialect)
+    return Generation(work, on_gone=house.metrics.cancelled.inc)
+
+
+async def _continued(request: Request, asked: LlamaCompletionRequest) -> Response:
+    house, notes, sampling = house_of(request), Notes(), _sampling(asked)
+    model = await house.name_of(asked.model)
+
+    def body(facts: ModelFacts, *, number: int) -> Mapping[str, Any]:
+        notes.context_tokens = facts.context_tokens
+        limit = facts.context_tokens if sampling.max_tokens is None else sampling.max_tokens
+        limited = sampling.model_copy(update={"max_tokens": limit})
+        return completion_body(limited, asked.prompt, facts, choice=number) | _TIMED
+
+    choices = [
+        Choice(
+            0,
+            "/v1/completions",
+            partial(body, number=number),
+            is_silent=asked.max_new_tokens == 0,
+            read=timed_piece,
+        )
+        for number in range(sampling.num_choices)
+    ]
+    order = Order(
+        model=model,
+        choices=choices,
+        format=CompletionFormat(model),
+        owner=caller_of(request).owner,
+        keep_alive_s=house.keep_alive_s(asked.keep_alive),
+    )
+    dialect = LlamaDialect(model, notes, asked)
+    work = partial(answer_order, house, order, dialect, is_streamed=bool(asked.stream))
     return Generation(work, on_gone=house.metrics.cancelled.inc)
 
 

@@ -20,19 +20,20 @@ from starlette.responses import Response
 
 from codehearth.errors import HearthError, Unsupported
 from codehearth.gateway import fim
-from codehearth.gateway.answering import Usage, send_stream, send_whole
+from codehearth.gateway.answering import Usage, answer_order
 from codehearth.gateway.auth import caller_of
 from codehearth.gateway.body import read_request
-from codehearth.gateway.chunks import ChatFormat, Piece
+from codehearth.gateway.chunks import ChatFormat, CompletionFormat, Piece
 from codehearth.gateway.clients import client_of
-from codehearth.gateway.generate import Choice, Order, choices_of, count, merged
+from codehearth.gateway.generate import Choice, Order
 from codehearth.gateway.house import house_of
 from codehearth.gateway.infill import Infill, Notes
 from codehearth.gateway.ollama_names import name_of, rfc3339
 from codehearth.gateway.replies import ollama_error_body
 from codehearth.gateway.streams import Generation, Writer
-from codehearth.gateway.upstream import chat_body, check_chat
+from codehearth.gateway.upstream import chat_body, check_chat, completion_body
 from codehearth.gateway.writing import timed_piece
+from codehearth.pool.child import ModelFacts
 from codehearth.text.fim import Fim, take_apart
 from codehearth.wire.bounded_json import dump_json
 from codehearth.wire.ollama import (
@@ -69,13 +70,14 @@ async def generate(request: Request) -> Response:
             param="format",
             hint="leave out 'format', or ask without 'suffix' and 'raw'",
         )
+    if middle is None:
+        return _continued(request, model, asked, dialect)
     infill = Infill(
         model=model,
-        fim=middle or Fim(asked.prompt, ""),
+        fim=middle,
         asked=_completion(asked),
         client=client_of(request),
         needs_suffix=bool(asked.suffix),
-        ends_with_block=middle is not None,
         keep_alive_s=house.keep_alive_s(asked.keep_alive),
     )
     work = partial(fim.answer, house, infill, Notes(), dialect)
@@ -117,12 +119,30 @@ async def _chatted(
         keep_alive_s=house.keep_alive_s(keep_alive),
     )
 
-    async def work(writer: Writer) -> None:
-        send = send_stream if chat.stream else send_whole
-        batches = merged(choices_of(house, order))
-        usages = await send(writer, batches, dialect, num_choices=1, headers=dict)
-        count(house, order, {"prompt_tokens": 0, "completion_tokens": 0} | dict(usages[0]))
+    work = partial(answer_order, house, order, dialect, is_streamed=bool(chat.stream))
+    return Generation(work, on_gone=house.metrics.cancelled.inc)
 
+
+def _continued(
+    request: Request, model: str, asked: GenerateRequest, dialect: OllamaDialect
+) -> Response:
+    """A raw prompt, continued until the model ends or the context does."""
+    house, sampling = house_of(request), _completion(asked)
+
+    def body(facts: ModelFacts) -> Mapping[str, Any]:
+        limit = sampling.max_tokens or facts.context_tokens
+        limited = sampling.model_copy(update={"max_tokens": limit})
+        timed = {"timings_per_token": True}
+        return completion_body(limited, asked.prompt, facts, choice=0) | timed
+
+    order = Order(
+        model=model,
+        choices=[Choice(0, "/v1/completions", body, read=timed_piece)],
+        format=CompletionFormat(model),
+        owner=caller_of(request).owner,
+        keep_alive_s=house.keep_alive_s(asked.keep_alive),
+    )
+    work = partial(answer_order, house, order, dialect, is_streamed=asked.is_streamed)
     return Generation(work, on_gone=house.metrics.cancelled.inc)
 
 

@@ -10,7 +10,7 @@ from codehearth.errors import Unsupported
 from codehearth.gateway.chunks import Piece, piece_of
 from codehearth.gateway.fitting import fitted_to
 from codehearth.gateway.infill import Infill, Notes
-from codehearth.gateway.layout import continued, laid_out
+from codehearth.gateway.layout import Layout, continued, laid_out
 from codehearth.gateway.upstream import completion_body, fim_of
 from codehearth.pool.child import ModelFacts
 from codehearth.text.endings import Cutter, ending_of

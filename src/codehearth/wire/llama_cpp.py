@@ -43,11 +43,10 @@ Sampler = Literal[
 
 
 class ExtraFile(Shape):
-    """A piece of another file. `time` is when the client took it; nothing depends on it here."""
+    """A piece of another file. When the client took it (`time`) counts for nothing here."""
 
     filename: Annotated[str, Field(max_length=4096)] = ""
     text: str
-    time: float | None = None
 
 
 class Adapter(Shape):
