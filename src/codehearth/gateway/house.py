@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 
 from codehearth.errors import InvalidRequest
+from codehearth.gateway.link import Traffic
 from codehearth.gateway.metrics import Metrics
 from codehearth.models.store import LocalModel, Store
 from codehearth.pool.pool import Pool
@@ -20,12 +21,13 @@ _MAX_REMEMBERED = 256
 
 @dataclass
 class House:
-    """Store, pool and metrics of one running server."""
+    """Store, pool, metrics and traffic of one running server."""
 
     settings: Settings
     store: Store
     pool: Pool
     metrics: Metrics
+    traffic: Traffic = field(default_factory=Traffic)
     _found: dict[str, tuple[float, LocalModel]] = field(default_factory=dict)
 
     async def models(self) -> tuple[LocalModel, ...]:
