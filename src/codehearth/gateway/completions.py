@@ -64,6 +64,7 @@ async def complete(request: Request) -> Response:
         client=client_of(request, user=asked.user),
         needs_suffix=bool(asked.suffix),
         ends_with_block=asked.ending != "none",
+        is_warm_up=asked.max_tokens == 0,
         keep_alive_s=house_of(request).keep_alive_s(asked.keep_alive),
     )
     shape = CompletionFormat(model=infill.model)

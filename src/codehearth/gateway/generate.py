@@ -189,7 +189,8 @@ async def _attempt(house: House, order: Order, choice: Choice) -> Batches:
     lease_of = house.pool.lease(order.model, owner=order.owner, keep_alive_s=order.keep_alive_s)
     async with lease_of as lease, suspected(lease):
         body = dump_json(dict(choice.body(lease.model)) | _STREAMED)
-        async with ask(lease.endpoint, "POST", choice.path, body) as reply:
+        asking = ask(lease.endpoint, "POST", choice.path, body, traffic=house.traffic)
+        async with asking as reply:
             if reply.status != 200:
                 raise await refusal(reply)
             reader = EventReader()
@@ -202,6 +203,7 @@ async def _attempt(house: House, order: Order, choice: Choice) -> Batches:
                     reply.begin_frames()
                     yield batch
                 if is_done:
+                    reply.close()
                     return
             raise EngineFailed("The engine ended in the middle of an answer.")
 

@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from codehearth.errors import InvalidRequest
 from codehearth.gateway.acceptance import Acceptance
+from codehearth.gateway.link import Traffic
 from codehearth.gateway.metrics import Metrics
 from codehearth.gateway.suggestions import Desk
 from codehearth.models.store import LocalModel, Store
@@ -23,12 +24,13 @@ _MAX_REMEMBERED = 256
 
 @dataclass
 class House:
-    """Store, pool, metrics and the suggestions under way of one running server."""
+    """Store, pool, metrics, traffic and the suggestions under way of one running server."""
 
     settings: Settings
     store: Store
     pool: Pool
     metrics: Metrics
+    traffic: Traffic = field(default_factory=Traffic)
     desk: Desk = field(default_factory=Desk)
     acceptance: Acceptance = field(init=False)
     _found: dict[str, tuple[float, LocalModel]] = field(default_factory=dict)

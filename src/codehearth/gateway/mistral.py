@@ -46,6 +46,7 @@ async def complete_fim(request: Request) -> Response:
         ),
         client=client_of(request, user=asked.user),
         needs_suffix=bool(asked.suffix),
+        is_warm_up=asked.max_tokens == 0,
         keep_alive_s=house.keep_alive_s(asked.keep_alive),
     )
     dialect = MistralDialect(infill.model)

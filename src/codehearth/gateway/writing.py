@@ -155,7 +155,10 @@ class Writing:
         return text, usage
 
     def _is_long_enough(self, usage: Mapping[str, Any] | None) -> bool:
-        return usage is not None and usage["completion_tokens"] >= self._max_tokens
+        """Of a warm-up, the prompt must be read to its end."""
+        if usage is None or self._infill.is_warm_up:
+            return False
+        return bool(usage["completion_tokens"] >= self._max_tokens)
 
 
 def timed_piece(chunk: Any) -> Piece:
