@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import ollama
 import openai
 import pytest
@@ -167,9 +166,7 @@ def test_while_a_long_text_is_typed_its_beginning_stays_in_the_cache(server: Ser
         )
         if "x-hearth-recalled" not in answer.headers:
             usage = answer.json()["usage"]
-            cached.append(
-                usage["prompt_tokens_details"]["cached_tokens"] / usage["prompt_tokens"]
-            )
+            cached.append(usage["prompt_tokens_details"]["cached_tokens"] / usage["prompt_tokens"])
 
     assert len(cached) > 5
     assert min(cached[2:]) > 0.95

@@ -149,8 +149,13 @@ class CharactersPerToken:
         return 0.95 * self._by_model.get(model, self._AT_FIRST)
 
     def learn(self, model: str, num_characters: int, num_tokens: int) -> None:
-        if num_tokens >= self._LEAST_TOKENS and num_characters:
-            self._by_model[model] = num_characters / num_tokens
+        """Small differences are not followed: where a text is cut would move, and the engine's
+        cache with it."""
+        if num_tokens < self._LEAST_TOKENS or not num_characters:
+            return
+        seen, known = num_characters / num_tokens, self._by_model.get(model)
+        if known is None or not 0.95 * known <= seen <= 1.3 * known:
+            self._by_model[model] = seen
 
 
 class Desk:
