@@ -21,6 +21,7 @@ from codehearth.text.languages import Language
 
 _DEFAULT_COMMENT = "#"
 _UNTITLED = "untitled"
+_HEADING = "+++++ "
 # Of a budget, this share goes to what stands before the cursor if both sides need it.
 _PREFIX_SHARE = 0.75
 
@@ -64,7 +65,8 @@ def render(format_name: str | None, fim: Fim, *, marks: Collection[str] = ()) ->
             hint="leave out 'suffix', or use a model whose `hearth show` says it can infill",
         )
     layout = FIM_FORMATS[format_name]
-    return _LAYOUTS[layout.context](_spelled(layout, marks), _harmless(layout, fim))
+    spelled = _spelled(layout, marks)
+    return _LAYOUTS[spelled.context](spelled, _harmless(layout, fim))
 
 
 def render_prefix(fim: Fim) -> str:
@@ -76,8 +78,12 @@ def render_prefix(fim: Fim) -> str:
 
 
 def _spelled(layout: FimFormat, marks: Collection[str]) -> FimFormat:
-    """With the marks as the vocabulary has them; SentencePiece sets the blank behind them."""
+    """With the marks as the vocabulary has them; SentencePiece sets the blank behind them.
+
+    Where it has no mark for files, they are written as comments.
+    """
     spellings = {mark.strip("▁ "): mark for mark in marks if mark.startswith("▁")}
+    knows_files = not marks or not _file_tokens(layout) or _file_tokens(layout) <= {*marks}
 
     def spelled(mark: str) -> str:
         return spellings.get(mark.strip(), mark)
@@ -87,13 +93,20 @@ def _spelled(layout: FimFormat, marks: Collection[str]) -> FimFormat:
         prefix_mark=spelled(layout.prefix_mark),
         suffix_mark=spelled(layout.suffix_mark),
         middle_mark=spelled(layout.middle_mark),
+        context=layout.context if knows_files else "comments",
     )
+
+
+def _file_tokens(layout: FimFormat) -> set[str]:
+    """The tokens that begin a file or a repository; empty where files are plain text."""
+    if layout.context not in ("file marks", "path in prefix"):
+        return set()
+    return {layout.repository_mark, layout.file_mark}
 
 
 def _harmless(layout: FimFormat, fim: Fim) -> Fim:
     """The same with the family's marks broken wherever a text holds one."""
-    tokens = [token for token in (*layout.tokens, layout.repository_mark) if token]
-    tokens += [layout.file_mark] if layout.context in ("file marks", "path in prefix") else []
+    tokens = (*layout.tokens, *sorted(_file_tokens(layout)))
 
     def broken(text: str) -> str:
         for token in tokens:
@@ -162,8 +175,8 @@ def _with_headings(layout: FimFormat, fim: Fim) -> str:
     if not fim.snippets:
         return _middle(layout, fim.prefix, fim.suffix)
     paths = [(s.path or _UNTITLED, _ended(s.text)) for s in fim.snippets]
-    files = [f"{layout.file_mark}{path}\n{text}\n" for path, text in paths]
-    here = f"{layout.file_mark}{fim.path or _UNTITLED}\n"
+    files = [f"{_HEADING}{path}\n{text}\n" for path, text in paths]
+    here = f"{_HEADING}{fim.path or _UNTITLED}\n"
     return _middle(layout, "".join(files) + here + fim.prefix, fim.suffix)
 
 
@@ -193,9 +206,7 @@ _LAYOUTS: dict[str, Callable[[FimFormat, Fim], str]] = {
 
 def _commented(fim: Fim) -> str:
     """The snippets as comments of the file's language, each under its path."""
-    opening, _, closing = (fim.language.comment if fim.language else _DEFAULT_COMMENT).partition(
-        " "
-    )
+    opening, closing = fim.language.comment_marks if fim.language else (_DEFAULT_COMMENT, "")
     end = f" {closing}" if closing else ""
     lines: list[str] = []
     for snippet in fim.snippets:
@@ -205,7 +216,7 @@ def _commented(fim: Fim) -> str:
 
 
 def _comment_mark(fim: Fim) -> str:
-    return (fim.language.comment if fim.language else _DEFAULT_COMMENT).split(" ")[0]
+    return fim.language.comment_marks[0] if fim.language else _DEFAULT_COMMENT
 
 
 def _ended(text: str) -> str:
@@ -220,7 +231,6 @@ _OPENING = re.compile(
     r"<\[begin▁of▁sentence\]>)*"
 )
 _FILE_MARKS = ("<|repo_name|>", "<|file_sep|>", "<repo_name>", "<file_sep>", "<|user|>\n###")
-_HEADING = "+++++ "
 
 
 def take_apart(text: str) -> Fim | None:
@@ -452,10 +462,11 @@ def fim_format_of(marks: Collection[str], *, preferred: str | None) -> str | Non
 
     `marks` are the infilling marks found in the model's vocabulary.
     """
-    names = [preferred] if preferred else list(FIM_FORMATS)
     known = {mark.strip("▁ ") for mark in marks}
-    for name in names:
-        layout = FIM_FORMATS.get(name or "")
-        if layout and known.issuperset(token.strip("▁ ") for token in layout.tokens):
-            return name
-    return None
+    names = [preferred] if preferred else list(FIM_FORMATS)
+    fitting = [
+        name for name in names if name in FIM_FORMATS and known.issuperset(FIM_FORMATS[name].tokens)
+    ]
+    # Families share marks; which of them it is, the mark of a file tells.
+    exact = [name for name in fitting if {FIM_FORMATS[name].file_mark} <= known | {""}]
+    return next(iter(exact or fitting), None)

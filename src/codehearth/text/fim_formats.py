@@ -85,6 +85,7 @@ FIM_FORMATS: Mapping[str, FimFormat] = {
         "<|fim_suffix|>",
         "<|fim_middle|>",
         ends=("<|file_separator|>", "<eos>", "<end_of_turn>"),
+        file_mark="<|file_separator|>",
     ),
     # StarCoder2's paper, section 5.1 (repository context, path inside the prefix).
     "starcoder2": _format(
@@ -137,7 +138,6 @@ FIM_FORMATS: Mapping[str, FimFormat] = {
         ends=("</s>", "[MIDDLE]", "\n+++++ "),
         is_suffix_first=True,
         context="headings",
-        file_mark="+++++ ",
     ),
     # Seed-Coder's technical report and model card: suffix first.
     "seed": _format(
@@ -178,3 +178,25 @@ FIM_FORMATS: Mapping[str, FimFormat] = {
 
 CodeGeeX2 has no row: its model card knows completion under a language's tag line only.
 """
+
+# The marks that llama.cpp's vocabulary takes for control tokens by their text (`llama-vocab.cpp`).
+KNOWN_TO_LLAMA_CPP = frozenset(
+    {
+        *("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|repo_name|>", "<|file_sep|>"),
+        *("<fim_prefix>", "<fim_suffix>", "<fim_middle>", "<repo_name>", "<file_sep>"),
+        *("<fim-prefix>", "<fim-suffix>", "<fim-middle>", "<reponame>"),
+        *("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"),
+        *("<PRE>", "<SUF>", "<MID>", "▁<PRE>", "▁<SUF>", "▁<MID>"),
+        *("<|code_prefix|>", "<|code_suffix|>", "<|code_middle|>"),
+    }
+)
+
+
+def all_marks() -> tuple[str, ...]:
+    """Every mark of every family, in every spelling that vocabularies have."""
+    marks: dict[str, None] = {}
+    for layout in FIM_FORMATS.values():
+        file_marks = (layout.repository_mark, layout.file_mark)
+        marks |= dict.fromkeys((*layout.tokens, *(mark for mark in file_marks if mark)))
+    marks |= dict.fromkeys(f"▁{mark}" for mark in ("<PRE>", "<SUF>", "<MID>"))
+    return tuple(marks)
