@@ -20,29 +20,32 @@ line is the rest of the line that was really written, with the number of charact
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
+import os
 import random
 import statistics
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import uvloop
 
-from benchmarks.measuring import hearth_server, machine
+from benchmarks.measuring import ROOT, hearth_server, machine
+from codehearth.engines.base import Launch
 from codehearth.engines.endpoint import Endpoint
+from codehearth.engines.llamacpp import LlamaCpp
+from codehearth.engines.process import EngineProcess
+from codehearth.engines.threads import threads_for
 from codehearth.gateway.link import ask
-from codehearth.gateway.opening import Opener
-from codehearth.gateway.stores import make_store
-from codehearth.pool import Room
-from codehearth.settings import Settings
+from codehearth.models.weights import read_weights
 from scripts.starter.tasks import read_tasks
 from tests.tiny_models import QWEN_CODER_05B, make_gguf
 
+STARTER = ROOT / "src" / "codehearth" / "data" / "starter.gguf"
 _LIBRARY = ("argparse.py", "configparser.py", "tarfile.py", "zipfile.py", "shutil.py")
 _CHARACTERS_A_TOKEN = 3.0
 _REQUESTS_A_PLACE = 20
@@ -151,29 +154,28 @@ class Side:
 
 
 @asynccontextmanager
-async def engine_with_own_batch(data: Path, model: str) -> AsyncIterator[Endpoint]:
-    """The engine as hearth starts it, but for its batch: llama.cpp's own default."""
-    settings = Settings(data=data, model=model)
-    opener = Opener(settings, make_store(settings))
-    opened = await opener(Path(model).stem, attempt=0, room=Room(8 * 2**30, 8 * 2**30))
-    assert opened is not None
-    made = opened.process._command  # type: ignore[attr-defined]
-
-    def command(endpoint: Endpoint) -> object:
-        usual = made(endpoint)
-        argv = list(usual.argv)
-        argv[argv.index("--batch-tokens") + 1] = "2048"
-        return replace(usual, argv=tuple(argv))
-
-    opened.process._command = command  # type: ignore[attr-defined]
+async def engine_alone(model: str) -> AsyncIterator[Endpoint]:
+    """The engine with hearth's threads and slots, and llama.cpp's own default for the rest."""
+    path = STARTER if model == "starter" else Path(model)
+    num_parameters = read_weights(path).num_parameters
+    cores = os.cpu_count() or 1
+    launch = Launch(
+        path=path,
+        alias="engine",
+        context_tokens=4096,
+        num_slots=4,
+        num_threads=threads_for(cores, cores, num_parameters=num_parameters),
+        batch_tokens=2048,
+    )
+    process = EngineProcess("engine", partial(LlamaCpp(dict(os.environ)).command, launch))
     try:
-        yield await opened.process.ensure_ready()
+        yield await process.ensure_ready()
     finally:
-        await opened.process.stop()
+        await process.stop()
 
 
-async def replay(port: int, data: Path, model: str, asks: list[Ask], n_predict: int) -> None:
-    async with engine_with_own_batch(data, model) as engine:
+async def replay(port: int, model: str, asks: list[Ask], n_predict: int) -> None:
+    async with engine_alone(model) as engine:
         sides = {
             "engine": Side(engine, []),
             "hearth": Side(Endpoint(None, f"http://127.0.0.1:{port}", ""), []),
@@ -218,8 +220,7 @@ def main() -> None:
             model = str(path)
         asks = session(asked.requests, asked.context_tokens, is_taught=asked.model == "starter")
         with hearth_server("-m", model) as server:
-            data = Path(folder) / "engine"
-            uvloop.run(replay(server.port, data, model, asks, asked.n_predict))
+            uvloop.run(replay(server.port, model, asks, asked.n_predict))
 
 
 if __name__ == "__main__":

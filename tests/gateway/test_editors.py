@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.gateway.served import WEIGHTS, FakeModel, Served, served
+from codehearth.models.facts import Weights
+from tests.gateway.served import QWEN_MARKS, WEIGHTS, FakeModel, Served, served
+
+QWEN_FILES = frozenset({"<|repo_name|>", "<|file_sep|>"})
 
 PREFIX = "import os\n\ndef f(a):\n    ret"
 SUFFIX = "\n\nf(1)\n"
@@ -19,18 +23,17 @@ TEXT = "urn alpha beta"
 @pytest.fixture(scope="module")
 def editor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A model whose answer is one line of three words."""
+    flags = ("--tokens", "3", "--text", TEXT)
     models = {
-        "fake": FakeModel(flags=("--tokens", "3", "--text", TEXT)),
-        "plain": FakeModel(flags=("--tokens", "3", "--text", TEXT), weights=_plain()),
+        "fake": FakeModel(flags=flags, weights=_marked(QWEN_MARKS | QWEN_FILES)),
+        "plain": FakeModel(flags=flags, weights=_marked(frozenset())),
     }
     with served(tmp_path_factory.mktemp("house"), models) as running:
         yield running
 
 
-def _plain() -> Any:
-    from dataclasses import replace
-
-    return replace(WEIGHTS, fim_marks=frozenset())
+def _marked(marks: frozenset[str]) -> Weights:
+    return replace(WEIGHTS, fim_marks=marks)
 
 
 def sent(server: Served, model: str = "fake") -> dict[str, Any]:
@@ -96,13 +99,16 @@ def test_llama_vim_gets_the_flat_keys_that_it_reads(editor: Served) -> None:
 
 
 def test_infill_reaches_the_engine_as_the_family_lays_it_out(editor: Served) -> None:
-    """The repository's layout for other files; the line's last word is forced, not prompted."""
-    editor.post("/infill", llama_vim(prompt="    x = o"))
+    """The repository's layout for other files; the last lines stand behind the mark of the middle,
+    so that their typing leaves prefix and suffix in the cache; the last word is forced."""
+    above = "".join(f"line_{number} = {number}\n" for number in range(5))
+    changed = llama_vim(prompt="    x = o", input_prefix=above + "\n\n\ndef f(a):\n    y = 1\n")
+    editor.post("/infill", changed)
 
     body = sent(editor)
     assert body["prompt"].endswith(
-        "<|file_sep|>untitled\n<|fim_prefix|>import os\n\ndef f(a):\n"
-        "<|fim_suffix|>\n\nf(1)\n<|fim_middle|>    x ="
+        f"<|file_sep|>untitled\n<|fim_prefix|><|fim_suffix|>\n\nf(1)\n<|fim_middle|>{above}\n\n\n"
+        "def f(a):\n    y = 1\n    x ="
     )
     assert "<|file_sep|>b.py\ndef g(): pass\n" in body["prompt"]
     assert body["grammar"].startswith('root ::= " o" ')
@@ -223,7 +229,7 @@ def test_a_templated_prompt_on_completion_is_streamed_without_done(editor: Serve
     assert b"[DONE]" not in data
     assert "".join(event["content"] for event in said).split() == TEXT.split()
     assert [event["stop"] for event in said][-1] is True
-    assert sent(editor)["prompt"].startswith("<|fim_prefix|>import os")
+    assert sent(editor)["prompt"].startswith("<|fim_prefix|><|fim_suffix|>\n\nf(1)\n<|fim_middle|>")
 
 
 def test_a_plain_prompt_on_completion_is_continued_as_the_model_likes(editor: Served) -> None:
@@ -262,9 +268,8 @@ def test_a_template_of_any_family_is_laid_out_anew(editor: Served, template: str
     assert status == 200
     assert answer["id"]
     assert answer["choices"][0]["text"].split() == TEXT.split()
-    assert sent(editor)["prompt"].startswith(
-        "<|fim_prefix|>import os\n\ndef f(a):\n<|fim_suffix|>\n\nf(1)\n"
-    )
+    assert sent(editor)["prompt"].startswith("<|fim_prefix|><|fim_suffix|>\n\nf(1)\n")
+    assert sent(editor)["prompt"].endswith("<|fim_middle|>import os\n\ndef f(a):\n")
 
 
 def test_minuet_reads_a_stream_of_texts(editor: Served) -> None:
@@ -496,7 +501,7 @@ def test_zeds_raw_template_for_ollama_is_laid_out_anew(editor: Served) -> None:
         },
     )
 
-    assert sent(editor)["prompt"].startswith("<|fim_prefix|>import os")
+    assert sent(editor)["prompt"].startswith("<|fim_prefix|><|fim_suffix|>\n\nf(1)\n")
 
 
 def test_raw_without_a_template_is_continued(editor: Served) -> None:
