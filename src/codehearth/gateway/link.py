@@ -23,12 +23,13 @@ from pydantic_core import from_json
 from codehearth.engines.endpoint import Endpoint
 from codehearth.errors import EngineFailed, HearthError, UpstreamFailed
 from codehearth.gateway.chunks import engine_error
-from codehearth.gateway.frames import FRAME_S, Frames
+from codehearth.gateway.frames import Frames
 
 _CONNECT_S = 5.0
 _CONNECT_AGAIN_S = 0.002
 _READ_BYTES = 64 * 2**10
 _MAX_HELD_BYTES = 256 * 2**10
+_FAST_S = 0.016  # between two chunks of a stream that is read in frames
 MAX_WHOLE_BYTES = 64 * 2**20
 
 # An engine sees who left between two batches, and a batch takes about a second at most
@@ -105,7 +106,7 @@ class Reply:
             await self._wait()
 
     def begin_frames(self) -> None:
-        """From now on, what comes faster than once a frame is read once a frame."""
+        """From now on, the stream is read in frames as long as it is fast."""
         self._may_be_framed = self._frames is not None
 
     async def pieces(self) -> AsyncIterator[bytes]:
@@ -186,7 +187,7 @@ class Reply:
         now = self._loop.time()
         if self._held_bytes > _MAX_HELD_BYTES:
             self._rest()
-        elif self._may_be_framed and self._is_listening and now - self._read_at < FRAME_S:
+        elif self._may_be_framed and self._is_listening and now - self._read_at < _FAST_S:
             self._rest()
             self._is_in_frames = True
             assert self._frames is not None
