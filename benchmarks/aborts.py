@@ -121,10 +121,8 @@ def engine_of(server: psutil.Process) -> Endpoint:
     raise SystemExit("the server has no engine")
 
 
-async def compare(
-    port: int, process: psutil.Process, model: str, asked: argparse.Namespace
-) -> None:
-    hearth = Endpoint(None, f"http://127.0.0.1:{port}", "")
+async def compare(server: Server, model: str, asked: argparse.Namespace) -> None:
+    hearth = Endpoint(None, server.running.url, "")
     await first_chunk_s(hearth, body_of("warm"))
     with tempfile.TemporaryDirectory() as folder:
         async with engine_alone(Path(folder), model) as engine:
