@@ -18,6 +18,7 @@ from codehearth.wire.sse import EventReader
 from tests.models.loopback_hub import LoopbackHub
 from tests.system.conftest import Hearth, Server
 from tests.system.test_life import eventually
+from tests.tiny_models import Shape, make_gguf
 
 REPO = "Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF"
 NAME = "qwen2.5-coder-0.5b:q8_0"
@@ -31,6 +32,14 @@ ENDLESS = {"max_tokens": 3500, "temperature": 0}
 def hub() -> Iterator[LoopbackHub]:
     with LoopbackHub() as hub:
         yield hub
+
+
+@pytest.fixture(scope="module")
+def slow_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that writes for long enough to be killed, a few hundred tokens a second."""
+    shape = Shape("llama", 12, 512, 8, 8, 64, 2048, tied=False)
+    path = tmp_path_factory.mktemp("slow") / "slow.gguf"
+    return make_gguf(path, shape, precision="Q8_0", name="slow")
 
 
 @contextmanager
@@ -110,9 +119,9 @@ def test_a_long_talk_leaves_old_turns_out_and_says_how_many(server: Server) -> N
 
 
 def test_a_server_that_is_killed_in_mid_answer_loses_nothing(
-    hearth: Hearth, tiny_model: Path
+    hearth: Hearth, slow_model: Path
 ) -> None:
-    with hearth.serving("-m", str(tiny_model)) as server:
+    with hearth.serving("-m", str(slow_model)) as server:
         talk = begin(server)
         long = {"action": "send", "content": "hello", "parameters": ENDLESS}
         seen, in_file = "", ""
@@ -122,7 +131,7 @@ def test_a_server_that_is_killed_in_mid_answer_loses_nothing(
                 if not in_file and (in_file := content_in_file(hearth)):
                     server.child.kill()
 
-    with hearth.serving("-m", str(tiny_model)) as server:
+    with hearth.serving("-m", str(slow_model)) as server:
         question, answer = messages(server, talk)
         assert (question["content"], question["state"]) == ("hello", "done")
         assert answer["state"] == "interrupted"
@@ -134,9 +143,9 @@ def test_a_server_that_is_killed_in_mid_answer_loses_nothing(
 
 
 def test_an_engine_that_is_killed_in_mid_answer_leaves_what_came(
-    hearth: Hearth, tiny_model: Path
+    hearth: Hearth, slow_model: Path
 ) -> None:
-    with hearth.serving("-m", str(tiny_model)) as server:
+    with hearth.serving("-m", str(slow_model)) as server:
         talk = begin(server)
         long = {"action": "send", "content": "hello", "parameters": ENDLESS}
         seen, end = "", {}
