@@ -16,7 +16,7 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -124,27 +124,29 @@ class Answers:
     async def stop(self, user: str, message_id: str) -> Message:
         """Ends an answer and keeps what came."""
         writing = self.find(user, message_id)
-        await self._end(writing, "stopped")
+        await self._end([writing], "stopped")
         return writing.message()
 
     async def stop_all_of(self, user: str, conversation_id: str | None = None) -> None:
         """Before conversations are deleted."""
-        for writing in self.of(user):
-            if conversation_id in (None, writing.conversation.id):
-                await self._end(writing, "stopped")
+        mine = self.of(user)
+        await self._end(
+            [one for one in mine if conversation_id in (None, one.conversation.id)], "stopped"
+        )
 
     async def close(self) -> None:
         """The server leaves: what is being written is interrupted and saved."""
         self._is_closing = True
-        for running in tuple(self._running.values()):
-            await self._end(running.writing, "interrupted")
+        await self._end([one.writing for one in self._running.values()], "interrupted")
 
-    async def _end(self, writing: Writing, state: State) -> None:
-        running = self._running.get(writing.id)
-        if running is not None:
-            writing.end_as(state)
-            running.asking.cancel()
-            await asyncio.wait((running.keeping,), timeout=_LAST_SAVE_S)
+    async def _end(self, writings: Sequence[Writing], state: State) -> None:
+        """Ends some answers; returns when they are saved, or cannot be for a while."""
+        running = [self._running[one.id] for one in writings if one.id in self._running]
+        for one in running:
+            one.writing.end_as(state)
+            one.asking.cancel()
+        if running:
+            await asyncio.wait([one.keeping for one in running], timeout=_LAST_SAVE_S)
 
     # --- an order -----------------------------------------------------------------------------
 
