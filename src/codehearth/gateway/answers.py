@@ -51,7 +51,6 @@ MAX_RUNNING = 8
 
 UNWATCHED_S = 600.0
 SAVE_EVERY_S = 0.5
-_LONGEST_SAVE_S = 60.0
 _LAST_SAVE_S = 5.0
 _MAX_BUDGETS = 8
 
@@ -159,40 +158,43 @@ class Answers:
         parameters = dict(conversation.parameters)
         if asked.parameters is not None:
             parameters |= asked.parameters.given()
-        user_message, answer, path = await do(self._place, user, conversation, asked, model)
-        conversation = await do(tables.get, user, conversation_id)
-        writing = Writing(conversation, answer, owner=user, user_message=user_message)
+        writing, path = await do(self._placed, user, conversation_id, asked, model)
         task = _Task(
             path=path,
             model=model,
-            system_prompt=conversation.system_prompt,
+            system_prompt=writing.conversation.system_prompt,
             parameters=parameters,
-            max_turns=conversation.max_turns,
+            max_turns=writing.conversation.max_turns,
         )
         return writing, task
 
-    def _place(
-        self, user: str, conversation: Conversation, asked: AnswerRequest, model: str
-    ) -> tuple[Message | None, Message, tuple[Message, ...]]:
+    def _placed(
+        self, user: str, conversation_id: str, asked: AnswerRequest, model: str
+    ) -> tuple[Writing, tuple[Message, ...]]:
         """Saves what the order changes, all or nothing: the user's new message, where there is
-        one, the answer that is to be written, and the branch that it goes on with."""
+        one, and the answer that is to be written. With the branch that it goes on with."""
         tables = self._archive.conversations
         with tables.together():
-            tables.change(user, conversation.id, {"model": model})
+            conversation = tables.change(user, conversation_id, {"model": model})
+            question = None
             if asked.action == "continue":
-                question, answer = None, self._reopened(user, conversation, asked)
+                answer = self._reopened(user, conversation, asked, model)
             elif asked.action == "regenerate":
-                question, answer = None, self._beside(user, conversation, asked, model)
+                answer = self._beside(user, conversation, asked, model)
             else:
                 question, answer = self._below(user, conversation, asked, model)
-            path = tables.path(user, conversation.id, answer.id)
-        return question, answer, path if answer.content else path[:-1]
+            path = tables.path(user, conversation_id, answer.id)
+            conversation = tables.get(user, conversation_id)
+        writing = Writing(conversation, answer, owner=user, user_message=question)
+        return writing, path if answer.content else path[:-1]
 
-    def _reopened(self, user: str, conversation: Conversation, asked: AnswerRequest) -> Message:
+    def _reopened(
+        self, user: str, conversation: Conversation, asked: AnswerRequest, model: str
+    ) -> Message:
         target = self._message(user, conversation, asked.message_id or conversation.leaf_id)
         if target.role != "assistant":
             raise InvalidRequest("Only an answer can go on.", param="message_id")
-        return self._archive.conversations.reopen(user, conversation.id, target.id)
+        return self._archive.conversations.reopen(user, conversation.id, target.id, model=model)
 
     def _beside(
         self, user: str, conversation: Conversation, asked: AnswerRequest, model: str
@@ -237,19 +239,11 @@ class Answers:
                 log.info("an answer that nobody watched was stopped")
                 writing.end_as("stopped")
                 asking.cancel()
-            if not asking.done() and writing.num_pieces != saved:
-                saved = await self._saved(writing, saved)
+            num_pieces = writing.num_pieces
+            if not asking.done() and num_pieces != saved and await self._is_kept(writing.message()):
+                saved = num_pieces
         _settle(writing, asking)
         await self._finish(writing)
-
-    async def _saved(self, writing: Writing, before: int) -> int:
-        """How many pieces are in the records now: `before` where they cannot be written."""
-        picture, num_pieces = writing.message(), writing.num_pieces
-        try:
-            await self._archive.do(self._archive.conversations.save, picture)
-        except RecordsUnavailable:
-            return before  # it is tried again, and watchers have it all the same
-        return num_pieces
 
     async def _ask(self, house: House, caller: Caller, writing: Writing, task: _Task) -> None:
         """Asks with as much of the history as should fit, and with less where it does not."""
@@ -295,21 +289,26 @@ class Answers:
 
     async def _finish(self, writing: Writing) -> None:
         """Saves the end. Watchers are told after the first try, whether or not it worked."""
-        until = time.monotonic() + (_LAST_SAVE_S if self._is_closing else _LONGEST_SAVE_S)
-        end = writing.last()
-        while True:
-            try:
-                await self._archive.do(self._archive.conversations.save, end)
-                break
-            except RecordsUnavailable as error:
+        end, began_at = writing.last(), time.monotonic()
+        try:
+            while not await self._is_kept(end):
                 writing.is_saved()
-                if time.monotonic() > until:
-                    log.error("the end of an answer could not be saved: %s", describe(error))
+                if self._is_closing and time.monotonic() - began_at > _LAST_SAVE_S:
+                    log.error("the end of an answer could not be saved")
                     break
                 await asyncio.sleep(SAVE_EVERY_S)
-        del self._running[writing.id]
-        self._count[writing.owner] -= 1
-        writing.is_saved()
+        finally:
+            del self._running[writing.id]
+            self._count[writing.owner] -= 1
+            writing.is_saved()
+
+    async def _is_kept(self, message: Message) -> bool:
+        """Whether the records took it; what they cannot take now is tried again."""
+        try:
+            await self._archive.do(self._archive.conversations.save, message)
+        except RecordsUnavailable:
+            return False
+        return True
 
 
 def _is_forgotten(writing: Writing) -> bool:

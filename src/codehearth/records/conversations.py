@@ -228,14 +228,15 @@ class Conversations:
             _name_after_first_message(connection, id)
         return tuple(self.message(owner, id, one) for one in ids)
 
-    def reopen(self, owner: str, id: str, message_id: str) -> Message:
-        """Marks an answer as being written again, so that it can go on."""
+    def reopen(self, owner: str, id: str, message_id: str, *, model: str) -> Message:
+        """Marks an answer as being written again, so that `model` can go on with it."""
         with transaction(self._connection) as connection:
             message = self.message(owner, id, message_id)
             if message.state == "streaming":
                 raise Conflict("This answer is being written.", hint="wait for it, or stop it")
             connection.execute(
-                "UPDATE messages SET state = 'streaming', error = NULL WHERE id = ?", (message_id,)
+                "UPDATE messages SET state = 'streaming', error = NULL, model = ? WHERE id = ?",
+                (model, message_id),
             )
             _update(connection, id, {"leaf_id": message_id})
         return self.message(owner, id, message_id)
