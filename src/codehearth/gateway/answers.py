@@ -32,12 +32,12 @@ from codehearth.errors import (
 from codehearth.gateway.archive import Archive
 from codehearth.gateway.auth import Caller
 from codehearth.gateway.chunks import ChatFormat
+from codehearth.gateway.draft import Draft
 from codehearth.gateway.generate import Choice, Order, counted_pieces
 from codehearth.gateway.history import Sent, estimate_for, request_of, sent
 from codehearth.gateway.house import House
 from codehearth.gateway.replies import describe, unexpected
 from codehearth.gateway.upstream import chat_body
-from codehearth.gateway.writing import Writing
 from codehearth.pool.child import ModelFacts
 from codehearth.records.talk import Attachment, Conversation, Message, NewMessage, State
 from codehearth.wire.conversations import AnswerRequest
@@ -68,7 +68,7 @@ class _Task:
 
 @dataclass(frozen=True)
 class _Running:
-    writing: Writing
+    draft: Draft
     asking: asyncio.Task[None]
     keeping: asyncio.Task[None]
 
@@ -84,7 +84,7 @@ class Answers:
 
     async def begin(
         self, house: House, caller: Caller, conversation_id: str, asked: AnswerRequest
-    ) -> Writing:
+    ) -> Draft:
         """Begins an answer; raises what is wrong with the order before anything is changed."""
         user = caller.user
         if self._count[user] >= MAX_RUNNING:
@@ -94,37 +94,37 @@ class Answers:
             )
         self._count[user] += 1
         try:
-            writing, task = await self._begun(house, user, conversation_id, asked)
+            draft, task = await self._begun(house, user, conversation_id, asked)
         except BaseException:
             self._count[user] -= 1
             raise
-        asking = asyncio.create_task(self._ask(house, caller, writing, task))
-        keeping = asyncio.create_task(self._keep(writing, asking))
-        self._running[writing.id] = _Running(writing, asking, keeping)
-        return writing
+        asking = asyncio.create_task(self._ask(house, caller, draft, task))
+        keeping = asyncio.create_task(self._keep(draft, asking))
+        self._running[draft.id] = _Running(draft, asking, keeping)
+        return draft
 
-    def find(self, user: str, message_id: str) -> Writing:
+    def find(self, user: str, message_id: str) -> Draft:
         """A running answer; raises NotFound."""
         running = self._running.get(message_id)
-        if running is None or running.writing.owner != user:
+        if running is None or running.draft.owner != user:
             raise NotFound("This answer is not being written now.", param="message_id")
-        return running.writing
+        return running.draft
 
-    def of(self, user: str) -> tuple[Writing, ...]:
-        return tuple(one.writing for one in self._running.values() if one.writing.owner == user)
+    def of(self, user: str) -> tuple[Draft, ...]:
+        return tuple(one.draft for one in self._running.values() if one.draft.owner == user)
 
     def live(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
         """The messages with those that are being written as they are this moment."""
         return tuple(
-            self._running[one.id].writing.message() if one.id in self._running else one
+            self._running[one.id].draft.message() if one.id in self._running else one
             for one in messages
         )
 
     async def stop(self, user: str, message_id: str) -> Message:
         """Ends an answer and keeps what came."""
-        writing = self.find(user, message_id)
-        await self._end([writing], "stopped")
-        return writing.message()
+        draft = self.find(user, message_id)
+        await self._end([draft], "stopped")
+        return draft.message()
 
     async def stop_all_of(self, user: str, conversation_id: str | None = None) -> None:
         """Before conversations are deleted."""
@@ -136,13 +136,13 @@ class Answers:
     async def close(self) -> None:
         """The server leaves: what is being written is interrupted and saved."""
         self._is_closing = True
-        await self._end([one.writing for one in self._running.values()], "interrupted")
+        await self._end([one.draft for one in self._running.values()], "interrupted")
 
-    async def _end(self, writings: Sequence[Writing], state: State) -> None:
+    async def _end(self, drafts: Sequence[Draft], state: State) -> None:
         """Ends some answers; returns when they are saved, or cannot be for a while."""
-        running = [self._running[one.id] for one in writings if one.id in self._running]
+        running = [self._running[one.id] for one in drafts if one.id in self._running]
         for one in running:
-            one.writing.end_as(state)
+            one.draft.end_as(state)
             one.asking.cancel()
         if running:
             await asyncio.wait([one.keeping for one in running], timeout=_LAST_SAVE_S)
@@ -151,26 +151,26 @@ class Answers:
 
     async def _begun(
         self, house: House, user: str, conversation_id: str, asked: AnswerRequest
-    ) -> tuple[Writing, _Task]:
+    ) -> tuple[Draft, _Task]:
         tables, do = self._archive.conversations, self._archive.do
         conversation = await do(tables.get, user, conversation_id)
         model = await house.name_of(asked.model or conversation.model)
         parameters = dict(conversation.parameters)
         if asked.parameters is not None:
             parameters |= asked.parameters.given()
-        writing, path = await do(self._placed, user, conversation_id, asked, model)
+        draft, path = await do(self._placed, user, conversation_id, asked, model)
         task = _Task(
             path=path,
             model=model,
-            system_prompt=writing.conversation.system_prompt,
+            system_prompt=draft.conversation.system_prompt,
             parameters=parameters,
-            max_turns=writing.conversation.max_turns,
+            max_turns=draft.conversation.max_turns,
         )
-        return writing, task
+        return draft, task
 
     def _placed(
         self, user: str, conversation_id: str, asked: AnswerRequest, model: str
-    ) -> tuple[Writing, tuple[Message, ...]]:
+    ) -> tuple[Draft, tuple[Message, ...]]:
         """Saves what the order changes, all or nothing: the user's new message, where there is
         one, and the answer that is to be written. With the branch that it goes on with."""
         tables = self._archive.conversations
@@ -185,8 +185,8 @@ class Answers:
                 question, answer = self._below(user, conversation, asked, model)
             path = tables.path(user, conversation_id, answer.id)
             conversation = tables.get(user, conversation_id)
-        writing = Writing(conversation, answer, owner=user, user_message=question)
-        return writing, path if answer.content else path[:-1]
+        draft = Draft(conversation, answer, owner=user, user_message=question)
+        return draft, path if answer.content else path[:-1]
 
     def _reopened(
         self, user: str, conversation: Conversation, asked: AnswerRequest, model: str
@@ -230,22 +230,22 @@ class Answers:
 
     # --- writing ------------------------------------------------------------------------------
 
-    async def _keep(self, writing: Writing, asking: asyncio.Task[None]) -> None:
+    async def _keep(self, draft: Draft, asking: asyncio.Task[None]) -> None:
         """Saves an answer while it is written, and how it ended. Is never cancelled."""
         saved = -1
         while not asking.done():
             await asyncio.wait((asking,), timeout=SAVE_EVERY_S)
-            if _is_forgotten(writing):
+            if _is_forgotten(draft):
                 log.info("an answer that nobody watched was stopped")
-                writing.end_as("stopped")
+                draft.end_as("stopped")
                 asking.cancel()
-            num_pieces = writing.num_pieces
-            if not asking.done() and num_pieces != saved and await self._is_kept(writing.message()):
+            num_pieces = draft.num_pieces
+            if not asking.done() and num_pieces != saved and await self._is_kept(draft.message()):
                 saved = num_pieces
-        _settle(writing, asking)
-        await self._finish(writing)
+        _settle(draft, asking)
+        await self._finish(draft)
 
-    async def _ask(self, house: House, caller: Caller, writing: Writing, task: _Task) -> None:
+    async def _ask(self, house: House, caller: Caller, draft: Draft, task: _Task) -> None:
         """Asks with as much of the history as should fit, and with less where it does not."""
         estimate = estimate_for(task.path, model=task.model, system_prompt=task.system_prompt)
         most_tokens = sys.maxsize
@@ -262,8 +262,8 @@ class Answers:
                 max_turns=task.max_turns,
                 estimate=estimate,
             )
-            writing.figures.context_max = context_tokens
-            writing.figures.left_out_turns = chosen.left_out_turns
+            draft.figures.context_max = context_tokens
+            draft.figures.left_out_turns = chosen.left_out_turns
             request = request_of(chosen, model=task.model, parameters=task.parameters)
             return chat_body(validated(ChatRequest, request), facts, choice=0)
 
@@ -277,7 +277,7 @@ class Answers:
             try:
                 async with aclosing(counted_pieces(house, order)) as batches:
                     async for batch in batches:
-                        writing.take(batch)
+                        draft.take(batch)
                 return
             except ContextLengthExceeded as error:
                 if chosen is None or chosen.is_least or attempt == _MAX_BUDGETS - 1:
@@ -287,20 +287,20 @@ class Answers:
                     estimated=chosen.estimated_tokens, counted=error.num_prompt_tokens
                 )
 
-    async def _finish(self, writing: Writing) -> None:
+    async def _finish(self, draft: Draft) -> None:
         """Saves the end. Watchers are told after the first try, whether or not it worked."""
-        end, began_at = writing.last(), time.monotonic()
+        end, began_at = draft.last(), time.monotonic()
         try:
             while not await self._is_kept(end):
-                writing.is_saved()
+                draft.is_saved()
                 if self._is_closing and time.monotonic() - began_at > _LAST_SAVE_S:
                     log.error("the end of an answer could not be saved")
                     break
                 await asyncio.sleep(SAVE_EVERY_S)
         finally:
-            del self._running[writing.id]
-            self._count[writing.owner] -= 1
-            writing.is_saved()
+            del self._running[draft.id]
+            self._count[draft.owner] -= 1
+            draft.is_saved()
 
     async def _is_kept(self, message: Message) -> bool:
         """Whether the records took it; what they cannot take now is tried again."""
@@ -311,26 +311,26 @@ class Answers:
         return True
 
 
-def _is_forgotten(writing: Writing) -> bool:
-    return writing.num_watchers == 0 and time.monotonic() - writing.unwatched_since > UNWATCHED_S
+def _is_forgotten(draft: Draft) -> bool:
+    return draft.num_watchers == 0 and time.monotonic() - draft.unwatched_since > UNWATCHED_S
 
 
-def _settle(writing: Writing, asking: asyncio.Task[None]) -> None:
+def _settle(draft: Draft, asking: asyncio.Task[None]) -> None:
     """How the answer ended, from how asking for it did."""
     if asking.cancelled():
-        if writing.state == "streaming":  # nobody of ours did it
-            writing.end_as("interrupted")
+        if draft.state == "streaming":  # nobody of ours did it
+            draft.end_as("interrupted")
         return
     error = asking.exception()
-    broken: State = "interrupted" if writing.has_tokens else "failed"
+    broken: State = "interrupted" if draft.has_tokens else "failed"
     if error is None:
-        writing.end_as("done")
+        draft.end_as("done")
     elif isinstance(error, HearthError):
         log.warning("an answer broke off: %s", describe(error))
-        writing.end_as(broken, error)
+        draft.end_as(broken, error)
     else:
         log.error("an answer broke off by a mistake of ours", exc_info=error)
-        writing.end_as(broken, unexpected())
+        draft.end_as(broken, unexpected())
 
 
 def _empty(model: str) -> NewMessage:

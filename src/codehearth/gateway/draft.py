@@ -79,7 +79,7 @@ class Delta:
     reasoning: str = ""
 
 
-class Writing:
+class Draft:
     """An answer under way. `conversation` is how it was when the answer began."""
 
     def __init__(
