@@ -29,6 +29,7 @@ _TAB_WIDTH = 4
 _MAX_PENDING_LINES = 3
 # After so many looks the grammar finds nothing whole: the text is broken, or newer than it.
 _MAX_LOOKS = 8
+_MAX_HEADER = 240
 
 # A line that begins so, as far left as the beginning, goes on with what stands above it.
 _CONTINUES_INDENTED = re.compile(r"(?:else|elif|elseif|except|finally|in|then|where)\b|[)\]}]")
@@ -448,9 +449,11 @@ def _first_indent(cursor_line: str, suffix: str) -> int | None:
 
 
 def _first_unescaped(line: str, quote: str) -> int | None:
-    found = re.search(rf"(?:[^\\{quote}]|\\.)*?({quote})", line)
-    return found.start(1) if found and found.start() == 0 else None
+    found = re.match(rf"(?:[^\\{quote}]|\\.)*", line)
+    assert found is not None
+    return found.end() if found.end() < len(line) and line[found.end()] == quote else None
 
 
 def _defines(stripped: str) -> bool:
-    return not _NOT_DEFINING.match(stripped) and _DEFINES.match(stripped) is not None
+    beginning = stripped[:_MAX_HEADER]
+    return not _NOT_DEFINING.match(beginning) and _DEFINES.match(beginning) is not None

@@ -19,6 +19,7 @@ PAIRS = {")": "(", "]": "[", "}": "{"}
 _CHARACTER = r"'(?:\\.[^'\n]{0,8}|[^'\\\n])'"
 
 
+_BEGINS_FILE = re.compile(r"\s*(?:#|//|/\*|import |from |def |class |package |using |use |<\?)")
 _LOOKS_LIKE_CODE = re.compile(
     r"\s*(?:def \w|class \w|return\b|import \w|from \w|self\.|if .*:$|for .*:$|\w+ = |"
     r"(?:val|var|fun|func|let|public|private) )"
@@ -150,6 +151,8 @@ def opened_before(language: Language | None, lines: Sequence[str]) -> str:
     code that would stand within strings if the text began outside of one.
     """
     text = "\n".join(lines)
+    if _BEGINS_FILE.match(text):
+        return ""
     closings = _lexicon(language).closings
     for opening, closing in closings.items():
         begin, end = text.find(opening), text.find(closing + "\n")
