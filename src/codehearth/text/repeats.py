@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from codehearth.text.blocks import columns
+from codehearth.text.surroundings import columns
 
 _MAX_PERIOD = 8
 _HISTORY_LINES = 2 * _MAX_PERIOD
