@@ -39,6 +39,10 @@ class Infill:
         return not self.asked.temperature or self.asked.seed is not None
 
     @property
+    def language_name(self) -> str:
+        return self.fim.language.name if self.fim.language else "unknown"
+
+    @property
     def uses_crlf(self) -> bool:
         return "\r\n" in self.fim.prefix or "\r\n" in self.fim.suffix
 
