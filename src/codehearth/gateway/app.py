@@ -33,7 +33,7 @@ from codehearth.gateway.replies import describe, error_reply, unexpected
 
 log = logging.getLogger(__name__)
 
-_DIALECTS = (
+DIALECTS = (
     openai,
     completions,
     passthrough,
@@ -57,7 +57,7 @@ def create_app(house: House, *, doorkeeper: Doorkeeper, leaving: Leaving) -> ASG
     )
     app.state.house = house
     app.state.leaving = leaving
-    for dialect in _DIALECTS:
+    for dialect in DIALECTS:
         app.include_router(dialect.router)
     if house.settings.page:
         app.include_router(landing.router)
