@@ -5,8 +5,8 @@
 The rest of a line is hidden and asked for: half of the cases from the line's first letter, half
 from anywhere in it. By hand, the engine is asked with the family's published layout (prefix,
 suffix, middle) on its own completion route; hearth is asked on `/v1/completions` with `suffix`.
-Both give the likeliest text (temperature 0), of which the first line is compared to what was hidden;
-spaces at its ends do not count. Exact matches, and the edit similarity (difflib's ratio).
+Both give the likeliest text (temperature 0), of which the first line is compared to what was
+hidden; spaces at its ends do not count. Exact matches, and the edit similarity (difflib's ratio).
 
 Two sources: tasks that the packaged starter was taught, cut where training did not cut them, which
 tell something, and this repository's own code, which the starter has never seen and hardly knows.
