@@ -18,7 +18,8 @@ from codehearth.errors import EngineFailed
 from codehearth.gateway.chunk_reader import ChunkReader
 from codehearth.gateway.chunks import AnswerFormat, Piece, summed_usage
 from codehearth.gateway.house import House
-from codehearth.gateway.link import NothingReceived, ask, refusal
+from codehearth.gateway.link import ask, refusal
+from codehearth.gateway.reply import NothingReceived
 from codehearth.gateway.streams import Writer
 from codehearth.pool.child import ModelFacts
 from codehearth.pool.lease import Lease
@@ -195,7 +196,7 @@ async def _attempt(house: House, order: Order, choice: Choice) -> AsyncGenerator
                     reply.begin_frames()
                     yield read.pieces
                 if read.is_done:
-                    reply.close()
+                    reply.close()  # nothing is left to stop
                     return
             raise EngineFailed("The engine ended in the middle of an answer.")
 
