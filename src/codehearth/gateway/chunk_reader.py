@@ -8,8 +8,9 @@ and taken for a pattern; those that fit it to the byte need no parser any more (
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from pydantic_core import from_json
 
@@ -22,6 +23,7 @@ from codehearth.wire.sse import Event, EventReader
 _STRING = rb'(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u(?![dD][89a-fA-F])[0-9a-fA-F]{4}))*+'
 _is_string = re.compile(_STRING).fullmatch
 _find_text = re.compile(rb'"(?:content|text)":\s*"(' + _STRING + rb')"').search
+PieceOfChunk = Callable[[Any], Piece]
 _PROBE = "\x01 probe"
 _PROBE_BYTES = rb"\u0001 probe"
 
@@ -44,7 +46,7 @@ class Pattern:
     name: str
 
     @classmethod
-    def of(cls, event: Event, piece: Piece) -> Pattern | None:
+    def of(cls, event: Event, piece: Piece, read: PieceOfChunk) -> Pattern | None:
         """The pattern of an event that means `piece`; None where its text cannot be told apart."""
         name = plain_name(piece)
         found = _find_text(event.data) if name and not event.name else None
@@ -52,7 +54,7 @@ class Pattern:
             return None
         before, after = event.data[: found.start(1)], event.data[found.end(1) :]
         probe = Event("", before + _PROBE_BYTES + after)
-        if read_slowly(probe) != Piece(delta={name: _PROBE}):
+        if read_slowly(probe, read) != Piece(delta={name: _PROBE}):
             return None
         return cls(b"data: " + before, after + b"\n\n", name)
 
@@ -72,8 +74,12 @@ class Pattern:
 
 @dataclass
 class ChunkReader:
-    """Puts an engine's stream together; pieces of nothing but text that came together are one."""
+    """Puts an engine's stream together; pieces of nothing but text that came together are one.
 
+    `read` makes a piece of a parsed chunk; it must not look at anything but the chunk.
+    """
+
+    read: PieceOfChunk = piece_of
     _events: EventReader = field(default_factory=EventReader)
     _pattern: Pattern | None = None
 
@@ -92,14 +98,14 @@ class ChunkReader:
             has_events = True
             if event.data == b"[DONE]":
                 return Received(_merged(pieces), True, has_events)
-            piece = read_slowly(event)
+            piece = read_slowly(event, self.read)
             if not piece.is_empty:
-                self._pattern = Pattern.of(event, piece) or self._pattern
+                self._pattern = Pattern.of(event, piece, self.read) or self._pattern
                 pieces.append(piece)
         return Received(_merged(pieces), False, has_events)
 
 
-def read_slowly(event: Event) -> Piece:
+def read_slowly(event: Event, read: PieceOfChunk = piece_of) -> Piece:
     """What one event means; raises what an error event says, and UpstreamFailed for no JSON."""
     try:
         chunk = from_json(event.data)
@@ -107,7 +113,7 @@ def read_slowly(event: Event) -> Piece:
         raise UpstreamFailed("The engine sent a chunk that is not JSON.") from error
     if event.name == "error" and isinstance(chunk, dict):
         raise engine_error(chunk.get("error", chunk))
-    return piece_of(chunk)
+    return read(chunk)
 
 
 def plain_name(piece: Piece) -> str | None:
