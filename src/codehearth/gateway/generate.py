@@ -201,12 +201,13 @@ async def _attempt(house: House, order: Order, choice: Choice) -> Batches:
                 read = reader.feed(received)
                 if read.has_events:  # a comment comes from an engine that stands still, too
                     lease.progressed()
+                if read.is_done or any(piece.finish_reason for piece in read.pieces):
+                    reply.let_end()
                 if read.pieces:
                     if choice.is_framed:
                         reply.begin_frames()
                     yield read.pieces
                 if read.is_done:
-                    reply.close()  # nothing is left to stop
                     return
             raise EngineFailed("The engine ended in the middle of an answer.")
 

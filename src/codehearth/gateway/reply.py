@@ -49,9 +49,11 @@ class Reply:
         self._may_be_framed = False
         self._has_headers = False
         self._is_complete = False
+        self._is_ending = False
         self._failure: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._parted: asyncio.Future[None] | None = None
+        self._closing: asyncio.TimerHandle | None = None
         self._read_at = -math.inf
 
     # What the parser calls.
@@ -118,11 +120,17 @@ class Reply:
         return bytes(body)
 
     def close(self) -> None:
-        """Nothing more is wanted, and nothing is left to stop."""
+        """Nothing more is wanted, whatever the engine is at."""
         self._rest()
+        if self._closing is not None:
+            self._closing.cancel()
         self._connection.close()
         if self._parted is not None and not self._parted.done():
             self._parted.set_result(None)
+
+    def let_end(self) -> None:
+        """The answer is there; the engine may still say so, but there is nothing left to stop."""
+        self._is_ending = True
 
     def part(self) -> asyncio.Future[None] | None:
         """Stops the generation. Where one is under way: a future of the engine's having let go.
@@ -133,13 +141,14 @@ class Reply:
         if self._connection.fileno() < 0 or self._is_complete or self._failure is not None:
             self.close()
             return None
-        try:
-            self._connection.shutdown(socket.SHUT_WR)
-        except OSError:
-            self.close()
-            return None
-        self._parted = self._loop.create_future()
-        self._loop.call_later(_MAX_PARTING_S, self.close)
+        if not self._is_ending:
+            try:
+                self._connection.shutdown(socket.SHUT_WR)
+            except OSError:
+                self.close()
+                return None
+            self._parted = self._loop.create_future()
+        self._closing = self._loop.call_later(_MAX_PARTING_S, self.close)
         self._rest()
         self._loop.add_reader(self._connection, self._drain)
         self._is_listening = True
