@@ -23,9 +23,12 @@ from codehearth.wire.sse import Event, EventReader
 _STRING = rb'(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u(?![dD][89a-fA-F])[0-9a-fA-F]{4}))*+'
 _is_string = re.compile(_STRING).fullmatch
 _find_text = re.compile(rb'"(?:content|text)":\s*"(' + _STRING + rb')"').search
-PieceOfChunk = Callable[[Any], Piece]
 _PROBE = "\x01 probe"
 _PROBE_BYTES = rb"\u0001 probe"
+
+
+Meaning = Callable[[Any], Piece]
+"""What a parsed chunk says; a route may read more of it than its text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class Pattern:
     name: str
 
     @classmethod
-    def of(cls, event: Event, piece: Piece, read: PieceOfChunk) -> Pattern | None:
+    def of(cls, event: Event, piece: Piece, meaning: Meaning) -> Pattern | None:
         """The pattern of an event that means `piece`; None where its text cannot be told apart."""
         name = plain_name(piece)
         found = _find_text(event.data) if name and not event.name else None
@@ -54,7 +57,7 @@ class Pattern:
             return None
         before, after = event.data[: found.start(1)], event.data[found.end(1) :]
         probe = Event("", before + _PROBE_BYTES + after)
-        if read_slowly(probe, read) != Piece(delta={name: _PROBE}):
+        if read_slowly(probe, meaning) != Piece(delta={name: _PROBE}):
             return None
         return cls(b"data: " + before, after + b"\n\n", name)
 
@@ -74,12 +77,9 @@ class Pattern:
 
 @dataclass
 class ChunkReader:
-    """Puts an engine's stream together; pieces of nothing but text that came together are one.
+    """Puts an engine's stream together; pieces of nothing but text that came together are one."""
 
-    `read` makes a piece of a parsed chunk; it must not look at anything but the chunk.
-    """
-
-    read: PieceOfChunk = piece_of
+    meaning: Meaning = piece_of
     _events: EventReader = field(default_factory=EventReader)
     _pattern: Pattern | None = None
 
@@ -98,14 +98,14 @@ class ChunkReader:
             has_events = True
             if event.data == b"[DONE]":
                 return Received(_merged(pieces), True, has_events)
-            piece = read_slowly(event, self.read)
+            piece = read_slowly(event, self.meaning)
             if not piece.is_empty:
-                self._pattern = Pattern.of(event, piece, self.read) or self._pattern
+                self._pattern = Pattern.of(event, piece, self.meaning) or self._pattern
                 pieces.append(piece)
         return Received(_merged(pieces), False, has_events)
 
 
-def read_slowly(event: Event, read: PieceOfChunk = piece_of) -> Piece:
+def read_slowly(event: Event, meaning: Meaning = piece_of) -> Piece:
     """What one event means; raises what an error event says, and UpstreamFailed for no JSON."""
     try:
         chunk = from_json(event.data)
@@ -113,7 +113,7 @@ def read_slowly(event: Event, read: PieceOfChunk = piece_of) -> Piece:
         raise UpstreamFailed("The engine sent a chunk that is not JSON.") from error
     if event.name == "error" and isinstance(chunk, dict):
         raise engine_error(chunk.get("error", chunk))
-    return read(chunk)
+    return meaning(chunk)
 
 
 def plain_name(piece: Piece) -> str | None:

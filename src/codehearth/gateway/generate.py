@@ -15,11 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from codehearth.errors import EngineFailed
-from codehearth.gateway.chunk_reader import ChunkReader
+from codehearth.gateway.chunk_reader import ChunkReader, Meaning
 from codehearth.gateway.chunks import AnswerFormat, Piece, piece_of, summed_usage
 from codehearth.gateway.house import House
-from codehearth.gateway.link import ask, refusal
-from codehearth.gateway.reply import NothingReceived
+from codehearth.gateway.link import NothingReceived, ask, refusal
 from codehearth.gateway.streams import Writer
 from codehearth.pool.child import ModelFacts
 from codehearth.pool.lease import Lease
@@ -47,7 +46,7 @@ class Choice:
     body: Callable[[ModelFacts], Mapping[str, Any]]
     echo: str = ""
     is_silent: bool = False
-    read: Callable[[Any], Piece] = piece_of
+    read: Meaning = piece_of
     is_framed: bool = True
 
 
@@ -250,3 +249,13 @@ def count(house: House, order: Order, usage: Mapping[str, Any]) -> None:
     house.metrics.prompt_tokens.labels(order.model).inc(usage["prompt_tokens"])
     house.metrics.generated_tokens.labels(order.model).inc(usage["completion_tokens"])
     house.metrics.duration_s.labels(order.model).observe(time.monotonic() - order.arrived_at)
+
+
+async def counted_pieces(house: House, order: Order) -> AsyncGenerator[list[Piece], None]:
+    """The pieces of an order with one choice, for who keeps them; counted when all have come."""
+    usage: Mapping[str, Any] | None = None
+    async with aclosing(pieces_of(house, order, 0)) as batches:
+        async for batch in batches:
+            usage = _last_usage(batch) or usage
+            yield batch
+    count(house, order, _usage(order, [usage]))
