@@ -21,6 +21,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "pull": "pull",
         "rm": "rm",
     },
+    "Lab": {"quantize": "quantize"},
     "Settle in": {
         "keys": "keys",
         "config": "config",
@@ -50,6 +51,8 @@ _SPELLINGS = {
     "settings": "config",
     "log": "logs",
     "infill": "complete",
+    "quantise": "quantize",
+    "convert": "quantize",
 }
 
 
