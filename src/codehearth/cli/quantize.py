@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from codehearth.cli.options import json_option, model_argument, settings_options
-from codehearth.cli.output import duration, has_colour, print_json, print_table, say, size, tell_warning
+from codehearth.cli.output import (
+    duration,
+    has_colour,
+    print_json,
+    print_table,
+    say,
+    size,
+    tell_warning,
+)
 from codehearth.errors import InvalidRequest
 from codehearth.settings import Settings, read_settings
 

@@ -111,14 +111,14 @@ def _tensors(
         )
 
 
-def _heads(
-    architecture: Architecture, config: Config, name: str, shape: tuple[int, ...]
-) -> int:
+def _heads(architecture: Architecture, config: Config, name: str, shape: tuple[int, ...]) -> int:
     """Into how many heads the rows of a tensor must be cut to be interleaved; 0 for not at all."""
     found = re.search(r"\.attn_([qk])\.", name)
     if found is None or not architecture.has_pairs:
         return 0
-    count = architectures.num_heads(config) if found[1] == "q" else architectures.num_kv_heads(config)
+    count = (
+        architectures.num_heads(config) if found[1] == "q" else architectures.num_kv_heads(config)
+    )
     if not shape or shape[0] % (2 * count):
         raise config.bad(f"says {count} heads, but '{name}' has {shape[0] if shape else 0} rows")
     return count

@@ -29,7 +29,7 @@ def child_lines(module: str, job: dict[str, Any]) -> Iterator[dict[str, Any]]:
     Raises EngineFailed with the end of its standard error where it dies.
     """
     ours = {name: value for name, value in os.environ.items() if name in INHERITED}
-    said = tempfile.TemporaryFile()
+    said = tempfile.TemporaryFile()  # noqa: SIM115 - closed below; it lives as long as the child
     argv = (sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), "--",
             sys.executable, "-P", "-m", module)  # fmt: skip
     child = subprocess.Popen(

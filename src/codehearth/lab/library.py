@@ -252,7 +252,9 @@ def _check_layout(
     for name, *_ in struct._fields_:
         if getattr(defaults, name) != getattr(expected, name):
             raise changed
-    if platform.machine() in ("x86_64", "AMD64") and _touched(library, function) != _covered(struct):
+    if platform.machine() in ("x86_64", "AMD64") and _touched(library, function) != _covered(
+        struct
+    ):
         raise changed
 
 

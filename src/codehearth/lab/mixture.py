@@ -1,9 +1,9 @@
 """Which tensor gets which type in Q4_K_M and its kin; pure.
 
 The rules are llama.cpp's (`src/llama-quant.cpp`, functions `llama_tensor_get_type_impl`,
-`tensor_allows_quantization` and `tensor_type_fallback`, as of autumn 2026), so that a file made here
-has the types that `llama-quantize` without an importance matrix gives it. Left out: Falcon's own
-rules and the IQ1, IQ2 and IQ3 recipes, which are no good without an importance matrix.
+`tensor_allows_quantization` and `tensor_type_fallback`, as of autumn 2026), so that a file made
+here has the types that `llama-quantize` without an importance matrix gives it. Left out: Falcon's
+own rules and the IQ1, IQ2 and IQ3 recipes, which are no good without an importance matrix.
 """
 
 from __future__ import annotations
@@ -121,9 +121,7 @@ class Model:
         return known and self.num_layers == 80 and self.heads_per_kv > 1
 
 
-def tensor_types(
-    tensors: Sequence[Shape], recipe: Recipe, model: Model
-) -> tuple[str, ...]:
+def tensor_types(tensors: Sequence[Shape], recipe: Recipe, model: Model) -> tuple[str, ...]:
     """The type of each tensor in a file of that recipe, in the order given."""
     order = sorted(
         (tensor for tensor in tensors if allows_quantisation(tensor)),
@@ -193,9 +191,7 @@ def _has_more_bits(layer: int, num_layers: int) -> bool:
 
 # Attention's output: one step up where the middle is weak.
 _ATTENTION_OUTPUT = {"q2_k": "Q3_K", "q3_k_m": "Q4_K", "q3_k_l": "Q5_K"}
-_EXPERTS_OUTPUT = frozenset(
-    {"q2_k", "q3_k_s", "q3_k_m", "q4_k_s", "q4_k_m", "iq4_nl", "iq4_xs"}
-)
+_EXPERTS_OUTPUT = frozenset({"q2_k", "q3_k_s", "q3_k_m", "q4_k_s", "q4_k_m", "iq4_nl", "iq4_xs"})
 
 # Rows that a type's blocks of 256 do not divide are stored in blocks of 32.
 _FALLBACKS = {

@@ -177,7 +177,11 @@ def _computed(
 
 
 def _as_error(line: dict[str, Any]) -> HearthError:
-    kinds = {"BadWeights": BadWeights, "DiskFull": DiskFull, "EngineFailed": EngineFailed}
+    kinds: dict[str, type[HearthError]] = {
+        "BadWeights": BadWeights,
+        "DiskFull": DiskFull,
+        "EngineFailed": EngineFailed,
+    }
     kind = kinds.get(line["error"], errors.HearthError)
     hint = "free some space and run it again: it goes on from there" if kind is DiskFull else None
     return kind(line["message"], hint=hint)

@@ -198,9 +198,7 @@ def _check_finite(tensor: dict[str, Any], values: Array | None) -> None:
     bad = int(np.count_nonzero(~np.isfinite(values)))
     if bad:
         kind = "NaN" if np.isnan(values).any() else "infinity"
-        raise Refused(
-            "BadWeights", f"The tensor '{tensor['name']}' holds {kind} ({bad} numbers)."
-        )
+        raise Refused("BadWeights", f"The tensor '{tensor['name']}' holds {kind} ({bad} numbers).")
 
 
 def _interleaved(values: Array, num_heads: int, row: int) -> Array:

@@ -107,4 +107,3 @@ def model_of(weights: Weights) -> Model:
         num_kv_heads=weights.num_kv_heads,
         num_experts=weights.experts,
     )
-

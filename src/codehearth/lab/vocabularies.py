@@ -137,7 +137,7 @@ def _byte_level(table: Mapping[str, Any]) -> Vocabulary:
         raise BadWeights("'tokenizer.json' holds no vocabulary.")
     if model.get("type", "BPE") != "BPE" or model.get("byte_fallback"):
         raise Unsupported(
-            "The checkpoint's tokenizer is not a byte-level BPE, and its tokenizer.model is missing.",
+            "The checkpoint's tokenizer is no byte-level BPE, and its tokenizer.model is missing.",
             hint="download tokenizer.model too",
             param="model",
         )

@@ -27,8 +27,8 @@ STARTER = "starter"
 class LocalModel:
     """A model on disk. `path` is what engines open: the first GGUF file, or the folder.
 
-    `source` is "package", "made", "hf:org/repo", "ms:org/repo" or "path"; `sha256` holds the known hashes
-    by the file's path below `folder`.
+    `source` is "package", "made", "hf:org/repo", "ms:org/repo" or "path"; `sha256` holds the known
+    hashes by the file's path below `folder`.
     """
 
     name: str

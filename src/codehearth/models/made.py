@@ -68,9 +68,7 @@ class Made:
             plain += "-" + hashlib.sha256(model.base.encode()).hexdigest()[:8]
         return self.folder / f"{plain}-{model.precision}.gguf"
 
-    def put(
-        self, model: MadeModel, *, identity: str, sha256: str, num_bytes: int
-    ) -> MadeModel:
+    def put(self, model: MadeModel, *, identity: str, sha256: str, num_bytes: int) -> MadeModel:
         """Writes the record of a file that is whole; raises DiskFull."""
         record = replace(
             model,

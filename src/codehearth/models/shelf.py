@@ -1,8 +1,8 @@
 """What is on this machine: the models that can be named, from all places that hold some.
 
 The package (`starter`), paths that the configuration names, what was made here (`made`), what was
-pulled here (`records`), what other programs left in the hubs' caches (`caches`). Reads the disk, never the network, and opens
-nothing larger than a header.
+pulled here (`records`), what other programs left in the hubs' caches (`caches`). Reads the disk,
+never the network, and opens nothing larger than a header.
 """
 
 from __future__ import annotations
