@@ -21,7 +21,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "pull": "pull",
         "rm": "rm",
     },
-    "Lab": {"quantize": "quantize"},
+    "Lab": {"quantize": "quantize", "measure": "measure"},
     "Settle in": {
         "keys": "keys",
         "config": "config",

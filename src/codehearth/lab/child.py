@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from codehearth.engines.threads import INHERITED
+from codehearth.engines.threads import child_environment
 from codehearth.errors import EngineFailed
 from codehearth.workers import tether
 
@@ -28,7 +28,6 @@ def child_lines(module: str, job: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
     Raises EngineFailed with the end of its standard error where it dies.
     """
-    ours = {name: value for name, value in os.environ.items() if name in INHERITED}
     said = tempfile.TemporaryFile()  # noqa: SIM115 - closed below; it lives as long as the child
     argv = (sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), "--",
             sys.executable, "-P", "-m", module)  # fmt: skip
@@ -37,7 +36,7 @@ def child_lines(module: str, job: dict[str, Any]) -> Iterator[dict[str, Any]]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=said,
-        env=ours | {"PYTHONPATH": str(_PACKAGES)},
+        env=child_environment(os.environ) | {"PYTHONPATH": str(_PACKAGES)},
         start_new_session=True,
     )
     assert child.stdin is not None and child.stdout is not None
