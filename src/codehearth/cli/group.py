@@ -21,7 +21,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "pull": "pull",
         "rm": "rm",
     },
-    "Lab": {"quantize": "quantize", "measure": "measure"},
+    "Lab": {"quantize": "quantize", "measure": "measure", "advise": "advise"},
     "Settle in": {
         "keys": "keys",
         "config": "config",
@@ -53,6 +53,8 @@ _SPELLINGS = {
     "infill": "complete",
     "quantise": "quantize",
     "convert": "quantize",
+    "benchmark": "measure",
+    "bench": "measure",
 }
 
 

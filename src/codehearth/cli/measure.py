@@ -109,7 +109,8 @@ def _measured(
     seed: int,
 ) -> Result:
     from codehearth.cli.shelf import store_of
-    from codehearth.lab.measure import Listener, Options, Place, run
+    from codehearth.lab.candidates import Listener, Place
+    from codehearth.lab.measure import Options, run
     from codehearth.lab.report import keep
     from codehearth.lab.texts import packaged_text, text_of_file
     from codehearth.models.hardware import snapshot

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def _paint(image: Any, draw: Any, shape: Shape, scale: int) -> None:
 def _dashes(places: list[tuple[float, float]], scale: int) -> Iterator[list[tuple[float, float]]]:
     """A polyline cut into dashes, each segment from its own beginning."""
     step, on = sum(_DASH) * scale, _DASH[0] * scale
-    for (x0, y0), (x1, y1) in zip(places, places[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(places):
         length = math.hypot(x1 - x0, y1 - y0)
         for number in range(math.ceil(length / step)):
             start, end = number * step / length, min(1.0, (number * step + on) / length)

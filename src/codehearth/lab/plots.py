@@ -56,7 +56,7 @@ def _loss_by_speed(result: Result) -> Figure:
 
 
 def _loss_by_token(result: Result) -> Figure:
-    series = []
+    series: list[Series] = []
     for one in result.precisions:
         positive = [(share, kl) for share, kl in one.kl_quantiles if kl > 0 and share > 0]
         if positive:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from codehearth.errors import DiskFull
 from codehearth.lab import drawing, plots
+from codehearth.lab.figures import Figure
 from codehearth.lab.result import Files, Interval, Plot, Precision, Result, Sample
 
 
@@ -28,7 +29,7 @@ def keep(result: Result, folder: Path) -> Result:
     return kept
 
 
-def _draw(figure: plots.Figure, place: Path) -> Plot:
+def _draw(figure: Figure, place: Path) -> Plot:
     _write(place / f"{figure.name}.svg", drawing.svg(figure))
     has_png = drawing.png(figure, place / f"{figure.name}.png")
     return Plot(

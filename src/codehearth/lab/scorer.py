@@ -5,9 +5,9 @@ reference writes its logits to a file, window by window; every other precision r
 there, so that memory holds two windows however long the text is. Logits are kept as 32-bit floats:
 what is measured may be smaller than 16 bits can say.
 
-Windows are cut and scored as `llama-perplexity` does it: each begins anew with the beginning-of-text
-token where the model wants one, the first half is context only, and every token of the second half
-but the last predicts its successor.
+Windows are cut and scored as `llama-perplexity` does it: each begins anew with the token that
+begins a text, where the model wants one; the first half is context only, and every token of the
+second half but the last predicts its successor.
 """
 
 from __future__ import annotations
@@ -207,10 +207,11 @@ def _overlap(theirs: Array, ours: Array, count: int) -> Array:
     count = min(count, theirs.shape[1])
     first = np.argpartition(theirs, -count, axis=1)[:, -count:]
     second = np.argpartition(ours, -count, axis=1)[:, -count:]
-    return (first[:, :, None] == second[:, None, :]).any(axis=2).mean(axis=1)
+    shared: Array = (first[:, :, None] == second[:, None, :]).any(axis=2).mean(axis=1)
+    return shared
 
 
-# --- llama.cpp's log --------------------------------------------------------------------------------
+# --- llama.cpp's log ------------------------------------------------------------------------------
 
 _said: list[str] = []
 

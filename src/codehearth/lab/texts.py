@@ -15,8 +15,9 @@ MAX_BYTES = 4 << 20
 # Modules of Python's own library, of many hands and kinds: on every machine, no download.
 _MODULES = (
     "textwrap", "heapq", "json/decoder", "csv", "statistics", "difflib", "functools", "shlex",
-    "string", "calendar", "configparser", "fractions", "queue", "tempfile", "argparse", "dataclasses",
-    "contextlib", "collections/__init__", "zipfile", "http/cookies", "logging/__init__",
+    "string", "calendar", "configparser", "fractions", "queue", "tempfile", "argparse",
+    "dataclasses", "contextlib", "collections/__init__", "zipfile", "http/cookies",
+    "logging/__init__",
 )  # fmt: skip
 # No module may fill the text alone.
 _BYTES_OF_A_MODULE = 12_000
