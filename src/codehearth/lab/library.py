@@ -247,7 +247,7 @@ def _check_layout(
         f"this release of xllamacpp lays out the result of {function} otherwise than the one that "
         "was measured (see pyproject.toml)"
     )
-    defaults = getattr(library, function)()
+    defaults = ctypes.CFUNCTYPE(struct)(_address(library, function))()
     expected = struct(**known)
     for name, *_ in struct._fields_:
         if getattr(defaults, name) != getattr(expected, name):
@@ -260,15 +260,19 @@ def _check_layout(
 
 def _touched(library: ctypes.CDLL, function: str) -> frozenset[int]:
     """The bytes that a function writes to the struct that it returns."""
-    address = ctypes.cast(getattr(library, function), pointer).value
-    assert address is not None
-    raw = ctypes.CFUNCTYPE(pointer, pointer)(address)
+    raw = ctypes.CFUNCTYPE(pointer, pointer)(_address(library, function))
     written = []
     for filling in (0xAA, 0x55):
         memory = (ctypes.c_uint8 * 1024)(*[filling] * 1024)
         raw(ctypes.addressof(memory))
         written.append(bytes(memory))
     return frozenset(index for index in range(1024) if written[0][index] == written[1][index])
+
+
+def _address(library: ctypes.CDLL, function: str) -> int:
+    address = ctypes.cast(getattr(library, function), pointer).value
+    assert address is not None
+    return address
 
 
 def _covered(struct: type[ctypes.Structure]) -> frozenset[int]:

@@ -38,6 +38,7 @@ from codehearth.lab.texts import Text
 from codehearth.models.facts import Weights
 from codehearth.models.hardware import Hardware
 from codehearth.models.local_models import LocalModel
+from codehearth.models.weights import read_weights
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,11 @@ def run(options: Options, place: Place, hardware: Hardware, listener: Listener) 
     """Measures; raises what quantising, scoring and timing raise, InvalidRequest for a text too
     short, and Unsupported for a model that writes no text."""
     started, now = time.monotonic(), datetime.datetime.now(datetime.UTC)
+    _check(options, read_weights(options.model.path))
     candidates, missing = candidates_of(
         options.model, options.precisions, place, hardware, listener
     )
     reference = candidates[0]
-    if reference.weights.is_embedding_model:
-        raise Unsupported(f"'{options.model.name}' makes vectors, no text: nothing to measure.")
     num_threads = options.num_threads or threads_for(
         hardware.num_cores,
         hardware.num_physical_cores,
@@ -112,6 +112,18 @@ def run(options: Options, place: Place, hardware: Hardware, listener: Listener) 
     )
 
 
+def _check(options: Options, weights: Weights) -> None:
+    """What can be seen before anything is made."""
+    if weights.is_embedding_model:
+        raise Unsupported(f"'{options.model.name}' makes vectors, no text: nothing to measure.")
+    if options.context_tokens > weights.context_tokens:
+        raise InvalidRequest(
+            f"The model has a context of {weights.context_tokens} tokens, not "
+            f"{options.context_tokens}.",
+            hint="take a smaller --context",
+        )
+
+
 def _windows(
     options: Options,
     tokens: Sequence[int],
@@ -121,11 +133,6 @@ def _windows(
     listener: Listener,
 ) -> scoring.Windows:
     context = options.context_tokens
-    if context > weights.context_tokens:
-        raise InvalidRequest(
-            f"The model has a context of {weights.context_tokens} tokens, not {context}.",
-            hint="take a smaller --context",
-        )
     limits = extent(weights, hardware, context_tokens=context, vocabulary_size=vocabulary_size)
     windows = scoring.cut(
         tokens,
@@ -176,7 +183,7 @@ def _timed(
 ) -> timing.Timed:
     subjects = [timing.Subject(one.precision, one.path, one.weights) for one in candidates]
     listener.say(
-        f"timing: {plan.num_rounds} rounds, {plan.num_threads} threads, prompts of "
+        f"timing: {plan.num_rounds} rounds, threads: {plan.num_threads}, prompts of "
         f"{plan.prompt_tokens} tokens, answers of {plan.new_tokens}"
     )
     turns = plan.num_rounds * len(subjects)

@@ -34,17 +34,18 @@ def _loss_by_size(result: Result) -> Figure:
         Axis("Size of the file (MB)"),
         Axis(_LOSS.format(result.reference), is_log=True),
         (Series(points, is_line=True),) if points else (),
-        note="bars: 95 % interval",
+        note=f"bars: 95 % interval; reference: {result.reference}, {_reference_size(result)}",
     )
 
 
 def _loss_by_speed(result: Result) -> Figure:
     points = tuple(_loss_points(result, _speed, with_range=True))
-    front = pareto(points, more_x_is_better=True)
+    front = tuple(Point(one.x, one.y) for one in pareto(points, more_x_is_better=True))
+    threads = result.timing.num_threads
     return Figure(
         "loss_by_speed",
         f"{result.model.name}: loss against speed",
-        Axis(f"Tokens per second, one request, {result.timing.num_threads} threads"),
+        Axis(f"Tokens per second, one request, {threads} thread{'s' if threads > 1 else ''}"),
         Axis(_LOSS.format(result.reference), is_log=True),
         (
             Series(front, "Pareto front", is_line=True, has_marks=False, is_dashed=True,
@@ -111,6 +112,11 @@ def _loss_points(result: Result, place: _Place, *, with_range: bool = False) -> 
             x_range=span if with_range else None,
             y_range=(max(kl.mean.low, kl.mean.value / 100), kl.mean.high),
         )
+
+
+def _reference_size(result: Result) -> str:
+    reference = result.precision(result.reference)
+    return f"{reference.file.num_bytes / 1e6:.1f} MB" if reference else "not kept"
 
 
 def _megabytes(one: Precision) -> tuple[float, tuple[float, float] | None]:

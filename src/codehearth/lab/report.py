@@ -78,7 +78,7 @@ def _setting(result: Result) -> Iterator[str]:
     yield (
         f"{result.model.num_parameters / 1e6:.1f} million parameters, architecture "
         f"{result.model.architecture}. {machine['cpu_name']}, {machine['num_cores']:g} cores; "
-        f"{timing.engine}, {timing.num_threads} threads; {versions}. {result.created_at}, "
+        f"{timing.engine}, threads: {timing.num_threads}; {versions}. {result.created_at}, "
         f"{result.duration_s:.0f} s."
     )
     yield ""
