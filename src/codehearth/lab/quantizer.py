@@ -193,7 +193,7 @@ def _check_finite(tensor: dict[str, Any], values: Array | None) -> None:
         return
     # The sum is finite unless a number is not (or it overflows, then each is looked at).
     with np.errstate(all="ignore"):
-        if np.isfinite(values.sum(dtype=np.float64)):
+        if np.isfinite(values.sum()):
             return
     bad = int(np.count_nonzero(~np.isfinite(values)))
     if bad:
