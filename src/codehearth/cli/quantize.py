@@ -65,7 +65,11 @@ def quantize(model: str, precisions: str, dry_run: bool, as_json: bool, **flags:
     if dry_run:
         _print_plan(layouts, as_json=as_json)
         return
-    made = [_make(settings, found, laid_out) for laid_out in layouts]
+    try:
+        made = [_make(settings, found, laid_out) for laid_out in layouts]
+    except KeyboardInterrupt:
+        say("\nStopped. What is on disk is kept; the same command goes on from there.")
+        raise
     if as_json:
         print_json([one.as_document() for one in made])
         return

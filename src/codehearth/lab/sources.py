@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from codehearth.lab.checkpoint_source import checkpoint_source
+from codehearth.lab.naming import base_of
 from codehearth.lab.source import SourceModel, gguf_source
 from codehearth.models.local_models import LocalModel
 
@@ -11,5 +12,10 @@ def source_of(model: LocalModel) -> SourceModel:
     """The source's facts and tensors; raises BadWeights and Unsupported."""
     if model.format == "gguf":
         return gguf_source(model.path)
-    licence = model.row.licence if model.row is not None else None
-    return checkpoint_source(model.folder, name=model.name, repo=model.repo, licence=licence)
+    row = model.row
+    return checkpoint_source(
+        model.folder,
+        name=base_of(model) if row is None else row.title,
+        repo=model.repo,
+        licence=None if row is None else row.licence,
+    )

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -47,19 +48,16 @@ class Made:
         self.folder = folder
 
     def all(self) -> tuple[MadeModel, ...]:
-        try:
-            records = sorted(self.folder.glob("*.gguf.json"))
-        except OSError:
-            return ()
-        found = (self._read(record) for record in records)
-        return tuple(model for model in found if model is not None)
+        return tuple(self._all(".gguf.json"))
 
     def get(self, text: str) -> MadeModel | None:
         """The made model of that name; the precision in any spelling."""
         wanted = _key(text)
         if wanted is None:
             return None
-        return next((model for model in self.all() if _key(model.name) == wanted), None)
+        # Most names that are asked for are not ours: only records of that precision are read.
+        found = self._all(f"-{wanted[1]}.gguf.json")
+        return next((model for model in found if _key(model.name) == wanted), None)
 
     def path_of(self, model: MadeModel) -> Path:
         """Where its file is or will be: its name, as far as a file's name can be that."""
@@ -94,6 +92,16 @@ class Made:
         num_bytes = path.stat().st_size if path.is_file() else 0
         path.unlink(missing_ok=True)
         return num_bytes
+
+    def _all(self, ending: str) -> Iterator[MadeModel]:
+        try:
+            records = sorted(path for path in self.folder.iterdir() if path.name.endswith(ending))
+        except OSError:
+            return
+        for record in records:
+            model = self._read(record)
+            if model is not None:
+                yield model
 
     def _read(self, record: Path) -> MadeModel | None:
         """A record that is sound and whose file is there, else None."""
