@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from codehearth.gateway.door import STRANGERS_PATHS
 from tests.gateway.served import Served, served
 
 HELLO = {"messages": [{"role": "user", "content": "hello"}]}
@@ -45,12 +47,13 @@ def test_every_route_of_the_document_is_closed_without_a_key(
     _, _, data = server.request("GET", "/openapi.json", headers=bearer(user))
     paths = json.loads(data)["paths"]
 
+    assert paths.keys() > STRANGERS_PATHS
     for path, methods in paths.items():
-        for method in methods:
-            status, headers, body = server.request(method.upper(), path.format(name="fake"))
+        for method in methods if path not in STRANGERS_PATHS else ():
+            status, headers, body = server.request(method.upper(), re.sub(r"{.*?}", "fake", path))
             assert status == 401, f"{method} {path} is open"
             assert headers["www-authenticate"] == "Bearer"
-            assert json.loads(body)["error"]["type"] == "authentication_error"
+            assert "API key" in json.dumps(json.loads(body))  # in the dialect's own shape
     assert len(paths) >= 10
 
 

@@ -12,8 +12,29 @@ from starlette.types import ASGIApp
 
 from codehearth import __version__
 from codehearth.errors import HearthError, InvalidRequest, MethodNotAllowed, NotFound
-from codehearth.gateway import admin, landing, openai, passthrough, simple
+from codehearth.gateway import (
+    admin,
+    completions,
+    conversations,
+    inventory,
+    landing,
+    llama_cpp,
+    login,
+    measurements,
+    mistral,
+    ollama,
+    ollama_models,
+    openai,
+    passthrough,
+    preferences,
+    pulls,
+    simple,
+    tabby,
+    talks,
+    votes,
+)
 from codehearth.gateway.auth import Doorkeeper
+from codehearth.gateway.desk import Desk
 from codehearth.gateway.documentation import describe_bodies
 from codehearth.gateway.door import Door, Guests, Leaving
 from codehearth.gateway.house import House
@@ -21,9 +42,30 @@ from codehearth.gateway.replies import describe, error_reply, unexpected
 
 log = logging.getLogger(__name__)
 
+_DIALECTS = (
+    openai,
+    completions,
+    passthrough,
+    mistral,
+    llama_cpp,
+    ollama,
+    ollama_models,
+    tabby,
+    simple,
+    admin,
+    login,
+    conversations,
+    talks,
+    inventory,
+    pulls,
+    votes,
+    measurements,
+    preferences,
+)
 
-def create_app(house: House, *, doorkeeper: Doorkeeper, leaving: Leaving) -> ASGIApp:
-    """The ASGI application of a house, with its door before it."""
+
+def create_app(house: House, desk: Desk, *, doorkeeper: Doorkeeper, leaving: Leaving) -> ASGIApp:
+    """The ASGI application of a house and its desk, with its door before it."""
     app = FastAPI(
         title="CodeHearth",
         version=__version__,
@@ -31,9 +73,11 @@ def create_app(house: House, *, doorkeeper: Doorkeeper, leaving: Leaving) -> ASG
         redoc_url=None,
     )
     app.state.house = house
+    app.state.desk = desk
+    app.state.doorkeeper = doorkeeper
     app.state.leaving = leaving
-    for router in (openai.router, passthrough.router, simple.router, admin.router):
-        app.include_router(router)
+    for dialect in _DIALECTS:
+        app.include_router(dialect.router)
     if house.settings.page:
         app.include_router(landing.router)
     app.add_exception_handler(HearthError, _tell)
@@ -53,13 +97,14 @@ def create_app(house: House, *, doorkeeper: Doorkeeper, leaving: Leaving) -> ASG
         leaving=leaving,
         metrics=house.metrics,
         max_requests_per_key=settings.max_requests_per_key,
+        has_page=settings.page,
     )
     if not settings.allowed_origins:
         return door
     return CORSMiddleware(
         door,
         allow_origins=settings.allowed_origins,
-        allow_methods=["GET", "POST", "PUT"],
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["authorization", "content-type", "x-api-key", "x-request-id"],
         expose_headers=["x-request-id", "retry-after"],
     )
