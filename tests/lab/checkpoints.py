@@ -17,11 +17,24 @@ QWEN2_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+_BYTE_LEVEL = {
+    "type": "ByteLevel",
+    "add_prefix_space": False,
+    "trim_offsets": False,
+    "use_regex": False,
+}
+# An added token is cut out of the text as it stands.
+_AS_IT_STANDS = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
 _SPLIT = {
     "type": "Sequence",
     "pretokenizers": [
-        {"type": "Split", "pattern": {"Regex": QWEN2_PATTERN}, "behavior": "Isolated"},
-        {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False},
+        {
+            "type": "Split",
+            "pattern": {"Regex": QWEN2_PATTERN},
+            "behavior": "Isolated",
+            "invert": False,
+        },
+        {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False},
     ],
 }
 
@@ -99,9 +112,15 @@ def tokenizer_json(tokens: tuple[str, ...], merges: tuple[str, ...]) -> dict[str
             "merges": list(merges),
         },
         "pre_tokenizer": _SPLIT,
-        "decoder": {"type": "ByteLevel"},
+        "version": "1.0",
+        "decoder": _BYTE_LEVEL,
         "added_tokens": [
-            {"id": len(plain) + number, "content": token, "special": number < 2}
+            {
+                "id": len(plain) + number,
+                "content": token,
+                "special": number < 2,
+                **_AS_IT_STANDS,
+            }
             for number, token in enumerate(SPECIAL_TOKENS)
         ],
     }

@@ -51,9 +51,9 @@ def advise(model: str, as_json: bool) -> None:
         )
         return
     for one in advice:
+        threads = "1 thread" if one.num_threads == 1 else f"{one.num_threads} threads"
         print_data(
-            f"{one.purpose}: {one.precision}, context {one.context_tokens}, "
-            f"{one.num_threads} threads: {one.reason}"
+            f"{one.purpose}: {one.precision}, context {one.context_tokens}, {threads}: {one.reason}"
         )
     if result:
         say(f"\nFrom the measurement {result.id}.")

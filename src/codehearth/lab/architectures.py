@@ -123,7 +123,8 @@ def facts(architecture: Architecture, config: Config, *, vocabulary_size: int) -
     """Everything that llama.cpp asks about the network."""
     prefix = architecture.name
     norm = "layer_norm_rms_epsilon" if architecture.has_rms else "layer_norm_epsilon"
-    epsilon = _number(config, "rms_norm_eps", "norm_epsilon", "layer_norm_eps", default=1e-5)
+    spellings = ("rms_norm_eps",) if architecture.has_rms else ("norm_epsilon", "layer_norm_eps")
+    epsilon = _number(config, *spellings, default=1e-5)
     size = head_size(config)
     return (
         gguf_bytes.whole(f"{prefix}.block_count", num_layers(config)),

@@ -68,6 +68,8 @@ def _element(shape: Shape) -> str:
 def _text(label: Label) -> str:
     turned = f' transform="rotate(-90 {label.x:.1f} {label.y:.1f})"' if label.is_upright else ""
     weight = ' font-weight="bold"' if label.is_bold else ""
+    if label.has_halo:
+        weight += ' stroke="#ffffff" stroke-width="3" paint-order="stroke"'
     return (
         f'<text x="{label.x:.1f}" y="{label.y:.1f}" font-size="{label.size:g}" '
         f'text-anchor="{label.anchor}" fill="{label.colour}"{weight}{turned}>'
@@ -105,12 +107,14 @@ def _write(image: Any, draw: Any, label: Label, scale: int) -> None:
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(label.size * scale)
-    bold = scale // 3 if label.is_bold else 0
+    around = scale if label.has_halo else scale // 3 if label.is_bold else 0
+    edge = "#ffffff" if label.has_halo else label.colour
     place = {"start": "ls", "middle": "ms", "end": "rs"}[label.anchor]
     if not label.is_upright:
         draw.text(
             (label.x * scale, label.y * scale), label.text, label.colour, font, anchor=place,
-            stroke_width=bold,
+            stroke_width=around,
+            stroke_fill=edge,
         )  # fmt: skip
         return
     wide = round(draw.textlength(label.text, font)) + 8

@@ -76,7 +76,8 @@ class Dot:
 
 @dataclass(frozen=True)
 class Label:
-    """Text; `anchor` is start, middle or end; `is_upright` reads from below to above."""
+    """Text; `anchor` is start, middle or end; `is_upright` reads from below to above; `has_halo`
+    keeps lines behind it away."""
 
     x: float
     y: float
@@ -86,6 +87,7 @@ class Label:
     colour: str = INK
     is_bold: bool = False
     is_upright: bool = False
+    has_halo: bool = False
 
 
 Shape = Line | Dot | Label
@@ -181,7 +183,7 @@ def _series(series: Series, x: _Scale, y: _Scale, names: _Names) -> Iterator[Sha
             yield Dot(*here, 4.5, series.colour)
         if point.name:
             left, base, anchor = names.place(*here, point.name, 12)
-            yield Label(left, base, point.name, anchor=anchor)
+            yield Label(left, base, point.name, anchor=anchor, has_halo=True)
 
 
 def _legend(figure: Figure) -> Iterator[Shape]:
