@@ -18,7 +18,8 @@ from codehearth.errors import EngineFailed
 from codehearth.gateway.chunk_reader import ChunkReader, Meaning
 from codehearth.gateway.chunks import AnswerFormat, Piece, piece_of, summed_usage
 from codehearth.gateway.house import House
-from codehearth.gateway.link import NothingReceived, ask, refusal
+from codehearth.gateway.link import ask, refusal
+from codehearth.gateway.reply import NothingReceived
 from codehearth.gateway.streams import Writer
 from codehearth.pool.child import ModelFacts
 from codehearth.pool.lease import Lease
