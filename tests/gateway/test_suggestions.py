@@ -18,12 +18,14 @@ from tests.gateway.served import FakeModel, Served, served
 
 PREFIX = "import os\n\ndef f(a):\n    x ="
 SUFFIX = "\n\nf(1)\n"
-SLOW = ("--tokens", "40", "--text", "alpha beta", "--token-delay-s", "0.03")
+# Different words: an answer that repeats itself is cut.
+WORDS = ["alpha", "beta", *(f"word{number}" for number in range(38))]
+SLOW = ("--tokens", "40", "--text", " ".join(WORDS), "--token-delay-s", "0.03")
 
 
 @pytest.fixture
 def slow(tmp_path: Path) -> Iterator[Served]:
-    """A model that needs a second and more for an answer: `alpha beta alpha beta …`."""
+    """A model that needs a second and more for an answer: `alpha beta word0 word1 …`."""
     with served(tmp_path, {"fake": FakeModel(flags=SLOW, num_slots=4)}) as running:
         running.post("/v1/completions", {"prompt": "load", "max_tokens": 1})
         yield running
@@ -235,7 +237,7 @@ def test_who_types_along_what_is_being_written_joins_it(
     second = ask(slow, PREFIX + typed)
 
     assert first.result(10)[1]["x-hearth-overtaken"] == "1"
-    assert (typed + text_of(second)).split() == ["alpha", "beta"] * 20
+    assert (typed + text_of(second)).split() == WORDS
     assert stats(slow)["total"] == before + 1
 
 
