@@ -14,16 +14,22 @@ from codehearth import __version__
 from codehearth.errors import HearthError, InvalidRequest, MethodNotAllowed, NotFound
 from codehearth.gateway import (
     admin,
+    completions,
     conversations,
     inventory,
     landing,
+    llama_cpp,
     login,
     measurements,
+    mistral,
+    ollama,
+    ollama_models,
     openai,
     passthrough,
     preferences,
     pulls,
     simple,
+    tabby,
     talks,
     votes,
 )
@@ -36,20 +42,28 @@ from codehearth.gateway.replies import describe, error_reply, unexpected
 
 log = logging.getLogger(__name__)
 
+_DIALECTS = (
+    openai,
+    completions,
+    passthrough,
+    mistral,
+    llama_cpp,
+    ollama,
+    ollama_models,
+    tabby,
+    simple,
+    admin,
+)
 
-_ROUTERS = (
-    openai.router,
-    passthrough.router,
-    simple.router,
-    admin.router,
-    login.router,
-    conversations.router,
-    talks.router,
-    inventory.router,
-    pulls.router,
-    votes.router,
-    measurements.router,
-    preferences.router,
+_OF_THE_PAGE = (
+    login,
+    conversations,
+    talks,
+    inventory,
+    pulls,
+    votes,
+    measurements,
+    preferences,
 )
 
 
@@ -65,8 +79,8 @@ def create_app(house: House, desk: Desk, *, doorkeeper: Doorkeeper, leaving: Lea
     app.state.desk = desk
     app.state.doorkeeper = doorkeeper
     app.state.leaving = leaving
-    for router in _ROUTERS:
-        app.include_router(router)
+    for routes in (*_DIALECTS, *_OF_THE_PAGE):
+        app.include_router(routes.router)
     if house.settings.page:
         app.include_router(landing.router)
     app.add_exception_handler(HearthError, _tell)
