@@ -53,6 +53,9 @@ DIALECTS = (
     tabby,
     simple,
     admin,
+)
+
+_OF_THE_PAGE = (
     login,
     conversations,
     talks,
@@ -76,8 +79,8 @@ def create_app(house: House, desk: Desk, *, doorkeeper: Doorkeeper, leaving: Lea
     app.state.desk = desk
     app.state.doorkeeper = doorkeeper
     app.state.leaving = leaving
-    for dialect in DIALECTS:
-        app.include_router(dialect.router)
+    for routes in (*DIALECTS, *_OF_THE_PAGE):
+        app.include_router(routes.router)
     if house.settings.page:
         app.include_router(landing.router)
     app.add_exception_handler(HearthError, _tell)
