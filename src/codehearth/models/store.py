@@ -145,15 +145,20 @@ class Store:
         if made is not None:
             return self.made.remove(made)
         model = self.locate(text)
-        if model.hub is None:
+        self.check_removable(model)
+        assert model.hub is not None
+        freed = self._client(model.hub).remove(model.folder, self._own_files(model))
+        self._records.drop(model.name)
+        return freed
+
+    def check_removable(self, model: LocalModel) -> None:
+        """Raises InvalidRequest for a model that is not ours to delete."""
+        if model.hub is None and self.made.get(model.name) is None:
             raise InvalidRequest(
                 f"'{model.name}' was not downloaded by CodeHearth, so it is not deleted.",
                 hint="delete its files yourself, and its line in the configuration",
                 param="model",
             )
-        freed = self._client(model.hub).remove(model.folder, self._own_files(model))
-        self._records.drop(model.name)
-        return freed
 
     def discard(self, text: str) -> int:
         """Deletes what half-done pulls of a model left in the hubs' caches; the bytes freed."""
