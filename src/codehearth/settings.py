@@ -127,6 +127,18 @@ class Settings:
         "Where models come from.",
         choices=("auto", "huggingface", "modelscope"),
     )
+    engine: str = _setting(
+        "auto",
+        "choice",
+        "What computes. `auto` takes the fastest one here that reads a model's weights.",
+        choices=("auto", "llama.cpp", "transformers"),
+    )
+    precision: str = _setting(
+        "auto",
+        "choice",
+        "What transformers computes in; `auto` is as the weights are stored. GGUF files keep theirs.",
+        choices=("auto", "bf16", "fp16", "fp32", "int8", "int4"),
+    )
     llama_server: str = _setting(
         "auto",
         "text",

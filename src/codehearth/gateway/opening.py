@@ -7,10 +7,10 @@ here; the pool does that when there is room.
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from codehearth.engines import choose_engine
 from codehearth.engines.base import Engine, Launch
@@ -19,8 +19,11 @@ from codehearth.engines.threads import batch_tokens_for, threads_for
 from codehearth.errors import DoesNotFit
 from codehearth.models.facts import Weights
 from codehearth.models.hardware import Hardware, snapshot
+from codehearth.models.local_models import needs_code
+from codehearth.models.memory import Predict
 from codehearth.models.planning import Plan, plan
 from codehearth.models.store import LocalModel, Store
+from codehearth.models.torch_memory import predictor
 from codehearth.models.weights import read_weights
 from codehearth.pool.child import ModelFacts, OpenModel, Room
 from codehearth.settings import Settings
@@ -42,21 +45,31 @@ class Opener:
     def _open(self, name: str, attempt: int, room: Room) -> OpenModel | None:
         model = self._store.find(name)
         weights = read_weights(model.path)
-        engine = choose_engine(weights, llama_server=self._settings.llama_server)
+        choice = choose_engine(
+            weights,
+            wanted=self._settings.engine,
+            llama_server=self._settings.llama_server,
+            environments=environments_of(self._settings),
+        )
+        engine = choice.engine
         hardware = _as_seen_by(engine, snapshot())
         num_threads = self._settings.threads or threads_for(
             hardware.num_cores,
             hardware.num_physical_cores,
             num_parameters=weights.num_parameters,
         )
-        asked = self._planning(weights, hardware, num_threads)
+        asked = self._planning(weights, engine, hardware, num_threads)
         chosen = self._plan(asked, weights, room)
         if attempt > 0:
             smaller = _smaller(asked, chosen, room)
             if smaller is None:
                 return None
             chosen = smaller
-        launch = _launch(model, weights, chosen, num_threads)
+        launch = replace(
+            _launch(model, weights, chosen, num_threads),
+            precision=self._settings.precision,
+            allows_code=needs_code(model),
+        )
         process = EngineProcess(
             model.name,
             partial(engine.command, launch),
@@ -75,7 +88,7 @@ class Opener:
             footprint_bytes=chosen.host_bytes,
             facts=facts,
             engine=engine.name,
-            why=chosen.why,
+            why=choice.why + chosen.why,
         )
 
     def _plan(self, asked: Callable[..., Plan], weights: Weights, room: Room) -> Plan:
@@ -95,7 +108,7 @@ class Opener:
         return asked(budget_bytes=room.capacity_bytes)
 
     def _planning(
-        self, weights: Weights, hardware: Hardware, num_threads: int
+        self, weights: Weights, engine: Engine, hardware: Hardware, num_threads: int
     ) -> Callable[..., Plan]:
         """The plans of these weights on this machine; budget, context and slots are still open."""
         layers = None if self._settings.gpu_layers < 0 else self._settings.gpu_layers
@@ -108,6 +121,7 @@ class Opener:
             batch_tokens=batch_tokens_for(
                 weights.num_parameters, num_threads, gpu_layers=likely_layers
             ),
+            predict_for_engine=prediction_of(engine.name, self._settings.precision),
         )
 
 
@@ -124,17 +138,23 @@ def _launch(model: LocalModel, weights: Weights, chosen: Plan, num_threads: int)
             weights.num_parameters, num_threads, gpu_layers=chosen.gpu_layers
         ),
         mapped=chosen.mapped,
+        stored_precision=weights.precision,
     )
 
 
-def _as_seen_by(engine: Engine, hardware: Hardware) -> Hardware:
-    """The machine without GPUs that the engine cannot use: the wheel knows Metal, but not CUDA.
+def environments_of(settings: Settings) -> Path:
+    """The folder of the engines' own environments."""
+    return settings.data / "engines"
 
-    Of a native llama-server it is assumed that it was built for the machine's GPU.
-    """
-    if engine.name == "llama.cpp" and sys.platform != "darwin":
-        return replace(hardware, gpus=())
-    return hardware
+
+def prediction_of(engine: str, precision: str) -> Predict | None:
+    """How an engine's memory is predicted; None is llama.cpp's way, which the planner has."""
+    return predictor(precision) if engine == "transformers" else None
+
+
+def _as_seen_by(engine: Engine, hardware: Hardware) -> Hardware:
+    """The machine without GPUs that the engine cannot use."""
+    return hardware if engine.sees_gpus else replace(hardware, gpus=())
 
 
 def _smaller(asked: Callable[..., Plan], chosen: Plan, room: Room) -> Plan | None:

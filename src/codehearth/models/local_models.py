@@ -187,19 +187,29 @@ def require_whole(model: LocalModel) -> None:
 
 def require_no_code(model: LocalModel, *, allows: bool) -> None:
     """Raises BadWeights for a checkpoint that would run code of its own when loaded."""
-    if model.format == "gguf" or allows or model.path.is_file():
-        return
-    try:
-        names = [entry.name for entry in model.folder.iterdir() if entry.is_file()]
-    except OSError as error:
-        raise BadWeights(f"The files of '{model.name}' cannot be read.") from error
-    why = checkpoint.code_needed(model.folder, names)
+    why = None if allows else _code_needed(model)
     if why is not None:
         key = f"{model.repo or model.name}@{model.revision or 'path'}"
         raise BadWeights(
             f"'{model.name}' carries its own Python code: {why}. It is not loaded.",
             hint=f'read that code; to allow it for this revision only, set allow_code = ["{key}"]',
         )
+
+
+def needs_code(model: LocalModel) -> bool:
+    """Whether a model that `find` gave runs code of its own: then that was allowed."""
+    return _code_needed(model) is not None
+
+
+def _code_needed(model: LocalModel) -> str | None:
+    """Why the model would run code of its own. A single file is loaded without any."""
+    if model.format == "gguf" or model.path.is_file():
+        return None
+    try:
+        names = [entry.name for entry in model.folder.iterdir() if entry.is_file()]
+    except OSError as error:
+        raise BadWeights(f"The files of '{model.name}' cannot be read.") from error
+    return checkpoint.code_needed(model.folder, names)
 
 
 def _from_folder(name: str, folder: Path) -> LocalModel:

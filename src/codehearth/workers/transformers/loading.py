@@ -63,7 +63,9 @@ def load(asked: argparse.Namespace, *, say: Callable[[str], None]) -> Loaded:
     place, options = _place(asked.device)
     dtype = _dtype(asked.dtype, place, say)
     if path.is_file():
-        options["gguf_file"], path = path.name, path.parent
+        if path.suffix == ".gguf":
+            options["gguf_file"] = path.name
+        path = path.parent
     options |= {"trust_remote_code": asked.allow_code, "local_files_only": True}
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(
