@@ -22,6 +22,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "rm": "rm",
     },
     "Settle in": {
+        "engines": "engines",
         "keys": "keys",
         "config": "config",
         "doctor": "doctor",
@@ -47,6 +48,7 @@ _SPELLINGS = {
     "info": "show",
     "inspect": "show",
     "key": "keys",
+    "engine": "engines",
     "settings": "config",
     "log": "logs",
     "infill": "complete",

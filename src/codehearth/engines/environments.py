@@ -115,6 +115,7 @@ class Environments:
     ) -> Installed:
         """Make the environment of `recipe`, and let it take the place of what was there.
 
+        One that is of this recipe already stays if its engine starts.
         `environment` is the user's own: pip and uv read their configuration from it. Raises
         DiskFull, BadSetting where another command is at it, and EngineFailed with the last lines.
         """
@@ -123,6 +124,13 @@ class Environments:
         room = free_bytes or _free_bytes
         with _alone(home):
             self._sweep(recipe.engine)
+            state = self.state(recipe.engine)
+            if isinstance(state, Installed) and state.is_of(recipe):
+                progress("it is here; starting it once")
+                with contextlib.suppress(EngineFailed):
+                    check(recipe, state.python)
+                    return state
+                progress("it does not start, so it is made anew")
             _require(recipe.num_bytes, room(home), recipe.engine)
             folder = home / secrets.token_hex(4)
             try:
@@ -289,9 +297,9 @@ def step_of(line: str) -> str | None:
     if words.startswith("Downloading "):
         name = words.split()[1].rpartition("/")[2]
         return f"downloading {name.split('-')[0]} {words[words.find('(') :]}".rstrip()
-    if words.startswith(("Collecting ", "Processing ")):
+    if words.startswith("Processing "):  # a file that pip's configuration points to
         name = words.split()[1].rpartition("/")[2]
-        return f"collecting {name.split('-')[0]}"
+        return f"reading {name.split('-')[0]}"
     if words.startswith("Installing collected packages"):
         return f"installing {words.count(',') + 1} packages"
     return None

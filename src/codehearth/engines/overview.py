@@ -1,0 +1,60 @@
+"""All engines as a list for people: what each runs on this machine, or why not and what helps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from codehearth.engines import engines
+from codehearth.engines.base import Engine, Unavailable
+from codehearth.engines.environments import Broken, Environments, Installed
+from codehearth.engines.recipes import RECIPES
+
+_READS = {
+    "llama.cpp": "GGUF",
+    "llama-server": "GGUF",
+    "transformers": "safetensors, and GGUF when asked for",
+}
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One engine. `hint` is the command that makes it run, or run better."""
+
+    name: str
+    state: Literal["ready", "missing", "broken"]
+    reads: str
+    detail: str
+    hint: str | None = None
+
+
+def overview(*, llama_server_setting: str, environments: Path) -> tuple[Listed, ...]:
+    """The engines in the order in which they are preferred. Raises as `engines` does."""
+    found = engines(llama_server_setting=llama_server_setting, environments=environments)
+    listed = [_listed(engine, environments) for engine in found]
+    if not any(one.name == "llama-server" for one in listed):
+        listed.insert(1, _no_native(llama_server_setting))
+    return tuple(listed)
+
+
+def _listed(engine: Engine, environments: Path) -> Listed:
+    reads, availability = _READS[engine.name], engine.availability()
+    state = Environments(environments).state(engine.name) if engine.name in RECIPES else None
+    if isinstance(availability, Unavailable):
+        condition: Literal["missing", "broken"] = "broken" if isinstance(state, Broken) else "missing"
+        return Listed(engine.name, condition, reads, availability.reason, availability.hint)
+    hint = None
+    if isinstance(state, Installed) and state.digest not in _digests(engine.name):
+        hint = f"its packages are those of an earlier release: `hearth engines install {engine.name}`"
+    return Listed(engine.name, "ready", reads, availability.detail, hint)
+
+
+def _digests(engine: str) -> frozenset[str]:
+    return frozenset(recipe.digest for recipe in RECIPES[engine].values())
+
+
+def _no_native(setting: str) -> Listed:
+    reason = "switched off" if setting == "off" else "none found on PATH that can be used"
+    hint = "a llama-server built for this machine is faster, and may know its GPU; it needs no more"
+    return Listed("llama-server", "missing", "GGUF", reason, f"{hint} than to be on PATH")
