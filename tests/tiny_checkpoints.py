@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from tiny_models import CHATML, SPECIAL_TOKENS, vocabulary
 
-WIDTH, HEADS, LAYERS, FORWARD, CONTEXT = 64, 4, 2, 128, 512
+WIDTH, HEADS, LAYERS, FORWARD, CONTEXT = 64, 4, 2, 128, 4096
 MASKS = ("<|mask:0|>", "<|mask:1|>", "<|endofmask|>")  # InCoder's, for infilling
 
 Sizes = dict[str, tuple[int, ...]]
