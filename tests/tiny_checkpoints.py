@@ -217,7 +217,9 @@ def _xglm(size: int) -> tuple[dict[str, Any], Sizes]:
         for letter in ("q", "k", "v", "out"):
             sizes |= _with_bias(f"{at}.self_attn.{letter}_proj", (WIDTH, WIDTH))
         sizes |= _with_bias(f"{at}.self_attn_layer_norm", (WIDTH,))
-        sizes |= _with_bias(f"{at}.fc1", (FORWARD, WIDTH)) | _with_bias(f"{at}.fc2", (WIDTH, FORWARD))
+        sizes |= _with_bias(f"{at}.fc1", (FORWARD, WIDTH)) | _with_bias(
+            f"{at}.fc2", (WIDTH, FORWARD)
+        )
         sizes |= _with_bias(f"{at}.final_layer_norm", (WIDTH,))
     sizes |= _with_bias("model.layer_norm", (WIDTH,))
     return config, sizes | {"lm_head.weight": (size, WIDTH)}

@@ -136,7 +136,7 @@ class Settings:
     precision: str = _setting(
         "auto",
         "choice",
-        "What transformers computes in; `auto` is as the weights are stored. GGUF files keep theirs.",
+        "What transformers computes in; `auto` is as the weights are stored.",
         choices=("auto", "bf16", "fp16", "fp32", "int8", "int4"),
     )
     llama_server: str = _setting(

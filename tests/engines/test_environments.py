@@ -218,7 +218,10 @@ def test_two_commands_do_not_work_on_one_environment(workshop: Workshop) -> None
 @pytest.mark.parametrize(
     ("line", "step"),
     [
-        ("  Downloading torch-2.13.0-cp311-cp311-linux.whl (190.1 MB)", "downloading torch (190.1 MB)"),
+        (
+            "  Downloading torch-2.13.0-cp311-cp311-linux.whl (190.1 MB)",
+            "downloading torch (190.1 MB)",
+        ),
         ("Downloading https://host/a/numpy-2.4.6-cp311.whl (12 MB)", "downloading numpy (12 MB)"),
         ("Processing /wheels/torch-2.13.0+cpu.whl", "reading torch"),
         ("Installing collected packages: a, b, c", "installing 3 packages"),

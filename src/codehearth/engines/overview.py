@@ -42,12 +42,12 @@ def _listed(engine: Engine, environments: Path) -> Listed:
     reads, availability = _READS[engine.name], engine.availability()
     state = Environments(environments).state(engine.name) if engine.name in RECIPES else None
     if isinstance(availability, Unavailable):
-        condition: Literal["missing", "broken"] = "broken" if isinstance(state, Broken) else "missing"
-        return Listed(engine.name, condition, reads, availability.reason, availability.hint)
-    hint = None
-    if isinstance(state, Installed) and state.digest not in _digests(engine.name):
-        hint = f"its packages are those of an earlier release: `hearth engines install {engine.name}`"
-    return Listed(engine.name, "ready", reads, availability.detail, hint)
+        reason, hint = availability.reason, availability.hint
+        is_broken = isinstance(state, Broken)
+        return Listed(engine.name, "broken" if is_broken else "missing", reads, reason, hint)
+    is_old = isinstance(state, Installed) and state.digest not in _digests(engine.name)
+    renew = f"its packages are an earlier release's: `hearth engines install {engine.name}`"
+    return Listed(engine.name, "ready", reads, availability.detail, renew if is_old else None)
 
 
 def _digests(engine: str) -> frozenset[str]:

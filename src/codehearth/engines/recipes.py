@@ -1,4 +1,4 @@
-"""What the environment of each engine is made of: its pins, its size, and what proves that it works.
+"""What the environment of each engine is made of: its pins, its size, and how to try it.
 
 A recipe is a fact: it does nothing. The pins lie beside, one file for each engine and device;
 `make lock` writes them. They name no registry: pip's own configuration says where packages are.

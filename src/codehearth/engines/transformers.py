@@ -54,7 +54,9 @@ class Transformers:
             case NotInstalled():
                 return Unavailable("it is not installed", INSTALL)
             case Broken(reason):
-                return Unavailable(f"its environment is broken: {reason}", f"{INSTALL} makes it anew")
+                return Unavailable(
+                    f"its environment is broken: {reason}", f"{INSTALL} makes it anew"
+                )
 
     def can_load(self, weights: LoadableWeights) -> str | None:
         if weights.is_embedding_model:
@@ -62,7 +64,9 @@ class Transformers:
         if weights.kind == "gguf":
             if weights.architecture in _GGUF_ARCHITECTURES:
                 return None
-            return f"transformers does not read GGUF files of the architecture {weights.architecture}"
+            return (
+                f"transformers does not read GGUF files of the architecture {weights.architecture}"
+            )
         if weights.architecture == "chatglm":
             return "the code that ChatGLM checkpoints bring does not run in transformers 5"
         packing = next((name for name in _PACKED if f"({name})" in weights.precision), None)

@@ -20,7 +20,7 @@ PROCESS_BYTES = 330 << 20
 BYTES_PER_TOKEN = 700
 
 _COMPUTED_BYTES = {"F32": 4, "fp32": 4}  # all else is computed in two
-# bitsandbytes leaves the embedding and the output as they are. nf4 keeps one float32 for 64 weights.
+# bitsandbytes leaves the embedding and the output as they are. nf4 keeps a float32 for 64 weights.
 _QUANTISED_BYTES = {"int8": 1.0, "int4": 0.5 + 4 / 64}
 _LOGIT_COPIES = 4  # as they came, as probabilities, sorted, cumulated
 

@@ -34,7 +34,9 @@ GREEDY = {"temperature": 0, "ignore_eos": True}
 
 
 @pytest.fixture(scope="module", params=CONTENDERS)
-def contender(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Contender:
+def contender(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Contender:
     return CONTENDERS[request.param](tmp_path_factory.mktemp("model"))
 
 
@@ -72,7 +74,9 @@ def completed(endpoint: Endpoint, **body: Any) -> dict[str, Any]:
 
 def num_processing(endpoint: Endpoint) -> int:
     _, _, text = raw_exchange(endpoint, "GET", "/metrics")
-    (line,) = (x for x in text.decode().splitlines() if ":requests_processing " in x and x[0] != "#")
+    (line,) = (
+        x for x in text.decode().splitlines() if ":requests_processing " in x and x[0] != "#"
+    )
     return int(float(line.split()[1]))
 
 

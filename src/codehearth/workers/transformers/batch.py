@@ -4,6 +4,8 @@ Rows come and go between steps: a new one is padded to the others' length and jo
 is done is taken out and the padding that nobody needs any more is cut off. So nobody waits for
 the longest answer, with any architecture whose cache is keys and values by position. A cache of
 another kind (sliding windows, recurrent states) stays alone in a batch of one row.
+
+To be called in torch's inference mode.
 """
 
 from __future__ import annotations
@@ -39,7 +41,6 @@ class Batch:
         return int(self.mask.shape[1])
 
 
-@torch.inference_mode()
 def read(loaded: Loaded, prompts: Sequence[Sequence[int]]) -> Batch:
     """A new batch that has read these prompts at once."""
     longest = max(map(len, prompts))
@@ -54,7 +55,6 @@ def read(loaded: Loaded, prompts: Sequence[Sequence[int]]) -> Batch:
     return Batch(cache, mask, [len(prompt) for prompt in prompts], output[:, -1].float())
 
 
-@torch.inference_mode()
 def read_more(
     loaded: Loaded, batch: Batch | None, tokens: Sequence[int], *, all_logits: bool = False
 ) -> tuple[Batch, torch.Tensor]:
@@ -68,7 +68,6 @@ def read_more(
     return Batch(cache, mask, [begun + len(tokens)], logits[-1:].float()), logits
 
 
-@torch.inference_mode()
 def step(loaded: Loaded, batch: Batch, tokens: Sequence[int]) -> None:
     """One more token for each row."""
     ids = torch.tensor(tokens, dtype=torch.long, device=loaded.device)[:, None]
@@ -87,7 +86,6 @@ def can_join(one: Batch, other: Batch) -> bool:
     return num_places <= _MAX_PADDING * sum(lengths) + _SMALL_TOKENS
 
 
-@torch.inference_mode()
 def joined(one: Batch, other: Batch) -> Batch:
     """Both batches' rows, `one`'s first, in the cache of `one`."""
     num_places = max(one.num_places, other.num_places)
@@ -106,7 +104,6 @@ def joined(one: Batch, other: Batch) -> Batch:
     )
 
 
-@torch.inference_mode()
 def keep(batch: Batch, rows: Sequence[int]) -> None:
     """Take all other rows out, and the padding that was there for them."""
     index = torch.tensor(rows, dtype=torch.long)

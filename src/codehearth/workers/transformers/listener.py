@@ -109,7 +109,7 @@ async def _answer(
             await _stream(writer, answer)
     except (Refused, OSError, asyncio.CancelledError):
         raise
-    except Exception as error:  # noqa: BLE001 - one request must not end the server
+    except Exception as error:
         traceback.print_exc(file=sys.stderr)
         raise Refused(500, f"{type(error).__name__}: {error}"[:300], "server_error") from error
 
@@ -118,9 +118,7 @@ async def _stream(writer: asyncio.StreamWriter, answer: Stream) -> None:
     """Events from the first chunk on; an error before it is an answer of its own."""
     chunks = answer.chunks
     first = await anext(chunks, None)
-    writer.write(
-        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
-    )
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
     try:
         if first is not None:
             writer.write(_event(first))

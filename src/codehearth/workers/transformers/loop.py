@@ -93,19 +93,23 @@ class Loop:
     # --- the thread ---------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while True:
-            self._take_new()
-            try:
-                self._drop_cancelled()
-                for group in tuple(self._groups):
-                    self._advance(group)
-                self._read_prompts()
-                self._join_groups()
-            except (RuntimeError, MemoryError, ValueError, IndexError) as error:
-                # What the model says about these requests; the next ones may be well.
-                traceback.print_exc(file=sys.stderr)
-                self._fail_all(f"{type(error).__name__}: {error}"[:500])
-            self._send_pieces()
+        with torch.inference_mode():
+            while True:
+                self._take_new()
+                try:
+                    self._round()
+                except (RuntimeError, MemoryError, ValueError, IndexError) as error:
+                    # What the model says about these requests; the next ones may be well.
+                    traceback.print_exc(file=sys.stderr)
+                    self._fail_all(f"{type(error).__name__}: {error}"[:500])
+                self._send_pieces()
+
+    def _round(self) -> None:
+        self._drop_cancelled()
+        for group in tuple(self._groups):
+            self._advance(group)
+        self._read_prompts()
+        self._join_groups()
 
     def _take_new(self) -> None:
         """All jobs that have come; waits for one where there is nothing to do."""

@@ -58,7 +58,8 @@ class Routes:
         route = self._routes().get((method, path))
         if route is None:
             raise Refused(404, f"there is nothing at {path}", "not_found_error")
-        return await route(body)
+        answer: Whole | Stream = await route(body)
+        return answer
 
     def _routes(self) -> Mapping[tuple[str, str], Callable[[bytes], Any]]:
         return {
@@ -189,7 +190,7 @@ class Routes:
                 for chunk in self._chunks_of(order, index, piece, echoed):
                     yield chunk
             if order.wants_usage:
-                yield order.head | {"choices": [], "usage": usage_of(order)}
+                yield dict(order.head) | {"choices": [], "usage": usage_of(order)}
         finally:
             for job in order.jobs:
                 job.is_cancelled = True
@@ -202,8 +203,8 @@ class Routes:
         text = piece.text
         if piece.tokens and job.num_top is not None:
             logprobs = {"content": [self._entry(token) for token in piece.tokens]}
-        if job.scores_prompt and piece.num_read and piece.tokens:
-            text = "".join(str(entry["token"]) for entry in (logprobs or {"content": []})["content"])
+        if logprobs is not None and piece.num_read:  # the prompt's own tokens
+            text = "".join(str(entry["token"]) for entry in logprobs["content"])
         if not (text or logprobs or piece.finish_reason):
             return [self._progress(order, index, piece)] if order.shows_progress else []
         return [_chunk(order, index, {"content": text}, logprobs, piece.finish_reason)]
@@ -250,9 +251,7 @@ def _whole(chunks: Sequence[Mapping[str, Any]], order: _Order) -> dict[str, Any]
 
 
 def _joined(chunks: Sequence[Mapping[str, Any]], index: int, order: _Order) -> dict[str, Any]:
-    parts = [
-        part for chunk in chunks for part in chunk["choices"] if part["index"] == index
-    ]
+    parts = [part for chunk in chunks for part in chunk["choices"] if part["index"] == index]
     tokens = [token for part in parts if part["logprobs"] for token in part["logprobs"]["content"]]
     has_logprobs = order.jobs[index].num_top is not None
     choice: dict[str, Any] = {

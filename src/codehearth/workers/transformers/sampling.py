@@ -162,7 +162,9 @@ def _picked(weights: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
     return torch.minimum(passed, last)
 
 
-def top_logprobs(logits: torch.Tensor, chosen: int, count: int) -> tuple[float, list[tuple[int, float]]]:
+def top_logprobs(
+    logits: torch.Tensor, chosen: int, count: int
+) -> tuple[float, list[tuple[int, float]]]:
     """The log-probability of `chosen` and of the `count` likeliest; `logits` (V,) as they came."""
     logprobs = torch.log_softmax(logits.float(), dim=-1)
     values, ids = logprobs.topk(min(count, logprobs.shape[-1]))

@@ -17,7 +17,9 @@ _MAX_HELD_TOKENS = 32  # a model that writes nonsense may never finish a charact
 class Transcript:
     """The text of one answer as its tokens come."""
 
-    def __init__(self, tokenizer: Any, stops: Sequence[str] = (), prompt: Sequence[int] = ()) -> None:
+    def __init__(
+        self, tokenizer: Any, stops: Sequence[str] = (), prompt: Sequence[int] = ()
+    ) -> None:
         """`prompt`'s last tokens decide how the first one is read: some leave out its space."""
         self._tokenizer = tokenizer
         self._stops = tuple(stop for stop in stops if stop)
