@@ -93,6 +93,11 @@ class Engine(Protocol):
         """Whether it would use this machine's GPUs, where there are some."""
         ...
 
+    @property
+    def scores_prompts(self) -> bool:
+        """Whether it gives the log-probabilities of a prompt's own tokens (`echo`)."""
+        ...
+
     def availability(self) -> Available | Unavailable:
         """Whether the engine can run on this machine as it is installed now."""
         ...

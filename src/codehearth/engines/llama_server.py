@@ -43,6 +43,10 @@ class LlamaServer:
     def sees_gpus(self) -> bool:
         return True  # assumed: it was built for this machine
 
+    @property
+    def scores_prompts(self) -> bool:
+        return False
+
     def availability(self) -> Available | Unavailable:
         return Available(f"llama-server {self.version} at {self.path}")
 

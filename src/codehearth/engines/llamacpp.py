@@ -32,6 +32,10 @@ class LlamaCpp:
     def sees_gpus(self) -> bool:
         return sys.platform == "darwin"  # the wheel knows Metal, and not CUDA
 
+    @property
+    def scores_prompts(self) -> bool:
+        return False
+
     def availability(self) -> Available | Unavailable:
         try:
             version = importlib.metadata.version("xllamacpp")

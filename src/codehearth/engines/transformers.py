@@ -46,6 +46,10 @@ class Transformers:
     def sees_gpus(self) -> bool:
         return len(self._facts("devices")) > 1
 
+    @property
+    def scores_prompts(self) -> bool:
+        return True
+
     def availability(self) -> Available | Unavailable:
         match self.state:
             case Installed(version=version, facts=facts):

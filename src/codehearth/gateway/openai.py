@@ -24,6 +24,7 @@ from codehearth.gateway.upstream import (
     check_chat,
     check_completion,
     completion_body,
+    scores_prompt,
 )
 from codehearth.models.store import LocalModel
 from codehearth.pool.child import ModelFacts
@@ -70,7 +71,7 @@ async def complete(request: Request) -> Response:
             "/v1/completions",
             partial(_body_of_completion, asked, prompt, number),
             echo=echoes[prompt_number],
-            is_silent=asked.max_tokens == 0,
+            is_silent=asked.max_tokens == 0 and not scores_prompt(asked),
         )
         for prompt_number, prompt in enumerate(asked.prompts)
         for number in range(asked.num_choices)
@@ -124,7 +125,7 @@ def _body_of_completion(
 
 async def _echoes(house: House, asked: CompletionRequest, model: str, owner: str) -> list[str]:
     """What the answers repeat first: prompts as text; token ids are read back by the engine."""
-    if not asked.echo:
+    if not asked.echo or scores_prompt(asked):
         return [""] * len(asked.prompts)
     if all(isinstance(prompt, str) for prompt in asked.prompts):
         return [str(prompt) for prompt in asked.prompts]

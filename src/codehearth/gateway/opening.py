@@ -82,6 +82,7 @@ class Opener:
             num_slots=chosen.num_slots,
             weights=weights,
             row=model.row,
+            scores_prompts=engine.scores_prompts,
         )
         return OpenModel(
             process=process,

@@ -38,6 +38,9 @@ FIM_MARKS: tuple[str, ...] = (
     "<[fim-prefix]>",
     "<[fim-suffix]>",
     "<[fim-middle]>",
+    "<|mask:0|>",
+    "<|mask:1|>",
+    "<|endofmask|>",
 )
 
 

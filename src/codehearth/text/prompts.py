@@ -18,16 +18,22 @@ from codehearth.errors import InvalidRequest, Unsupported
 
 @dataclass(frozen=True)
 class FimFormat:
-    """The marks of one family; `is_suffix_first` swaps the order of the two texts."""
+    """The marks of one family; `is_suffix_first` swaps the order of the two texts.
+
+    `end_mark` ends the middle, where the model's own end token does not. `tokens` are the marks as
+    they stand in the vocabulary, where one of the three is made of several.
+    """
 
     prefix_mark: str
     suffix_mark: str
     middle_mark: str
     is_suffix_first: bool = False
+    end_mark: str | None = None
+    tokens: tuple[str, ...] = ()
 
     @property
-    def marks(self) -> tuple[str, str, str]:
-        return self.prefix_mark, self.suffix_mark, self.middle_mark
+    def marks(self) -> tuple[str, ...]:
+        return self.tokens or (self.prefix_mark, self.suffix_mark, self.middle_mark)
 
 
 FIM_FORMATS: Mapping[str, FimFormat] = {
@@ -38,6 +44,15 @@ FIM_FORMATS: Mapping[str, FimFormat] = {
     "deepseek": FimFormat("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"),
     "codellama": FimFormat("<PRE> ", " <SUF>", " <MID>"),
     "codestral": FimFormat("[PREFIX]", "[SUFFIX]", "", is_suffix_first=True),
+    # The end names the place of the middle again (arXiv:2204.05999). Its tokenizer sets the mark of
+    # a document's start by itself.
+    "incoder": FimFormat(
+        "",
+        "<|mask:0|>",
+        "<|mask:1|><|mask:0|>",
+        end_mark="<|endofmask|>",
+        tokens=("<|mask:0|>", "<|mask:1|>", "<|endofmask|>"),
+    ),
     "seed": FimFormat("<[fim-prefix]>", "<[fim-suffix]>", "<[fim-middle]>", is_suffix_first=True),
 }
 
@@ -64,6 +79,12 @@ def render_fim(format_name: str | None, *, prefix: str, suffix: str) -> str:
     after = layout.suffix_mark + suffix
     parts = (after, before) if layout.is_suffix_first else (before, after)
     return "".join(parts) + layout.middle_mark
+
+
+def fim_end_mark(format_name: str | None) -> str | None:
+    """What ends the middle in this format, beside the model's own end tokens."""
+    layout = FIM_FORMATS.get(format_name or "")
+    return layout.end_mark if layout else None
 
 
 def fim_format_of(marks: Collection[str], *, preferred: str | None) -> str | None:

@@ -62,6 +62,12 @@ def stops_of(asked: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(stops)
 
 
+def end_ids_of(stops: Sequence[str], loaded: Loaded) -> frozenset[int]:
+    """The stops that are single tokens of their own: of special ones no text is ever written."""
+    added: Mapping[str, int] = loaded.tokenizer.get_added_vocab()
+    return frozenset(added[stop] for stop in stops if stop in added)
+
+
 def num_top_of(asked: Mapping[str, Any], *, is_chat: bool) -> int | None:
     """How many alternatives of each token are wanted; None where no log-probabilities are."""
     if is_chat:

@@ -33,10 +33,11 @@ class Piece:
 
 @dataclass(eq=False)
 class Job:
-    """One answer to one prompt. The fields after `out` belong to the computing thread.
+    """One answer to one prompt; `num_new_tokens` is the computing thread's.
 
-    `num_top` None: no log-probabilities are wanted. `scores_prompt`: those of the prompt are
-    wanted too. `out` is a queue of the talking thread's loop.
+    `end_ids` end it beside what ends every answer. `num_top` None: no log-probabilities are
+    wanted; `scores_prompt`: those of the prompt are wanted too. `out` takes the pieces in the
+    talking thread.
     """
 
     prompt: Sequence[int]
@@ -44,6 +45,7 @@ class Job:
     sampling: Sampling
     stops: Sequence[str]
     out: Any
+    end_ids: frozenset[int] = frozenset()
     num_top: int | None = None
     scores_prompt: bool = False
     ignores_end: bool = False

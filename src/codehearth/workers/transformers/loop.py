@@ -142,7 +142,8 @@ class Loop:
     def _took(self, row: _Row, token: int, logits: torch.Tensor) -> bool:
         """Send what a token brings; False where the answer ends with it."""
         job = row.job
-        if token in self._loaded.end_ids and not job.ignores_end:
+        ends = token in self._loaded.end_ids and not job.ignores_end
+        if ends or token in job.end_ids:
             return self._finish(row, "stop")
         job.num_new_tokens += 1
         if job.num_top is not None:

@@ -132,6 +132,7 @@ class Routes:
         if not 1 <= num_choices * len(prompts) <= _MAX_CHOICES:
             raise invalid(f"'n' asks for fewer than 1 or more than {_MAX_CHOICES} answers")
         default = self._context_tokens if is_chat else _DEFAULT_MAX_TOKENS
+        stops = read.stops_of(wanted)
         num_top = read.num_top_of(wanted, is_chat=is_chat)
         arrived: asyncio.Queue[tuple[int, Piece]] = asyncio.Queue()
         jobs = [
@@ -144,7 +145,8 @@ class Routes:
                     default=default,
                 ),
                 sampling=read.sampling_of(wanted, choice=choice),
-                stops=read.stops_of(wanted),
+                stops=stops,
+                end_ids=read.end_ids_of(stops, self._loaded),
                 out=_Outlet(arrived, number * num_choices + choice),
                 num_top=num_top,
                 scores_prompt=num_top is not None and bool(wanted.get("echo")),
