@@ -165,6 +165,7 @@ def test_penalties_and_bias_change_what_is_written(engine: Running) -> None:
         ("/v1/chat/completions", {"messages": []}, 400, "messages"),
         ("/v1/chat/completions", {"messages": [{"role": "user"}]}, 400, "chat template"),
         ("/v1/embeddings", {"input": "x"}, 501, "embeddings"),
+        ("/v1/messages", {"messages": ASK}, 501, "llama.cpp does it"),
         ("/nowhere", {}, 404, "nothing"),
     ],
 )

@@ -18,6 +18,7 @@ from .transcript import Pieces
 
 _DEFAULT_MAX_TOKENS = 16  # OpenAI's, for completions
 _MAX_CHOICES = 128
+_LLAMACPPS = ("/v1/messages", "/v1/messages/count_tokens", "/v1/responses", "/v1/embeddings")
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class Routes:
 
     async def answer(self, method: str, path: str, body: bytes) -> Whole | Stream:
         route = self._routes().get((method, path))
+        if path in _LLAMACPPS:
+            raise unsupported(f"{path} is not done by transformers; llama.cpp does it")
         if route is None:
             raise Refused(404, f"there is nothing at {path}", "not_found_error")
         answer: Whole | Stream = await route(body)
@@ -67,7 +70,6 @@ class Routes:
             ("GET", "/metrics"): self._metrics,
             ("POST", "/v1/chat/completions"): self._chat,
             ("POST", "/v1/completions"): self._complete,
-            ("POST", "/v1/embeddings"): self._embed,
             ("POST", "/tokenize"): self._tokenize,
             ("POST", "/detokenize"): self._detokenize,
         }
@@ -83,9 +85,6 @@ class Routes:
             f"hearth:requests_processing {self._loop.num_running}\n"
             f"hearth:requests_deferred {self._loop.num_waiting}\n"
         )
-
-    async def _embed(self, _: bytes) -> Whole:
-        raise unsupported("transformers serves models that generate; llama.cpp does embeddings")
 
     async def _tokenize(self, body: bytes) -> Whole:
         wanted = read.parse(body)
