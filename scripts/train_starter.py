@@ -35,7 +35,7 @@ SHAPES = {
     "gpu": Shape(vocabulary=8192, hidden=512, layers=8, feed_forward=1536, heads=8, kv_heads=4),
 }
 RECIPES = {
-    "cpu": training.Recipe(max_tokens=20_000_000),
+    "cpu": training.Recipe(max_tokens=17_000_000),
     # An estimate: this recipe has not been run on a GPU yet.
     "gpu": training.Recipe(max_tokens=600_000_000, tokens_a_step=32_768, learning_rate=1.5e-3),
 }

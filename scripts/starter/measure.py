@@ -11,6 +11,7 @@ import platform
 import random
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import torch
 from tokenizers import Tokenizer
 from torch.nn import functional
 
-from . import export, smalltalk, wordings
+from . import export, humaneval, smalltalk, wordings
 from . import tokenizer as vocabulary
 from .corpus import HELD_OUT_PACKAGES, Corpus, SourceFile
 from .engine import Completion, Engine
@@ -96,6 +97,7 @@ def measure(path: Path, corpus: Corpus) -> dict[str, Any]:
             "infill_similarity_library": mean(i["similarity"] for i in library_infills),
             "pass_at_1": mean(pass_at(NUM_SAMPLES, c, 1) for c in sampled),
             "pass_at_10": mean(pass_at(NUM_SAMPLES, c, 10) for c in sampled),
+            **humaneval_figures(engine),
             "tokens_per_s": mean(answer["tokens_per_s"] for answer in answers),
             "machine": f"{platform.machine()}, {torch.get_num_threads()} thread",
         },
@@ -223,11 +225,28 @@ def sampled_passes(engine: Engine, tasks: tuple[Task, ...]) -> Iterator[int]:
         head = task.code[: task.code.rindex('"""') + 4]
         passed = 0
         for seed in range(NUM_SAMPLES):
-            reply = engine.complete(
-                head, max_tokens=160, temperature=SAMPLING_TEMPERATURE, seed=seed
-            )
-            passed += passes(task, head + block(reply.text, is_whole=reply.has_stopped))
+            passed += passes(task, head + sampled_body(engine, head, seed))
         yield passed
+
+
+def sampled_body(engine: Engine, head: str, seed: int) -> str:
+    """A function's body at SAMPLING_TEMPERATURE, cut at the block's end."""
+    reply = engine.complete(
+        head, max_tokens=humaneval.MAX_TOKENS, temperature=SAMPLING_TEMPERATURE, seed=seed
+    )
+    return block(reply.text, is_whole=reply.has_stopped)
+
+
+def humaneval_figures(engine: Engine) -> dict[str, float]:
+    """pass@1 and pass@10 of HumanEval where its package is installed."""
+    if not humaneval.is_installed():
+        return {"humaneval_tasks": 0}
+    passed = humaneval.passed_samples(partial(sampled_body, engine))
+    return {
+        "humaneval_tasks": len(passed),
+        "humaneval_pass_at_1": mean(pass_at(humaneval.NUM_SAMPLES, c, 1) for c in passed),
+        "humaneval_pass_at_10": mean(pass_at(humaneval.NUM_SAMPLES, c, 10) for c in passed),
+    }
 
 
 def demo(engine: Engine, kind: str, prompt: str) -> dict[str, str]:
