@@ -145,6 +145,13 @@ class Settings:
         "A native llama-server: a path, `auto` to use one found on PATH, `off` for the wheel.",
         is_trusted_only=True,
     )
+    remotes: tuple[str, ...] = _setting(
+        (),
+        "names",
+        "Models of other servers, as `NAME=URL` or `NAME=URL#MODEL`; several of one name share "
+        "the work. Their key is read from HEARTH_REMOTE_KEY.",
+        is_trusted_only=True,
+    )
     allow_code: tuple[str, ...] = _setting(
         (),
         "names",

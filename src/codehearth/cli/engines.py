@@ -32,10 +32,13 @@ def engines(context: click.Context, as_json: bool) -> None:
         return
     from codehearth.engines.overview import overview
     from codehearth.gateway.opening import environments_of
+    from codehearth.models.remotes import parse_remotes
 
     settings = settings_now()
     listed = overview(
-        llama_server_setting=settings.llama_server, environments=environments_of(settings)
+        llama_server_setting=settings.llama_server,
+        environments=environments_of(settings),
+        remotes=parse_remotes(settings.remotes),
     )
     if as_json:
         print_json([asdict(one) for one in listed])

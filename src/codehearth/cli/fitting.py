@@ -49,10 +49,8 @@ def fit_of(
     try:
         model = store.find(text, allow_path=True)
     except ModelNotFound:
-        row, precision = _row_of(text)
-        return fit_of_row(
-            row, hardware, precision, context_tokens=context_tokens, num_slots=num_slots
-        )
+        row, of_row = _row_of(text)
+        return fit_of_row(row, hardware, of_row, context_tokens=context_tokens, num_slots=num_slots)
     return fit_of_local(
         model,
         hardware,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,6 +11,7 @@ from codehearth.engines import engines
 from codehearth.engines.base import Engine, Unavailable
 from codehearth.engines.environments import Broken, Environments, Installed
 from codehearth.engines.recipes import RECIPES
+from codehearth.models.remotes import Server
 
 _READS = {
     "llama.cpp": "GGUF",
@@ -29,13 +31,24 @@ class Listed:
     hint: str | None = None
 
 
-def overview(*, llama_server_setting: str, environments: Path) -> tuple[Listed, ...]:
+def overview(
+    *, llama_server_setting: str, environments: Path, remotes: Mapping[str, Sequence[Server]]
+) -> tuple[Listed, ...]:
     """The engines in the order in which they are preferred. Raises as `engines` does."""
     found = engines(llama_server_setting=llama_server_setting, environments=environments)
     listed = [_listed(engine, environments) for engine in found]
     if not any(one.name == "llama-server" for one in listed):
         listed.insert(1, _no_native(llama_server_setting))
+    if remotes:
+        listed.append(_remote(remotes))
     return tuple(listed)
+
+
+def _remote(remotes: Mapping[str, Sequence[Server]]) -> Listed:
+    served = [
+        f"{name} at {', '.join(one.url for one in servers)}" for name, servers in remotes.items()
+    ]
+    return Listed("remote", "ready", "models of other servers", "; ".join(served))
 
 
 def _listed(engine: Engine, environments: Path) -> Listed:

@@ -7,6 +7,7 @@ here; the pool does that when there is room.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -15,13 +16,15 @@ from pathlib import Path
 from codehearth.engines import choose_engine
 from codehearth.engines.base import Engine, Launch
 from codehearth.engines.process import EngineProcess, Patience
+from codehearth.engines.remote import KEY_VARIABLE, Remote
 from codehearth.engines.threads import batch_tokens_for, threads_for
 from codehearth.errors import DoesNotFit
-from codehearth.models.facts import Weights
+from codehearth.models.facts import UNKNOWN_WEIGHTS, Weights
 from codehearth.models.hardware import Hardware, snapshot
 from codehearth.models.local_models import needs_code
 from codehearth.models.memory import Predict
 from codehearth.models.planning import Plan, plan
+from codehearth.models.remotes import parse_remotes
 from codehearth.models.store import LocalModel, Store
 from codehearth.models.torch_memory import predictor
 from codehearth.models.weights import read_weights
@@ -30,6 +33,8 @@ from codehearth.settings import Settings
 
 _COMFORTABLE_CONTEXT_TOKENS = 8192
 _LEAST_CONTEXT_TOKENS = 512
+_REMOTE_SLOTS = 64  # requests that one other server is given at a time
+_REMOTE_BYTES = 48 << 20  # measured: the child that passes them on
 
 
 class Opener:
@@ -44,6 +49,8 @@ class Opener:
 
     def _open(self, name: str, attempt: int, room: Room) -> OpenModel | None:
         model = self._store.find(name)
+        if model.format == "remote":
+            return self._open_remote(model) if attempt == 0 else None
         weights = read_weights(model.path)
         choice = choose_engine(
             weights,
@@ -90,6 +97,29 @@ class Opener:
             facts=facts,
             engine=engine.name,
             why=choice.why + chosen.why,
+        )
+
+    def _open_remote(self, model: LocalModel) -> OpenModel:
+        """A model of other servers: what is known of it is its name."""
+        servers = parse_remotes(self._settings.remotes)[model.name]
+        engine = Remote(servers, key=os.environ.get(KEY_VARIABLE, ""), ours=dict(os.environ))
+        num_slots = self._settings.slots or _REMOTE_SLOTS * len(servers)
+        launch = Launch(model.path, model.name, 0, num_slots, num_threads=1)
+        process = EngineProcess(
+            model.name,
+            partial(engine.command, launch),
+            log_path=self._settings.data / "logs" / f"{_file_name(model.name)}.log",
+            patience=Patience(start_s=self._settings.load_timeout),
+        )
+        facts = ModelFacts(
+            name=model.name, context_tokens=0, num_slots=num_slots, weights=UNKNOWN_WEIGHTS
+        )
+        return OpenModel(
+            process=process,
+            footprint_bytes=_REMOTE_BYTES,
+            facts=facts,
+            engine=engine.name,
+            why=(f"served by {engine.addresses}",),
         )
 
     def _plan(self, asked: Callable[..., Plan], weights: Weights, room: Room) -> Plan:

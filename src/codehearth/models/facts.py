@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-WeightsKind = Literal["gguf", "safetensors"]
+WeightsKind = Literal["gguf", "safetensors", "unknown"]
 
 # Texts of fill-in-the-middle tokens by which a vocabulary shows its family.
 FIM_MARKS: tuple[str, ...] = (
@@ -103,3 +103,22 @@ class Weights:
     @property
     def bits_per_weight(self) -> float:
         return 8 * self.num_bytes / self.num_parameters if self.num_parameters else 0.0
+
+
+# Of a model that another server serves.
+UNKNOWN_WEIGHTS = Weights(
+    kind="unknown",
+    architecture="unknown",
+    num_parameters=0,
+    num_bytes=0,
+    precision="",
+    num_layers=0,
+    embedding_size=0,
+    num_heads=0,
+    num_kv_heads=0,
+    key_size=0,
+    value_size=0,
+    feed_forward_size=0,
+    vocabulary_size=0,
+    context_tokens=0,
+)

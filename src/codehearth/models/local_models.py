@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
+from typing import Literal
 
 from codehearth.errors import BadWeights
 from codehearth.models import checkpoint, precisions
@@ -26,13 +27,14 @@ STARTER = "starter"
 class LocalModel:
     """A model on disk. `path` is what engines open: the first GGUF file, or the folder.
 
-    `source` is "package", "hf:org/repo", "ms:org/repo" or "path"; `sha256` holds the known hashes
+    One of another server has the format "remote" and no files. `source` is "package",
+    "hf:org/repo", "ms:org/repo", "path" or "remote"; `sha256` holds the known hashes
     by the file's path below `folder`.
     """
 
     name: str
     path: Path
-    format: Format
+    format: Format | Literal["remote"]
     precision: str | None
     num_bytes: int
     source: str
@@ -95,6 +97,11 @@ def from_cache(cached: CachedModel) -> LocalModel:
         folder=cached.folder,
         files=cached.files,
     )
+
+
+def remote(name: str) -> LocalModel:
+    """A model that another server serves: nothing of it is here."""
+    return LocalModel(name, Path(), "remote", precision=None, num_bytes=0, source="remote")
 
 
 def from_path(name: str, path: Path) -> LocalModel:
@@ -203,7 +210,7 @@ def needs_code(model: LocalModel) -> bool:
 
 def _code_needed(model: LocalModel) -> str | None:
     """Why the model would run code of its own. A single file is loaded without any."""
-    if model.format == "gguf" or model.path.is_file():
+    if model.format != "safetensors" or model.path.is_file():
         return None
     try:
         names = [entry.name for entry in model.folder.iterdir() if entry.is_file()]

@@ -7,7 +7,7 @@ nothing larger than a header.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,11 +25,16 @@ class Shelf:
     """The models of this machine, read anew at every call: other programs change them too."""
 
     def __init__(
-        self, places: HubPlaces, records: Records, named_paths: Mapping[str, Path]
+        self,
+        places: HubPlaces,
+        records: Records,
+        named_paths: Mapping[str, Path],
+        remote_names: Collection[str] = (),
     ) -> None:
         self._places = places
         self._records = records
         self._named_paths = dict(named_paths)
+        self._remote_names = tuple(remote_names)
 
     def models(self) -> tuple[LocalModel, ...]:
         """The starter first, then the configuration's own, then what was downloaded."""
@@ -54,11 +59,13 @@ class Shelf:
         return tuple(found.values())
 
     def is_own_name(self, text: str) -> bool:
-        """Whether `text` names the starter or a path of the configuration."""
-        return text == STARTER or text in self._named_paths
+        """Whether `text` names the starter, a path of the configuration or a remote model."""
+        return text == STARTER or text in self._named_paths or text in self._remote_names
 
     def locate(self, text: str, *, allow_path: bool = False) -> LocalModel:
         """The model that `text` means; raises InvalidRequest, ModelNotFound or BadWeights."""
+        if text in self._remote_names:
+            return local_models.remote(text)
         if text in self._named_paths:
             return local_models.from_path(text, self._named_paths[text])
         return self.locate_name(parse_name(text, allow_path=allow_path))
@@ -121,6 +128,7 @@ class Shelf:
                 yield load()
             except BadWeights:
                 continue  # `find` says what is wrong with it
+        yield from map(local_models.remote, self._remote_names)
 
 
 def best(models: Iterable[LocalModel]) -> LocalModel | None:
