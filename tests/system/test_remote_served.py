@@ -120,8 +120,10 @@ def test_a_project_file_may_not_name_a_server(hearth: Hearth) -> None:
 def test_a_remote_model_has_no_files_to_show_or_remove(hearth: Hearth) -> None:
     variables = {"HEARTH_REMOTES": remotes(nobody())}
 
+    shown = [hearth.run(verb, "coder", **variables) for verb in ("show", "fit")]
     removed = hearth.run("rm", "coder", "--yes", **variables)
     listed = json.loads(hearth.run("ls", "--json", **variables).stdout)
 
+    assert all("served by another server" in one.stderr for one in shown)
     assert removed.returncode == 2 and "was not downloaded" in removed.stderr
     assert any(model["name"] == "coder" for model in listed)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from codehearth.cli.shelf import weights_here
 from codehearth.errors import DoesNotFit, ModelNotFound
 from codehearth.models.catalogue import Row, resolve
 from codehearth.models.choosing import choose_precision
@@ -71,9 +72,7 @@ def fit_of_local(
     precision: str = "auto",
 ) -> Fit:
     """The plan of weights that are here; of `auto` engines, the one that reads them counts."""
-    from codehearth.models.weights import read_weights
-
-    weights = read_weights(model.path)
+    weights = weights_here(model)
     if engine == "auto":
         engine = "llama.cpp" if weights.kind == "gguf" else "transformers"
     chosen = plan(

@@ -47,9 +47,9 @@ def _document(store: Store, text: str) -> dict[str, Any]:
         except HearthError:
             raise error from None
         return {"name": row.name, "is_here": False} | _of_row(row)
-    from codehearth.models.weights import read_weights
+    from codehearth.cli.shelf import weights_here
 
-    weights = read_weights(local.path)
+    weights = weights_here(local)
     return (
         {"name": local.name, "is_here": True}
         | (_of_row(local.row) if local.row else {})
