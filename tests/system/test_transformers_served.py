@@ -79,6 +79,36 @@ def test_a_checkpoint_by_its_path_serves_openais_client_and_heals(
     assert "engine transformers: llama.cpp reads GGUF files only" in str(why)
 
 
+OWN_CODE = """
+import sys
+from transformers import Qwen2ForCausalLM
+
+print("the checkpoint's own code ran", file=sys.stderr, flush=True)
+
+class OwnForCausalLM(Qwen2ForCausalLM):
+    pass
+"""
+
+
+def test_a_checkpoints_own_code_runs_only_where_that_was_allowed(
+    hearth: Hearth, tmp_path: Path
+) -> None:
+    path = tiny_checkpoint(tmp_path / "tiny")
+    config = json.loads((path / "config.json").read_text())
+    config["auto_map"] = {"AutoModelForCausalLM": "modeling_own.OwnForCausalLM"}
+    (path / "config.json").write_text(json.dumps(config))
+    (path / "modeling_own.py").write_text(OWN_CODE)
+
+    refused = hearth.run("serve", "-m", str(path))
+    with serving(hearth, "-m", str(path), "--allow-code", "tiny@path") as (_, client):
+        answer = client.completions.create(model="tiny", prompt="def", max_tokens=2)
+
+    assert refused.returncode != 0 and "carries its own Python code" in refused.stderr
+    assert answer.usage is not None
+    (log,) = (hearth.data / "logs").glob("tiny.log")
+    assert "own code ran" in log.read_text()
+
+
 def test_without_its_engine_a_checkpoint_is_refused_with_the_command(
     hearth: Hearth, tmp_path: Path
 ) -> None:
