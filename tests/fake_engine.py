@@ -4,7 +4,8 @@
     python tests/fake_engine.py --port 0        # prints the address on standard output
 
 A request's `max_tokens` shortens what `--tokens` gives. The text is `--text` repeated word by word,
-so answers can be predicted: see `fake_shapes.words`. With FAKE_ENGINE_KEY in the environment the
+so answers can be predicted: see `fake_shapes.words`; before them comes what a request's grammar
+forces (`root ::= "text" …`). With FAKE_ENGINE_KEY in the environment the
 key is asked for. With `--context N`, a body of more than N words does not fit the context.
 Misbehaviour is named by `--do`, several times if wanted:
 
@@ -55,6 +56,7 @@ from fake_shapes import (
     context_error,
     error,
     first_frames,
+    forced_text,
     last_frames,
     token_frame,
     whole,
@@ -219,6 +221,8 @@ class Fake:
         limits = (asked.get(f"max_{what}tokens") for what in ("completion_", "output_", ""))
         limit = next((limit for limit in limits if isinstance(limit, int)), self.flags.tokens)
         num_tokens = min(self.flags.tokens, limit)
+        if forced := forced_text(asked):
+            yield forced
         for number, token in enumerate(words(self.flags.text, num_tokens)):
             if number == num_tokens // 2:
                 await self.misbehave_midway()
@@ -258,7 +262,7 @@ class Fake:
                 await self.send_frame(link, "data: " + json.dumps(error(500, "fake failure")[1]))
                 break
             text.append(token)
-            await self.send_frame(link, token_frame(path, alias, token))
+            await self.send_frame(link, token_frame(path, alias, token, len(text), asked))
         else:
             for frame in last_frames(path, alias, "".join(text), len(text), asked):
                 await self.send_frame(link, frame)

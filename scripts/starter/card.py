@@ -202,7 +202,7 @@ TRAINING = """
 
 {tokens} million tokens in {minutes} minutes on one core of a 2-core CPU machine (AVX-512 with
 bf16) that other programs used at the same time: about {speed} tokens/s. AdamW at 2e-3, held for two
-fifths and falling to zero in a line, 1024 tokens a step. For the first fifth library code alone,
+fifths and falling to zero in a line, 1024 tokens a step. For the first quarter library code alone,
 then by tokens about 32 % conversations, 11 % taught code and 57 % library code, three quarters of
 it the standard library. Windows of 256 tokens for three fifths, then 512, for the last 4 % 1024.
 

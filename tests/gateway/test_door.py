@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,10 +48,10 @@ def test_every_route_of_the_document_is_closed_without_a_key(
 
     for path, methods in paths.items():
         for method in methods:
-            status, headers, body = server.request(method.upper(), path.format(name="fake"))
+            status, headers, body = server.request(method.upper(), re.sub("{.*?}", "fake", path))
             assert status == 401, f"{method} {path} is open"
             assert headers["www-authenticate"] == "Bearer"
-            assert json.loads(body)["error"]["type"] == "authentication_error"
+            assert "API key" in json.dumps(json.loads(body))  # in the dialect's own shape
     assert len(paths) >= 10
 
 

@@ -13,7 +13,7 @@ from codehearth import __version__
 SECTIONS: Mapping[str, Mapping[str, str]] = {
     "Start here": {"up": "up", "run": "run"},
     "Serve": {"serve": "serve", "ps": "ps", "stop": "ps", "logs": "logs"},
-    "Generate": {"complete": "complete"},
+    "Generate": {"complete": "complete", "connect": "connect"},
     "Models": {
         "ls": "ls",
         "show": "show",
@@ -52,6 +52,8 @@ _SPELLINGS = {
     "settings": "config",
     "log": "logs",
     "infill": "complete",
+    "editor": "connect",
+    "editors": "connect",
 }
 
 

@@ -12,7 +12,19 @@ from starlette.types import ASGIApp
 
 from codehearth import __version__
 from codehearth.errors import HearthError, InvalidRequest, MethodNotAllowed, NotFound
-from codehearth.gateway import admin, landing, openai, passthrough, simple
+from codehearth.gateway import (
+    admin,
+    completions,
+    landing,
+    llama_cpp,
+    mistral,
+    ollama,
+    ollama_models,
+    openai,
+    passthrough,
+    simple,
+    tabby,
+)
 from codehearth.gateway.auth import Doorkeeper
 from codehearth.gateway.documentation import describe_bodies
 from codehearth.gateway.door import Door, Guests, Leaving
@@ -20,6 +32,19 @@ from codehearth.gateway.house import House
 from codehearth.gateway.replies import describe, error_reply, unexpected
 
 log = logging.getLogger(__name__)
+
+_DIALECTS = (
+    openai,
+    completions,
+    passthrough,
+    mistral,
+    llama_cpp,
+    ollama,
+    ollama_models,
+    tabby,
+    simple,
+    admin,
+)
 
 
 def create_app(house: House, *, doorkeeper: Doorkeeper, leaving: Leaving) -> ASGIApp:
@@ -32,8 +57,8 @@ def create_app(house: House, *, doorkeeper: Doorkeeper, leaving: Leaving) -> ASG
     )
     app.state.house = house
     app.state.leaving = leaving
-    for router in (openai.router, passthrough.router, simple.router, admin.router):
-        app.include_router(router)
+    for dialect in _DIALECTS:
+        app.include_router(dialect.router)
     if house.settings.page:
         app.include_router(landing.router)
     app.add_exception_handler(HearthError, _tell)

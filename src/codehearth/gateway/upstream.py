@@ -12,7 +12,7 @@ from codehearth.errors import InvalidRequest, Unsupported
 from codehearth.gateway import schema_cost
 from codehearth.models.catalogue import Sampling as Recommended
 from codehearth.pool.child import ModelFacts
-from codehearth.text.prompts import fim_end_mark, fim_format_of, render_fim
+from codehearth.text.prompts import fim_format_of, render_fim
 from codehearth.wire.requests import ChatRequest, CompletionRequest, Message, Sampling
 
 DEFAULT_MAX_TOKENS = 16  # OpenAI's, for completions
@@ -82,8 +82,6 @@ def completion_body(
         raise Unsupported("This model makes embeddings; it does not complete.", param="model")
     body = _sampling(request, _recommended(facts, _COMPLETION_DEFAULTS), facts, choice=choice)
     body["prompt"] = _prompt(request, prompt, facts)
-    if request.suffix and (end_mark := fim_end_mark(fim_of(facts))):
-        body["stop"] = [*body.get("stop", ()), end_mark]
     # llama.cpp makes one token where none is asked for; `generate` then drops it.
     body["max_tokens"] = max(
         1, DEFAULT_MAX_TOKENS if request.max_tokens is None else request.max_tokens
