@@ -7,6 +7,7 @@ A request's `max_tokens` shortens what `--tokens` gives. The text is `--text` re
 so answers can be predicted: see `fake_shapes.words`; before them comes what a request's grammar
 forces (`root ::= "text" …`). With FAKE_ENGINE_KEY in the environment the
 key is asked for. With `--context N`, a body of more than N words does not fit the context.
+With `--let-go-s S`, it takes as long to notice that a client left, as a real engine's batch does.
 Misbehaviour is named by `--do`, several times if wanted:
 
     never-ready          /health answers 503 for ever
@@ -192,6 +193,8 @@ class Fake:
         try:
             await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
+                work.cancel()
+                await asyncio.sleep(self.flags.let_go_s)
                 raise ConnectionResetError
             work.result()
             self.stats["completed"] += 1
@@ -296,6 +299,7 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, default=10)
     parser.add_argument("--token-delay-s", type=float, default=0.0)
     parser.add_argument("--first-token-delay-s", type=float, default=0.0)
+    parser.add_argument("--let-go-s", type=float, default=0.0)
     parser.add_argument("--ready-after-s", type=float, default=0.0)
     parser.add_argument("--context", type=int, default=0)
     parser.add_argument("--after", type=int, default=0)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from codehearth.gateway.door import STRANGERS_PATHS
 from tests.gateway.served import Served, served
 
 HELLO = {"messages": [{"role": "user", "content": "hello"}]}
@@ -46,9 +47,10 @@ def test_every_route_of_the_document_is_closed_without_a_key(
     _, _, data = server.request("GET", "/openapi.json", headers=bearer(user))
     paths = json.loads(data)["paths"]
 
+    assert paths.keys() > STRANGERS_PATHS
     for path, methods in paths.items():
-        for method in methods:
-            status, headers, body = server.request(method.upper(), re.sub("{.*?}", "fake", path))
+        for method in methods if path not in STRANGERS_PATHS else ():
+            status, headers, body = server.request(method.upper(), re.sub(r"{.*?}", "fake", path))
             assert status == 401, f"{method} {path} is open"
             assert headers["www-authenticate"] == "Bearer"
             assert "API key" in json.dumps(json.loads(body))  # in the dialect's own shape

@@ -12,7 +12,7 @@ from codehearth.cli.output import count, print_data, print_json, print_table, si
 from codehearth.settings import read_settings
 
 if TYPE_CHECKING:
-    from codehearth.cli.fitting import Fit
+    from codehearth.models.fitting import Fit
     from codehearth.models.hardware import Hardware
 
 
@@ -42,9 +42,9 @@ def fit(model: str, context: int | None, slots: int | None, as_json: bool, **fla
     What is not asked for is chosen, and the reason is told. A model that is not here yet is
     estimated. Exit code 3: it does not fit.
     """
-    from codehearth.cli.fitting import fit_of
     from codehearth.cli.machine import usable_hardware
     from codehearth.cli.shelf import store_of
+    from codehearth.models.fitting import fit_of
 
     settings = read_settings(flags=flags)
     hardware = usable_hardware(settings)

@@ -15,17 +15,26 @@ from codehearth.errors import HearthError, InvalidRequest, MethodNotAllowed, Not
 from codehearth.gateway import (
     admin,
     completions,
+    conversations,
+    inventory,
     landing,
     llama_cpp,
+    login,
+    measurements,
     mistral,
     ollama,
     ollama_models,
     openai,
     passthrough,
+    preferences,
+    pulls,
     simple,
     tabby,
+    talks,
+    votes,
 )
 from codehearth.gateway.auth import Doorkeeper
+from codehearth.gateway.desk import Desk
 from codehearth.gateway.documentation import describe_bodies
 from codehearth.gateway.door import Door, Guests, Leaving
 from codehearth.gateway.house import House
@@ -44,11 +53,19 @@ _DIALECTS = (
     tabby,
     simple,
     admin,
+    login,
+    conversations,
+    talks,
+    inventory,
+    pulls,
+    votes,
+    measurements,
+    preferences,
 )
 
 
-def create_app(house: House, *, doorkeeper: Doorkeeper, leaving: Leaving) -> ASGIApp:
-    """The ASGI application of a house, with its door before it."""
+def create_app(house: House, desk: Desk, *, doorkeeper: Doorkeeper, leaving: Leaving) -> ASGIApp:
+    """The ASGI application of a house and its desk, with its door before it."""
     app = FastAPI(
         title="CodeHearth",
         version=__version__,
@@ -56,6 +73,8 @@ def create_app(house: House, *, doorkeeper: Doorkeeper, leaving: Leaving) -> ASG
         redoc_url=None,
     )
     app.state.house = house
+    app.state.desk = desk
+    app.state.doorkeeper = doorkeeper
     app.state.leaving = leaving
     for dialect in _DIALECTS:
         app.include_router(dialect.router)
@@ -78,13 +97,14 @@ def create_app(house: House, *, doorkeeper: Doorkeeper, leaving: Leaving) -> ASG
         leaving=leaving,
         metrics=house.metrics,
         max_requests_per_key=settings.max_requests_per_key,
+        has_page=settings.page,
     )
     if not settings.allowed_origins:
         return door
     return CORSMiddleware(
         door,
         allow_origins=settings.allowed_origins,
-        allow_methods=["GET", "POST", "PUT"],
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["authorization", "content-type", "x-api-key", "x-request-id"],
         expose_headers=["x-request-id", "retry-after"],
     )

@@ -14,17 +14,16 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from pydantic_core import from_json
-
-from codehearth.errors import EngineFailed, UpstreamFailed
-from codehearth.gateway.chunks import AnswerFormat, Piece, engine_error, piece_of, summed_usage
+from codehearth.errors import EngineFailed
+from codehearth.gateway.chunk_reader import ChunkReader, Meaning
+from codehearth.gateway.chunks import AnswerFormat, Piece, piece_of, summed_usage
 from codehearth.gateway.house import House
 from codehearth.gateway.link import NothingReceived, ask, refusal
 from codehearth.gateway.streams import Writer
 from codehearth.pool.child import ModelFacts
 from codehearth.pool.lease import Lease
 from codehearth.wire.bounded_json import dump_json
-from codehearth.wire.sse import DONE, Event, EventReader, frame
+from codehearth.wire.sse import DONE, frame
 
 _TRIES = 2
 _Made = TypeVar("_Made")
@@ -45,7 +44,7 @@ class Choice:
     body: Callable[[ModelFacts], Mapping[str, Any]]
     echo: str = ""
     is_silent: bool = False
-    read: Callable[[Any], Piece] = piece_of
+    read: Meaning = piece_of
 
 
 @dataclass(frozen=True)
@@ -193,16 +192,15 @@ async def _attempt(house: House, order: Order, choice: Choice) -> Batches:
         async with asking as reply:
             if reply.status != 200:
                 raise await refusal(reply)
-            reader = EventReader()
+            reader = ChunkReader(choice.read)
             async for received in reply.pieces():
-                events = list(reader.feed(received))
-                if events:  # and not a comment: those come from an engine that stands still, too
+                read = reader.feed(received)
+                if read.has_events:  # a comment comes from an engine that stands still, too
                     lease.progressed()
-                batch, is_done = _read(events, choice.read)
-                if batch:
+                if read.pieces:
                     reply.begin_frames()
-                    yield batch
-                if is_done:
+                    yield read.pieces
+                if read.is_done:
                     reply.close()
                     return
             raise EngineFailed("The engine ended in the middle of an answer.")
@@ -227,24 +225,6 @@ _STREAMED = {
 }
 
 
-def _read(events: Sequence[Event], read: Callable[[Any], Piece]) -> tuple[list[Piece], bool]:
-    """The pieces in some events, and whether the answer is complete."""
-    batch: list[Piece] = []
-    for event in events:
-        if event.data == b"[DONE]":
-            return batch, True
-        try:
-            chunk = from_json(event.data)
-        except ValueError as error:
-            raise UpstreamFailed("The engine sent a chunk that is not JSON.") from error
-        if event.name == "error" and isinstance(chunk, dict):
-            raise engine_error(chunk.get("error", chunk))
-        piece = read(chunk)
-        if not piece.is_empty:
-            batch.append(piece)
-    return batch, False
-
-
 def _usage(order: Order, usages: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
     numbers = [choice.prompt_number for choice in order.choices]
     return summed_usage(list(zip(numbers, usages, strict=True)))
@@ -264,3 +244,13 @@ def count(house: House, order: Order, usage: Mapping[str, Any]) -> None:
     house.metrics.prompt_tokens.labels(order.model).inc(usage["prompt_tokens"])
     house.metrics.generated_tokens.labels(order.model).inc(usage["completion_tokens"])
     house.metrics.duration_s.labels(order.model).observe(time.monotonic() - order.arrived_at)
+
+
+async def counted_pieces(house: House, order: Order) -> AsyncGenerator[list[Piece], None]:
+    """The pieces of an order with one choice, for who keeps them; counted when all have come."""
+    usage: Mapping[str, Any] | None = None
+    async with aclosing(pieces_of(house, order, 0)) as batches:
+        async for batch in batches:
+            usage = _last_usage(batch) or usage
+            yield batch
+    count(house, order, _usage(order, [usage]))

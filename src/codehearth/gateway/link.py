@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import math
 import socket
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -23,17 +23,22 @@ from pydantic_core import from_json
 from codehearth.engines.endpoint import Endpoint
 from codehearth.errors import EngineFailed, HearthError, UpstreamFailed
 from codehearth.gateway.chunks import engine_error
-from codehearth.gateway.frames import FRAME_S, Frames
+from codehearth.gateway.frames import Frames
 
 _CONNECT_S = 5.0
 _CONNECT_AGAIN_S = 0.002
 _READ_BYTES = 64 * 2**10
 _MAX_HELD_BYTES = 256 * 2**10
+_FAST_S = 0.016  # between two chunks of a stream that is read in frames
 MAX_WHOLE_BYTES = 64 * 2**20
 
 # An engine sees who left between two batches, and a batch takes about a second at most
 # (`engines.threads`); one that stands still shall not keep newcomers waiting.
 _MAX_PARTING_S = 1.0
+
+# From the news that a client closed its connection to the end of its generation: two turns of
+# the loop were needed. A client's next request may overtake the news by that much.
+_TURNS_TO_PART = 3
 
 
 class NothingReceived(EngineFailed):
@@ -105,7 +110,7 @@ class Reply:
             await self._wait()
 
     def begin_frames(self) -> None:
-        """From now on, what comes faster than once a frame is read once a frame."""
+        """From now on, the stream is read in frames as long as it is fast."""
         self._may_be_framed = self._frames is not None
 
     async def pieces(self) -> AsyncIterator[bytes]:
@@ -186,7 +191,7 @@ class Reply:
         now = self._loop.time()
         if self._held_bytes > _MAX_HELD_BYTES:
             self._rest()
-        elif self._may_be_framed and self._is_listening and now - self._read_at < FRAME_S:
+        elif self._may_be_framed and self._is_listening and now - self._read_at < _FAST_S:
             self._rest()
             self._is_in_frames = True
             assert self._frames is not None
@@ -248,13 +253,27 @@ class Traffic:
     which takes no longer than the batch that it would have to wait for anyway.
     """
 
-    def __init__(self) -> None:
-        self.frames = Frames()
+    def __init__(self, frames: Frames | None = None) -> None:
+        self.frames = frames or Frames()
+        self._num_under_way: Counter[Endpoint] = Counter()
         self._leaving: dict[Endpoint, set[asyncio.Future[None]]] = {}
 
-    def part(self, endpoint: Endpoint, reply: Reply) -> None:
+    async def enter(self, endpoint: Endpoint) -> None:
+        """Returns when the engine has let go of all who are leaving now."""
+        for _ in range(_TURNS_TO_PART):
+            if not self._num_under_way[endpoint]:
+                break
+            await asyncio.sleep(0)
+        if leaving := self._leaving.get(endpoint):
+            await asyncio.wait(tuple(leaving))
+        self._num_under_way[endpoint] += 1
+
+    def part(self, endpoint: Endpoint, reply: Reply | None) -> None:
         """Stops the reply's generation, unless it is complete."""
-        parted = reply.part()
+        self._num_under_way[endpoint] -= 1
+        if not self._num_under_way[endpoint]:
+            del self._num_under_way[endpoint]
+        parted = reply.part() if reply is not None else None
         if parted is not None:
             leaving = self._leaving.setdefault(endpoint, set())
             leaving.add(parted)
@@ -265,11 +284,6 @@ class Traffic:
         leaving.discard(parted)
         if not leaving:
             del self._leaving[endpoint]
-
-    async def quiet(self, endpoint: Endpoint) -> None:
-        """Returns when the engine has let go of all who are leaving now."""
-        if leaving := self._leaving.get(endpoint):
-            await asyncio.wait(tuple(leaving))
 
 
 @contextlib.asynccontextmanager
@@ -282,17 +296,18 @@ async def ask(
     the engine does not answer, and NothingReceived where it is safe to ask again.
     """
     if traffic is not None:
-        await traffic.quiet(endpoint)
-    connection = await _connected(endpoint)
-    reply = Reply(connection, traffic.frames if traffic is not None else None)
+        await traffic.enter(endpoint)
+    reply: Reply | None = None
     try:
+        connection = await _connected(endpoint)
+        reply = Reply(connection, traffic.frames if traffic is not None else None)
         await reply.send(_request(endpoint, method, path, body))
         await reply.headers()
         yield reply
     finally:
         if traffic is not None:
             traffic.part(endpoint, reply)
-        else:
+        elif reply is not None:
             reply.close()
 
 

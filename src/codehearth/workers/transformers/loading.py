@@ -7,8 +7,11 @@ that was allowed. Weights that are not all there are an error: transformers woul
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import importlib.metadata
 import inspect
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +45,7 @@ class Loaded:
         """One empty pass, so that the first user does not pay for what is set up lazily."""
         with torch.inference_mode():
             self.model(torch.zeros((1, 1), dtype=torch.long, device=self.device))
+        _give_back_memory()
 
 
 def facts() -> dict[str, Any]:
@@ -58,6 +62,8 @@ def load(asked: argparse.Namespace, *, say: Callable[[str], None]) -> Loaded:
     """The model that was asked for, ready to compute. Raises CannotLoad."""
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+    # It warns at every multiplication, and of a faster library that is not there.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     torch.set_num_threads(asked.threads)
     path = Path(asked.model)
     place, options = _place(asked.device)
@@ -160,6 +166,12 @@ def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     ):
         found.update(said if isinstance(said, list) else [] if said is None else [said])
     return frozenset(found)
+
+
+def _give_back_memory() -> None:
+    """Let glibc return what loading left free: 0.9 of 1.5 GiB with a 0.5B model in int8."""
+    with contextlib.suppress(OSError, AttributeError):  # not glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _devices() -> list[str]:
