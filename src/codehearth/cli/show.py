@@ -49,8 +49,8 @@ def _document(store: Store, text: str) -> dict[str, Any]:
         except HearthError:
             raise error from None
         return {"name": row.name, "is_here": False} | _of_row(row)
-    from codehearth.cli.shelf import weights_here
     from codehearth.models.infilling import InfillProofs
+    from codehearth.models.weights import weights_here
 
     weights = weights_here(local)
     proof = InfillProofs(settings_now().data).find(local.path)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from codehearth.cli.shelf import weights_here
 from codehearth.errors import DoesNotFit, ModelNotFound
 from codehearth.models.catalogue import Row, resolve
 from codehearth.models.choosing import choose_precision
@@ -16,6 +15,7 @@ from codehearth.models.hardware import Hardware
 from codehearth.models.names import CatalogueName, parse_name
 from codehearth.models.planning import Plan, plan
 from codehearth.models.torch_memory import predictor
+from codehearth.models.weights import weights_here
 
 if TYPE_CHECKING:
     from codehearth.models.store import LocalModel, Store
