@@ -20,7 +20,8 @@ test: $(VENV)/installed-dev tests/clients/node_modules ## install what tests nee
 # Engines that live in environments of their own are installed once, into .engines (gigabytes).
 test-engines: $(VENV)/installed-dev ## run the contract suite on every engine that can run here
 	HEARTH_DATA=$(CURDIR)/.engines $(BIN)/hearth engines install transformers --cpu
-	HEARTH_TEST_ENGINES=required $(BIN)/python -m pytest tests/engines/contract tests/workers $(ARGS)
+	HEARTH_TEST_ENGINES=required $(BIN)/python -m pytest tests/engines/contract tests/workers \
+		tests/system/test_transformers_served.py $(ARGS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
