@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
+import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -138,6 +141,46 @@ def test_the_narrowest_choice_is_the_likeliest_token(
     body = {"prompt": "import", "max_tokens": 15, "ignore_eos": True, **sampling}
 
     assert completed(engine, **body)["choices"][0]["text"] == greedy
+
+
+def test_a_crowd_that_comes_and_goes_gets_the_answers_of_the_lonely(engine: Running) -> None:
+    """Prompts of one to some hundred tokens, some scored, and a third of the clients leaves."""
+    chance = random.Random(4)
+    bodies = [
+        {
+            "prompt": [chance.randrange(350) for _ in range(chance.choice((1, 5, 60, 150, 300)))],
+            "max_tokens": chance.choice((1, 7, 30)),
+            **({"logprobs": 1, "echo": True} if chance.random() < 0.2 else {}),
+            **GREEDY,
+        }
+        for _ in range(24)
+    ]
+    alone = [completed(engine, **body)["choices"][0]["text"] for body in bodies]
+
+    def ask(number: int) -> str | None:
+        if number % 3 == 2:
+            leave_early(engine, bodies[number])
+            return None
+        return str(completed(engine, **bodies[number])["choices"][0]["text"])
+
+    with ThreadPoolExecutor(len(bodies)) as threads:
+        together = list(threads.map(ask, range(len(bodies))))
+
+    for then, now in zip(alone, together, strict=True):
+        assert now in (None, then)
+
+
+def leave_early(engine: Running, body: dict[str, Any]) -> None:
+    """Ask, and be gone before the answer can be there."""
+    data = json.dumps(body | {"max_tokens": 3000, "stream": True}).encode()
+    key = engine.endpoint.api_key.encode()
+    with socket.socket(socket.AF_UNIX) as link:
+        link.connect(str(engine.endpoint.socket_path))
+        link.sendall(
+            b"POST /v1/completions HTTP/1.1\r\nHost: e\r\nAuthorization: Bearer %b\r\n"
+            b"Content-Length: %d\r\n\r\n%b" % (key, len(data), data)
+        )
+        link.recv(1)
 
 
 def test_penalties_and_bias_change_what_is_written(engine: Running) -> None:
