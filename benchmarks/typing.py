@@ -48,7 +48,7 @@ from tests.tiny_models import QWEN_CODER_05B, make_gguf
 STARTER = ROOT / "src" / "codehearth" / "data" / "starter.gguf"
 _LIBRARY = ("argparse.py", "configparser.py", "tarfile.py", "zipfile.py", "shutil.py")
 _CHARACTERS_A_TOKEN = 3.0
-_REQUESTS_A_PLACE = 20
+_REQUESTS_A_PLACE = 50  # some five lines
 _SHARE_BEFORE = 0.7
 
 

@@ -657,6 +657,9 @@ def test_tabbys_events_are_counted_by_model_and_language(editor: Served) -> None
     for fate in ("shown", "accepted"):
         row = f'hearth_suggestions_total{{fate="{fate}",language="Rust",model="fake"}} 1.0'
         assert row in metrics.decode()
+    _, _, live = editor.request("GET", "/hearth/ps")
+    told = {row["name"]: row["suggestions"] for row in json.loads(live)["models"]}
+    assert told["fake"]["shown"] >= 1
 
 
 def test_an_event_of_a_suggestion_that_is_not_known_is_no_error(editor: Served) -> None:

@@ -335,7 +335,7 @@ def test_a_second_client_of_the_same_key_shares_the_memory_of_all_dialects(quick
 
 
 def test_many_threads_of_one_editor_leave_nothing_behind(quick: Served) -> None:
-    """All turns and flights are gone when all are answered."""
+    """All keystrokes and flights are gone when all are answered."""
 
     def type_on(number: int) -> None:
         for length in range(5):
@@ -348,4 +348,4 @@ def test_many_threads_of_one_editor_leave_nothing_behind(quick: Served) -> None:
         thread.join(30)
 
     desk = quick.house.desk
-    wait_until(lambda: not desk._turns and not desk._flights)
+    wait_until(lambda: not desk._keystrokes and not desk._flights)

@@ -21,6 +21,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "pull": "pull",
         "rm": "rm",
     },
+    "Lab": {"quantize": "quantize", "measure": "measure", "advise": "advise"},
     "Settle in": {
         "engines": "engines",
         "keys": "keys",
@@ -54,6 +55,10 @@ _SPELLINGS = {
     "infill": "complete",
     "editor": "connect",
     "editors": "connect",
+    "quantise": "quantize",
+    "convert": "quantize",
+    "benchmark": "measure",
+    "bench": "measure",
 }
 
 

@@ -42,7 +42,7 @@ from codehearth.gateway.replies import describe, error_reply, unexpected
 
 log = logging.getLogger(__name__)
 
-_DIALECTS = (
+DIALECTS = (
     openai,
     completions,
     passthrough,
@@ -76,7 +76,7 @@ def create_app(house: House, desk: Desk, *, doorkeeper: Doorkeeper, leaving: Lea
     app.state.desk = desk
     app.state.doorkeeper = doorkeeper
     app.state.leaving = leaving
-    for dialect in _DIALECTS:
+    for dialect in DIALECTS:
         app.include_router(dialect.router)
     if house.settings.page:
         app.include_router(landing.router)

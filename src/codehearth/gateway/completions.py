@@ -90,7 +90,7 @@ def _infilled(request: Request, infill: Infill, dialect: Dialect, suggestion_id:
     house.acceptance.remember(
         suggestion_id,
         model=infill.model,
-        language=infill.fim.language.name if infill.fim.language else "unknown",
+        language=infill.language_name,
         owner=infill.client.owner,
     )
     work = partial(fim.answer, house, infill, Notes(), dialect)

@@ -23,7 +23,7 @@ from codehearth.gateway.generate import Choice, Order, count, merged, pieces_of
 from codehearth.gateway.house import House
 from codehearth.gateway.infill import Infill, Notes
 from codehearth.gateway.streams import Writer
-from codehearth.gateway.suggestions import Batches, Place, Turn
+from codehearth.gateway.suggestions import Batches, Keystroke, Place
 from codehearth.gateway.writing import Writing, timed_piece
 from codehearth.wire.bounded_json import dump_json
 
@@ -38,10 +38,12 @@ async def answer(
 ) -> None:
     """Answers one request of an editor, streamed or whole as it asked."""
     place = Place(infill.fim.prefix, infill.fim.suffix, infill.fim.path)
-    async with house.desk.turn(infill.client, place, is_warm_up=infill.is_warm_up) as turn:
-        notes.turn = turn
-        choices = _choices(house, infill, notes, turn)
-        house.desk.overtake_others(turn)
+    async with house.desk.keystroke(
+        infill.client, place, is_warm_up=infill.is_warm_up
+    ) as keystroke:
+        notes.keystroke = keystroke
+        choices = _choices(house, infill, notes, keystroke)
+        house.desk.overtake_others(keystroke)
         send = send_stream if infill.asked.stream else send_whole
         usages = await send(
             writer, merged(choices), dialect, num_choices=len(choices), headers=notes.headers
@@ -49,19 +51,19 @@ async def answer(
     count(house, _order(infill, []), total_usage(usages))
 
 
-def _choices(house: House, infill: Infill, notes: Notes, turn: Turn) -> list[Batches]:
+def _choices(house: House, infill: Infill, notes: Notes, keystroke: Keystroke) -> list[Batches]:
     def generated(number: int) -> Batches:
         return _generated(house, infill, notes, number)
 
     desk, numbers = house.desk, range(infill.asked.num_choices)
     if infill.is_warm_up or not infill.ends_with_block:
-        return [desk.answer_alone(turn, partial(generated, number)) for number in numbers]
+        return [desk.answer_alone(keystroke, partial(generated, number)) for number in numbers]
     first = desk.answer(
-        turn, question_of(infill), partial(generated, 0), may_repeat=infill.is_steady
+        keystroke, question_of(infill), partial(generated, 0), may_repeat=infill.is_steady
     )
-    if turn.is_recalled and infill.has_optional_choices:
+    if keystroke.is_recalled and infill.has_optional_choices:
         return [first]
-    return [first, *(desk.answer_alone(turn, partial(generated, n)) for n in numbers[1:])]
+    return [first, *(desk.answer_alone(keystroke, partial(generated, n)) for n in numbers[1:])]
 
 
 def question_of(infill: Infill) -> bytes:
@@ -100,7 +102,12 @@ async def _generated(house: House, infill: Infill, notes: Notes, number: int) ->
 
 async def _written(house: House, infill: Infill, writing: Writing) -> Batches:
     choice = Choice(
-        0, "/v1/completions", writing.body, is_silent=infill.is_warm_up, read=timed_piece
+        0,
+        "/v1/completions",
+        writing.body,
+        is_silent=infill.is_warm_up,
+        read=timed_piece,
+        is_framed=False,
     )
     async with aclosing(pieces_of(house, _order(infill, [choice]), 0)) as batches:
         async for batch in batches:

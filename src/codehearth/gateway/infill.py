@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from codehearth.gateway.clients import Client
-from codehearth.gateway.suggestions import Turn
+from codehearth.gateway.suggestions import Keystroke
 from codehearth.text.fim import Fim, Fitted
 from codehearth.wire.requests import CompletionRequest
 
@@ -39,6 +39,10 @@ class Infill:
         return not self.asked.temperature or self.asked.seed is not None
 
     @property
+    def language_name(self) -> str:
+        return self.fim.language.name if self.fim.language else "unknown"
+
+    @property
     def uses_crlf(self) -> bool:
         return "\r\n" in self.fim.prefix or "\r\n" in self.fim.suffix
 
@@ -50,7 +54,7 @@ class Notes:
     cut: Fitted | None = None
     is_suffix_left_out: bool = False
     context_tokens: int = 0
-    turn: Turn | None = None
+    keystroke: Keystroke | None = None
 
     @property
     def is_cut(self) -> bool:
@@ -62,8 +66,8 @@ class Notes:
             told["x-hearth-cut"] = str(self.cut)
         if self.is_suffix_left_out:
             told["x-hearth-suffix"] = "left out: this model cannot infill"
-        if self.turn is not None and self.turn.is_recalled:
+        if self.keystroke is not None and self.keystroke.is_recalled:
             told["x-hearth-recalled"] = "1"
-        if self.turn is not None and self.turn.is_overtaken:
+        if self.keystroke is not None and self.keystroke.is_overtaken:
             told["x-hearth-overtaken"] = "1"
         return told

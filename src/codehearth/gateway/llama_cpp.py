@@ -114,7 +114,9 @@ async def _answered(request: Request, asked: LlamaSampling, middle: Fim) -> Resp
         keep_alive_s=house.keep_alive_s(asked.keep_alive),
     )
     dialect = LlamaDialect(model, notes, asked)
-    house.acceptance.remember(dialect.id, model=model, language="unknown", owner=made.client.owner)
+    house.acceptance.remember(
+        dialect.id, model=model, language=made.language_name, owner=made.client.owner
+    )
     work = partial(fim.answer, house, made, notes, dialect)
     return Generation(work, on_gone=house.metrics.cancelled.inc)
 

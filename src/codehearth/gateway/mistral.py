@@ -51,7 +51,7 @@ async def complete_fim(request: Request) -> Response:
     )
     dialect = MistralDialect(infill.model)
     house.acceptance.remember(
-        dialect.id, model=infill.model, language="unknown", owner=infill.client.owner
+        dialect.id, model=infill.model, language=infill.language_name, owner=infill.client.owner
     )
     work = partial(fim.answer, house, infill, Notes(), dialect)
     return Generation(work, on_gone=house.metrics.cancelled.inc)

@@ -47,7 +47,7 @@ class Place:
 
 
 @dataclass(eq=False)
-class Turn:
+class Keystroke:
     """One request of an editor, from its arrival until it is answered or overtaken."""
 
     client: Client
@@ -96,14 +96,14 @@ class Flight:
 
 
 class Reading:
-    """A turn's view of a flight: its text from the character `skip` on."""
+    """A keystroke's view of a flight: its text from the character `skip` on."""
 
-    def __init__(self, turn: Turn, flight: Flight, *, skip: int) -> None:
-        self._turn = turn
+    def __init__(self, keystroke: Keystroke, flight: Flight, *, skip: int) -> None:
+        self._keystroke = keystroke
         self._flight = flight
         self._skip = skip
         self._news = asyncio.Event()
-        turn.readings.append(self)
+        keystroke.readings.append(self)
         flight.readings.add(self)
 
     def wake(self) -> None:
@@ -111,7 +111,7 @@ class Reading:
 
     async def pieces(self) -> Batches:
         flight, sent = self._flight, self._skip
-        while not self._turn.is_overtaken:
+        while not self._keystroke.is_overtaken:
             self._news.clear()
             text = flight.text[sent:]
             if text:
@@ -159,45 +159,48 @@ class CharactersPerToken:
 
 
 class Desk:
-    """All turns and flights of one server."""
+    """All keystrokes and flights of one server."""
 
     def __init__(self, recall: Recall | None = None) -> None:
         self._recall = recall or Recall()
         self.characters_per_token = CharactersPerToken()
-        self._turns: defaultdict[tuple[str, str], set[Turn]] = defaultdict(set)
+        self._keystrokes: defaultdict[tuple[str, str], set[Keystroke]] = defaultdict(set)
         self._flights: defaultdict[bytes, set[Flight]] = defaultdict(set)
 
     @asynccontextmanager
-    async def turn(
+    async def keystroke(
         self, client: Client, place: Place, *, is_warm_up: bool = False
-    ) -> AsyncIterator[Turn]:
-        """The editor's turn; `overtake_others` ends its earlier ones."""
-        turn, editor = Turn(client, place, is_warm_up=is_warm_up), (client.owner, client.name)
-        self._turns[editor].add(turn)
+    ) -> AsyncIterator[Keystroke]:
+        """The editor's keystroke; `overtake_others` ends its earlier ones."""
+        keystroke, editor = (
+            Keystroke(client, place, is_warm_up=is_warm_up),
+            (client.owner, client.name),
+        )
+        self._keystrokes[editor].add(keystroke)
         try:
-            yield turn
+            yield keystroke
         finally:
-            self._turns[editor].discard(turn)
-            if not self._turns[editor]:
-                del self._turns[editor]
-            for reading in turn.readings:
+            self._keystrokes[editor].discard(keystroke)
+            if not self._keystrokes[editor]:
+                del self._keystrokes[editor]
+            for reading in keystroke.readings:
                 await reading.close()
 
-    def overtake_others(self, turn: Turn) -> None:
-        """Ends the editor's earlier turns. A warm-up ends only other warm-ups, and any of its
-        editor's turns ends it: what it has read so far stays in the engine's cache."""
-        for other in self._turns[(turn.client.owner, turn.client.name)]:
-            if other is turn or other.place == turn.place:
+    def overtake_others(self, keystroke: Keystroke) -> None:
+        """Ends the editor's earlier keystrokes. A warm-up ends only other warm-ups, and any of its
+        editor's keystrokes ends it: what it has read so far stays in the engine's cache."""
+        for other in self._keystrokes[(keystroke.client.owner, keystroke.client.name)]:
+            if other is keystroke or other.place == keystroke.place:
                 continue
-            if turn.is_warm_up and not other.is_warm_up:
+            if keystroke.is_warm_up and not other.is_warm_up:
                 continue
-            is_same = turn.client.is_named or other.is_warm_up
-            if is_same or turn.place.is_near(other.place):
+            is_same = keystroke.client.is_named or other.is_warm_up
+            if is_same or keystroke.place.is_near(other.place):
                 other.overtake()
 
     def answer(
         self,
-        turn: Turn,
+        keystroke: Keystroke,
         question: bytes,
         generate: Callable[[], Batches],
         *,
@@ -206,21 +209,21 @@ class Desk:
         """Pieces of the answer to a question that others may share: from memory, or of a flight
         that is under way, or of a new one. `may_repeat` where asking twice gives the same answer.
         """
-        prefix = turn.place.prefix
+        prefix = keystroke.place.prefix
         rest = self._recall.rest(question, prefix, may_repeat=may_repeat)
         if rest is not None:
-            turn.is_recalled = True
+            keystroke.is_recalled = True
             return _recalled(rest.text, rest.finish_reason)
         for flight in self._flights.get(question, ()):
             num_typed = len(prefix) - len(flight.prefix)
             if _is_typed_along(flight, prefix, may_repeat=may_repeat):
-                return Reading(turn, flight, skip=num_typed).pieces()
+                return Reading(keystroke, flight, skip=num_typed).pieces()
         flight = self._begin(question, prefix, generate())
-        return Reading(turn, flight, skip=0).pieces()
+        return Reading(keystroke, flight, skip=0).pieces()
 
-    def answer_alone(self, turn: Turn, generate: Callable[[], Batches]) -> Batches:
-        """Pieces of an answer that is this turn's own: a second choice, or a warm-up."""
-        return Reading(turn, Flight(turn.place.prefix, generate()), skip=0).pieces()
+    def answer_alone(self, keystroke: Keystroke, generate: Callable[[], Batches]) -> Batches:
+        """Pieces of an answer that is this keystroke's own: a second choice, or a warm-up."""
+        return Reading(keystroke, Flight(keystroke.place.prefix, generate()), skip=0).pieces()
 
     def _begin(self, question: bytes, prefix: str, batches: Batches) -> Flight:
         flight = Flight(prefix, batches)
