@@ -5,8 +5,8 @@ memory in the type that is computed in, keys and values grow with the answers up
 here, and a batch's logits are kept in float32.
 
 "Measured": torch 2.13 (CPU) and transformers 5.23 on Linux x86-64, a model of half a billion
-parameters. Not counted: pages of the weights' file, which stay mapped beside quantised weights until
-the system wants them, and what loading needs for a moment. Nothing was measured on a GPU.
+parameters. Not counted: pages of the weights' file, which stay mapped beside quantised weights
+until the system wants them, and what loading needs for a moment. Nothing was measured on a GPU.
 """
 
 from __future__ import annotations
