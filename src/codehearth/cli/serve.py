@@ -20,7 +20,8 @@ def serve(**flags: Any) -> None:
     """Serve the models of this machine to any OpenAI client.
 
     Any request's `model` is loaded when it is asked for; -m names the one that answers where a
-    request names none: a name of the catalogue, hf:org/repo, ms:org/repo or a path to a GGUF file.
+    request names none: a name of the catalogue, hf:org/repo, ms:org/repo, or a path to a GGUF file
+    or to the folder of a checkpoint.
     The address is printed on standard output once requests are taken.
     """
     serve_here(read_settings(flags=flags))

@@ -7,7 +7,7 @@ never the network, and opens nothing larger than a header.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,12 +26,18 @@ class Shelf:
     """The models of this machine, read anew at every call: other programs change them too."""
 
     def __init__(
-        self, places: HubPlaces, records: Records, named_paths: Mapping[str, Path], made: Made
+        self,
+        places: HubPlaces,
+        records: Records,
+        named_paths: Mapping[str, Path],
+        made: Made,
+        remote_names: Collection[str] = (),
     ) -> None:
         self._places = places
         self._records = records
         self._named_paths = dict(named_paths)
         self._made = made
+        self._remote_names = tuple(remote_names)
 
     def models(self) -> tuple[LocalModel, ...]:
         """The starter first, the configuration's own, what was made here, what was downloaded."""
@@ -59,12 +65,14 @@ class Shelf:
         return tuple(found.values())
 
     def is_own_name(self, text: str) -> bool:
-        """Whether `text` names the starter, a path of the configuration or a made model."""
-        is_fixed = text == STARTER or text in self._named_paths
+        """Whether `text` names the starter, a path of the configuration, a made or remote model."""
+        is_fixed = text == STARTER or text in self._named_paths or text in self._remote_names
         return is_fixed or self._made.get(text) is not None
 
     def locate(self, text: str, *, allow_path: bool = False) -> LocalModel:
         """The model that `text` means; raises InvalidRequest, ModelNotFound or BadWeights."""
+        if text in self._remote_names:
+            return local_models.remote(text)
         if text in self._named_paths:
             return local_models.from_path(text, self._named_paths[text])
         made = self._made.get(text)
@@ -130,6 +138,7 @@ class Shelf:
                 yield load()
             except BadWeights:
                 continue  # `find` says what is wrong with it
+        yield from map(local_models.remote, self._remote_names)
 
 
 def best(models: Iterable[LocalModel]) -> LocalModel | None:
