@@ -40,12 +40,12 @@ class Shelf:
         self._remote_names = tuple(remote_names)
 
     def models(self) -> tuple[LocalModel, ...]:
-        """The starter first, the configuration's own, what was made here, what was downloaded."""
+        """The starter first, the configuration's own, what was downloaded, what was made here."""
         found = {model.name: model for model in self._packaged_and_named()}
+        for model in self.downloaded():
+            found.setdefault(model.name, model)
         for made in self._made.all():
             model = local_models.from_made(made, self._made.path_of(made))
-            found.setdefault(model.name, model)
-        for model in self.downloaded():
             found.setdefault(model.name, model)
         return tuple(found.values())
 
@@ -76,7 +76,8 @@ class Shelf:
         if text in self._named_paths:
             return local_models.from_path(text, self._named_paths[text])
         made = self._made.get(text)
-        if made is not None:
+        # Making a precision must not change what a name meant before.
+        if made is not None and all(model.name != made.name for model in self.downloaded()):
             return local_models.from_made(made, self._made.path_of(made))
         return self.locate_name(parse_name(text, allow_path=allow_path))
 
