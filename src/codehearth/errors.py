@@ -6,7 +6,8 @@ HearthError
 │   ├── Unsupported           400  this model or engine cannot do what was asked
 │   ├── BodyTooLarge          413
 │   ├── WrongContentType      415
-│   └── MethodNotAllowed      405
+│   ├── MethodNotAllowed      405
+│   └── Conflict              409  something else is under way with what was asked for
 ├── BadSetting                     a setting that stops the start; names setting and source
 ├── Unauthorized              401  no key, or one that is not known
 │   └── Forbidden             403  a key, host or origin that may not do this
@@ -16,6 +17,7 @@ HearthError
 ├── DiskFull                  507
 ├── Overloaded                503  the queue is full or the server is leaving; with Retry-After
 │   └── RateLimited           429  one key asks for too much
+├── RecordsUnavailable        503  the records are locked or the disk is full; with Retry-After
 ├── EngineFailed              503  an engine's child died, hung or refused to start
 │   ├── EngineMissing         503  the engine is not installed here; names the command that does it
 │   └── OutOfMemory           503  the engine ran out of memory
@@ -100,6 +102,11 @@ class MethodNotAllowed(InvalidRequest):
     code = "method_not_allowed"
 
 
+class Conflict(InvalidRequest):
+    status = 409
+    code = "conflict"
+
+
 class BadSetting(HearthError):
     status = 500
     code = "bad_setting"
@@ -175,6 +182,16 @@ class RateLimited(Overloaded):
     status = 429
     type = "rate_limit_error"
     code = "rate_limit_exceeded"
+
+
+class RecordsUnavailable(HearthError):
+    """The records cannot be read or written now. What was written before is safe."""
+
+    status = 503
+    code = "records_unavailable"
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint, retry_after_s=2)
 
 
 class EngineFailed(HearthError):

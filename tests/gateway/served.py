@@ -28,6 +28,7 @@ from codehearth.engines.process import EngineProcess, Patience
 from codehearth.errors import ModelNotFound
 from codehearth.gateway.app import create_app
 from codehearth.gateway.auth import Doorkeeper
+from codehearth.gateway.desk import open_desk
 from codehearth.gateway.door import Leaving
 from codehearth.gateway.house import House
 from codehearth.gateway.metrics import Metrics
@@ -197,7 +198,8 @@ def served(
             operator_token="operator",
             is_loopback=house.settings.is_loopback,
         )
-        app = create_app(house, doorkeeper=doorkeeper, leaving=leaving)
+        desk = await open_desk(house)
+        app = create_app(house, desk, doorkeeper=doorkeeper, leaving=leaving)
         server = uvicorn.Server(server_config(app))
         made.update(house=house, server=server)
         serving = asyncio.ensure_future(server.serve(sockets=[listener]))
@@ -205,6 +207,7 @@ def served(
             await asyncio.sleep(0.005)
         started.set()
         await serving
+        await desk.close()
         await pool.close()
 
     thread = threading.Thread(target=loop.run_until_complete, args=(live(),))

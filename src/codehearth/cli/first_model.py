@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from codehearth.cli.fitting import Fit, fits
 from codehearth.cli.output import count
 from codehearth.models.catalogue import Row
+from codehearth.models.fitting import Fit, fits
 from codehearth.models.hardware import Hardware
 
 FREE_LICENCES = ("apache-2.0", "mit")

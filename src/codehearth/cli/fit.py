@@ -11,7 +11,7 @@ from codehearth.cli.options import json_option, model_argument, settings_now
 from codehearth.cli.output import count, print_data, print_json, print_table, size
 
 if TYPE_CHECKING:
-    from codehearth.cli.fitting import Fit
+    from codehearth.models.fitting import Fit
     from codehearth.models.hardware import Hardware
 
 
@@ -40,9 +40,9 @@ def fit(model: str, context: int | None, slots: int | None, as_json: bool) -> No
     What is not asked for is chosen, and the reason is told. A model that is not here yet is
     estimated. Exit code 3: it does not fit.
     """
-    from codehearth.cli.fitting import fit_of
     from codehearth.cli.machine import usable_hardware
     from codehearth.cli.shelf import store_of
+    from codehearth.models.fitting import fit_of
 
     settings = settings_now()
     hardware = usable_hardware(settings)

@@ -26,10 +26,10 @@ def keys() -> None:
 @click.argument("name")
 @click.option(
     "--role",
-    type=click.Choice(["user", "admin"]),
-    default="user",
+    type=click.Choice(["chat", "admin"]),
+    default="chat",
     show_default=True,
-    help="An admin may also load and unload models.",
+    help="`chat` asks models; `admin` may also load, fetch and delete them.",
 )
 def create(name: str, role: Role) -> None:
     """Make a key and print it, once: it is kept as a digest and cannot be shown again."""

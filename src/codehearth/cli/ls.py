@@ -91,8 +91,8 @@ def _local(model: LocalModel, hardware: Hardware | None) -> Entry:
 
 
 def _local_fits(model: LocalModel, hardware: Hardware) -> bool:
-    from codehearth.cli.fitting import fit_of_local
     from codehearth.errors import HearthError
+    from codehearth.models.fitting import fit_of_local
 
     try:
         fit_of_local(model, hardware)
@@ -109,7 +109,7 @@ def _catalogue(here: set[str], hardware: Hardware | None) -> list[Entry]:
 
 
 def _known(row: Row, hardware: Hardware | None) -> Entry:
-    from codehearth.cli.fitting import fits
+    from codehearth.models.fitting import fits
     from codehearth.models.sources import default_precision
 
     precision = default_precision(row)

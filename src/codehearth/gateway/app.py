@@ -12,8 +12,23 @@ from starlette.types import ASGIApp
 
 from codehearth import __version__
 from codehearth.errors import HearthError, InvalidRequest, MethodNotAllowed, NotFound
-from codehearth.gateway import admin, landing, openai, passthrough, simple
+from codehearth.gateway import (
+    admin,
+    answering,
+    conversations,
+    inventory,
+    landing,
+    login,
+    measurements,
+    openai,
+    passthrough,
+    preferences,
+    pulls,
+    simple,
+    votes,
+)
 from codehearth.gateway.auth import Doorkeeper
+from codehearth.gateway.desk import Desk
 from codehearth.gateway.documentation import describe_bodies
 from codehearth.gateway.door import Door, Guests, Leaving
 from codehearth.gateway.house import House
@@ -22,8 +37,24 @@ from codehearth.gateway.replies import describe, error_reply, unexpected
 log = logging.getLogger(__name__)
 
 
-def create_app(house: House, *, doorkeeper: Doorkeeper, leaving: Leaving) -> ASGIApp:
-    """The ASGI application of a house, with its door before it."""
+_ROUTERS = (
+    openai.router,
+    passthrough.router,
+    simple.router,
+    admin.router,
+    login.router,
+    conversations.router,
+    answering.router,
+    inventory.router,
+    pulls.router,
+    votes.router,
+    measurements.router,
+    preferences.router,
+)
+
+
+def create_app(house: House, desk: Desk, *, doorkeeper: Doorkeeper, leaving: Leaving) -> ASGIApp:
+    """The ASGI application of a house and its desk, with its door before it."""
     app = FastAPI(
         title="CodeHearth",
         version=__version__,
@@ -31,8 +62,10 @@ def create_app(house: House, *, doorkeeper: Doorkeeper, leaving: Leaving) -> ASG
         redoc_url=None,
     )
     app.state.house = house
+    app.state.desk = desk
+    app.state.doorkeeper = doorkeeper
     app.state.leaving = leaving
-    for router in (openai.router, passthrough.router, simple.router, admin.router):
+    for router in _ROUTERS:
         app.include_router(router)
     if house.settings.page:
         app.include_router(landing.router)
@@ -53,13 +86,14 @@ def create_app(house: House, *, doorkeeper: Doorkeeper, leaving: Leaving) -> ASG
         leaving=leaving,
         metrics=house.metrics,
         max_requests_per_key=settings.max_requests_per_key,
+        has_page=settings.page,
     )
     if not settings.allowed_origins:
         return door
     return CORSMiddleware(
         door,
         allow_origins=settings.allowed_origins,
-        allow_methods=["GET", "POST", "PUT"],
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["authorization", "content-type", "x-api-key", "x-request-id"],
         expose_headers=["x-request-id", "retry-after"],
     )

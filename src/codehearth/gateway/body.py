@@ -19,9 +19,11 @@ _LARGE_BYTES = 128 * 2**10
 RequestShape = TypeVar("RequestShape", bound=BaseModel)
 
 
-async def read_request(request: Request, shape: type[RequestShape]) -> RequestShape:
+async def read_request(
+    request: Request, shape: type[RequestShape], *, max_bytes: int = MAX_BODY_BYTES
+) -> RequestShape:
     """The typed request of a JSON body. Large ones are parsed beside the loop: others wait not."""
-    data = await read_json_bytes(request)
+    data = await read_json_bytes(request, max_bytes=max_bytes)
     if len(data) < _LARGE_BYTES:
         return validated(shape, parse_object(data))
     return await asyncio.to_thread(lambda: validated(shape, parse_object(data)))
@@ -35,7 +37,12 @@ async def read_object(request: Request) -> dict[str, Any]:
     return await asyncio.to_thread(parse_object, data)
 
 
-async def read_json_bytes(request: Request) -> bytes:
+def read_query(request: Request, shape: type[RequestShape]) -> RequestShape:
+    """The typed request of an address's query, where numbers are text."""
+    return validated(shape, dict(request.query_params), strict=False)
+
+
+async def read_json_bytes(request: Request, *, max_bytes: int = MAX_BODY_BYTES) -> bytes:
     content_type = request.headers.get("content-type", "")
     kind = content_type.split(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
@@ -43,18 +50,18 @@ async def read_json_bytes(request: Request) -> bytes:
             f"The body must be application/json, not '{kind[:60] or 'nothing'}'.",
             hint="send the header 'Content-Type: application/json'",
         )
-    return await read_bytes(request)
+    return await read_bytes(request, max_bytes=max_bytes)
 
 
-async def read_bytes(request: Request) -> bytes:
+async def read_bytes(request: Request, *, max_bytes: int = MAX_BODY_BYTES) -> bytes:
     """The whole body; raises BodyTooLarge or InvalidRequest where it is too long or too slow."""
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             async for piece in request.stream():
                 body += piece
-                if len(body) > MAX_BODY_BYTES:
-                    raise too_large()
+                if len(body) > max_bytes:
+                    raise too_large(max_bytes)
     except TimeoutError as error:
         raise InvalidRequest("The body did not arrive in time.") from error
     except ClientDisconnect as error:
@@ -62,5 +69,5 @@ async def read_bytes(request: Request) -> bytes:
     return bytes(body)
 
 
-def too_large() -> BodyTooLarge:
-    return BodyTooLarge(f"The body is larger than {MAX_BODY_BYTES // 2**20} MiB.")
+def too_large(max_bytes: int = MAX_BODY_BYTES) -> BodyTooLarge:
+    return BodyTooLarge(f"The body is larger than {max_bytes // 2**20} MiB.")

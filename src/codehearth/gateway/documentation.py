@@ -9,7 +9,18 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from codehearth.gateway.admin import LoadRequest, UnloadRequest
+from codehearth.gateway.login import LoginRequest
 from codehearth.gateway.passthrough import MessagesRequest, ResponsesRequest
+from codehearth.gateway.preferences import PreferencesDocument
+from codehearth.gateway.pulls import PullRequest
+from codehearth.gateway.votes import Vote
+from codehearth.wire.conversations import (
+    AnswerRequest,
+    AppendRequest,
+    BranchRequest,
+    ConversationFields,
+    ExportedDocument,
+)
 from codehearth.wire.requests import ChatRequest, CompletionRequest, EmbeddingRequest, Shape
 
 _BODIES: dict[str, type[Shape]] = {
@@ -21,9 +32,27 @@ _BODIES: dict[str, type[Shape]] = {
     "/v1/responses": ResponsesRequest,
     "/hearth/load": LoadRequest,
     "/hearth/unload": UnloadRequest,
+    "/hearth/login": LoginRequest,
+    "/hearth/conversations": ConversationFields,
+    "/hearth/conversations/import": ExportedDocument,
+    "/hearth/conversations/{conversation_id}/branch": BranchRequest,
+    "/hearth/conversations/{conversation_id}/messages": AppendRequest,
+    "/hearth/conversations/{conversation_id}/answers": AnswerRequest,
+    "/hearth/pulls": PullRequest,
+    "/hearth/votes": Vote,
+}
+_OTHER_BODIES: dict[tuple[str, str], type[Shape]] = {
+    ("patch", "/hearth/conversations/{conversation_id}"): ConversationFields,
+    ("put", "/hearth/preferences"): PreferencesDocument,
 }
 
-_STREAMED = ("/v1/chat/completions", "/v1/completions", "/v1/messages", "/v1/responses")
+_STREAMED = (
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/messages",
+    "/v1/responses",
+    "/hearth/conversations/{conversation_id}/answers",
+)
 
 
 def describe_bodies(app: FastAPI) -> None:
@@ -39,7 +68,8 @@ def describe_bodies(app: FastAPI) -> None:
 
 def _document(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, routes=app.routes)
-    shapes = sorted(set(_BODIES.values()), key=lambda shape: shape.__name__)
+    bodies = {("post", path): shape for path, shape in _BODIES.items()} | _OTHER_BODIES
+    shapes = sorted(set(bodies.values()), key=lambda shape: shape.__name__)
     references, definitions = models_json_schema(
         [(shape, "validation") for shape in shapes], ref_template="#/components/schemas/{model}"
     )
@@ -51,9 +81,9 @@ def _document(app: FastAPI) -> dict[str, Any]:
     for method in ("post", "put"):
         answer = document["paths"]["/"][method]["responses"]["200"]
         answer["content"]["text/plain"] = {"schema": {"type": "string"}}
-    for path, shape in _BODIES.items():
+    for (method, path), shape in bodies.items():
         schema = references[(shape, "validation")]
-        document["paths"][path]["post"]["requestBody"] = {
+        document["paths"][path][method]["requestBody"] = {
             "required": True,
             "content": {"application/json": {"schema": schema}},
         }

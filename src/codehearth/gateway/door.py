@@ -5,7 +5,9 @@
 3. Host and Origin are checked: a page in a browser must not reach a server on loopback through a
    name of its own (DNS rebinding) or by a cross-site request.
 4. What the headers alone show to be too large or encoded is refused before a byte is read.
-5. Without a key nobody passes, if keys are required. All routes are closed unless named here.
+5. Without a key nobody passes, if keys are required. All routes are closed unless named here;
+   a browser that shows an address gets the login form instead. A cookie names a key, too, but
+   what it changes must come from this server's own pages.
 6. One key may not have more requests under way than its share, so it cannot fill the queue.
 """
 
@@ -22,6 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from codehearth.errors import (
@@ -30,18 +33,26 @@ from codehearth.errors import (
     InvalidRequest,
     Overloaded,
     RateLimited,
+    Unauthorized,
     WrongContentType,
 )
 from codehearth.gateway.auth import Caller, Doorkeeper
 from codehearth.gateway.body import MAX_BODY_BYTES, too_large
+from codehearth.gateway.login_form import login_form
 from codehearth.gateway.metrics import Metrics
 from codehearth.gateway.replies import error_reply, unexpected
+from codehearth.wire.conversations import MAX_IMPORTED_BYTES
 
 log = logging.getLogger(__name__)
 
 OPEN_PATHS = frozenset({"/health", "/ready"})
 """What a container's probe may ask without a key; it tells nothing but that the server lives."""
 
+STRANGERS_PATHS = frozenset({"/hearth/session", "/hearth/login", "/hearth/logout"})
+"""How a browser becomes somebody. Host, origin and size are checked as for all others."""
+
+_HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
+_LARGE_BODIES = {"/hearth/conversations/import": MAX_IMPORTED_BYTES}
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -81,10 +92,27 @@ class Guests:
             )
 
     def _is_ours(self, origin: str, host: str) -> bool:
-        if origin in self.origins:
-            return True
-        scheme, _, authority = origin.partition("://")
-        return scheme in ("http", "https") and authority.lower() == host.lower()
+        return origin in self.origins or _is_same(origin, host)
+
+
+def check_own_page(headers: Headers) -> None:
+    """Raises Forbidden for a change by cookie that another page than ours asked a browser for.
+
+    SameSite=Strict does not help against another port of the same host. A browser names the
+    origin of every change; who names none is no browser, unless it sends Sec-Fetch-Site.
+    """
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
+    if origin is None:
+        is_own = site in ("same-origin", "none")
+    else:
+        is_own = _is_same(origin, headers.get("host", ""))
+    if not is_own:
+        raise Forbidden("This change was asked for by a page of another origin.")
+
+
+def _is_same(origin: str, host: str) -> bool:
+    scheme, _, authority = origin.partition("://")
+    return scheme in ("http", "https") and authority.lower() == host.lower()
 
 
 class Door:
@@ -99,7 +127,9 @@ class Door:
         leaving: Leaving,
         metrics: Metrics,
         max_requests_per_key: int,
+        has_page: bool,
     ) -> None:
+        self._has_page = has_page
         self._app = app
         self._doorkeeper = doorkeeper
         self._guests = guests
@@ -120,7 +150,7 @@ class Door:
             try:
                 caller = self._let_in(scope, headers)
             except HearthError as error:
-                await error_reply(error, path=scope["path"])(scope, receive, visit.send)
+                await self._refusal(error, scope, headers)(scope, receive, visit.send)
                 return
             scope["state"]["caller"] = caller
             with self._counted(caller.owner):
@@ -147,14 +177,30 @@ class Door:
         if self._leaving.is_draining:
             raise Overloaded("The server is shutting down.", retry_after_s=5)
         self._guests.check(headers)
-        _check_headers(headers)
-        caller = self._doorkeeper.admit(headers)
+        _check_headers(headers, max_bytes=_LARGE_BODIES.get(scope["path"], MAX_BODY_BYTES))
+        caller = self._known(scope["path"], headers)
+        if caller.by == "session" and scope["method"] not in _HARMLESS:
+            check_own_page(headers)
         if caller.owner and self._under_way[caller.owner] >= self._max_requests_per_key:
             raise RateLimited(
                 f"The key '{caller.name}' has {self._max_requests_per_key} requests under way.",
                 hint="wait for some of them",
             )
         return caller
+
+    def _known(self, path: str, headers: Headers) -> Caller:
+        try:
+            return self._doorkeeper.admit(headers)
+        except Unauthorized:
+            if path in STRANGERS_PATHS:
+                return Caller(name="nobody", by="nobody")
+            raise
+
+    def _refusal(self, error: HearthError, scope: Scope, headers: Headers) -> Response:
+        is_shown = scope["method"] == "GET" and "text/html" in headers.get("accept", "")
+        if self._has_page and is_shown and error.status == 401:
+            return login_form()
+        return error_reply(error, path=scope["path"])
 
     @contextmanager
     def _counted(self, owner: str) -> Iterator[None]:
@@ -185,12 +231,12 @@ class _Visit:
         await self._send(message)
 
 
-def _check_headers(headers: Headers) -> None:
+def _check_headers(headers: Headers, *, max_bytes: int) -> None:
     length = headers.get("content-length", "0")
     if not length.isdigit():
         raise InvalidRequest("The header Content-Length is not a number.")
-    if int(length[:20]) > MAX_BODY_BYTES:
-        raise too_large()
+    if int(length[:20]) > max_bytes:
+        raise too_large(max_bytes)
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise WrongContentType("Compressed bodies are not taken.", hint="send it uncompressed")
 

@@ -255,3 +255,13 @@ def _count(house: House, order: Order, usage: Mapping[str, Any]) -> None:
     house.metrics.prompt_tokens.labels(order.model).inc(usage["prompt_tokens"])
     house.metrics.generated_tokens.labels(order.model).inc(usage["completion_tokens"])
     house.metrics.duration_s.labels(order.model).observe(time.monotonic() - order.arrived_at)
+
+
+async def counted_pieces(house: House, order: Order) -> AsyncGenerator[list[Piece], None]:
+    """The pieces of an order with one choice, for who keeps them; counted when all have come."""
+    usage: Mapping[str, Any] | None = None
+    async with aclosing(pieces_of(house, order, 0)) as batches:
+        async for batch in batches:
+            usage = _last_usage(batch) or usage
+            yield batch
+    _count(house, order, _usage(order, [usage]))

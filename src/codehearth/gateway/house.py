@@ -46,6 +46,10 @@ class House:
         self._found[name] = (time.monotonic() + _FOUND_FOR_S, model)
         return model
 
+    def forget_found(self) -> None:
+        """After a model was deleted: what is remembered of it is not true any more."""
+        self._found.clear()
+
     async def name_of(self, asked: str | None) -> str:
         """The one name of the model that a request asks for: all its spellings share a child."""
         return (await self.find(asked or self.settings.model)).name

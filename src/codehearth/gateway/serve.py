@@ -24,6 +24,7 @@ from starlette.types import ASGIApp
 from codehearth.errors import BadSetting, HearthError
 from codehearth.gateway.app import create_app
 from codehearth.gateway.auth import Doorkeeper
+from codehearth.gateway.desk import open_desk
 from codehearth.gateway.door import Leaving
 from codehearth.gateway.house import House
 from codehearth.gateway.metrics import Metrics
@@ -67,7 +68,8 @@ async def _serve(
     house = open_house(settings)
     token = secrets.token_urlsafe(32)
     doorkeeper = Doorkeeper(keys, operator_token=token, is_loopback=settings.is_loopback)
-    app = create_app(house, doorkeeper=doorkeeper, leaving=leaving)
+    desk = await open_desk(house)
+    app = create_app(house, desk, doorkeeper=doorkeeper, leaving=leaving)
     server = _Server(app, house, leaving, drain_s=settings.drain)
     url = _url(settings.host, listener.getsockname()[1])
     with announced(settings.data, url, token):
@@ -77,6 +79,7 @@ async def _serve(
         finally:
             if preload is not None:
                 preload.cancel()
+            await desk.close()
             await house.pool.close(0.0)
 
 

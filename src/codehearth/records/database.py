@@ -3,6 +3,7 @@
 A damaged file is put aside (`records.sqlite.damaged-…`) and a new one begun, so that the server
 starts. The new file then says that keys are required: whoever damages the records does not open
 the door. The guard is a file beside the database, because the database is what may be lost.
+The tables themselves stand in `migrations`.
 """
 
 from __future__ import annotations
@@ -11,45 +12,85 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from codehearth.errors import HearthError
+from codehearth.errors import HearthError, RecordsUnavailable
+from codehearth.records.migrations import MIGRATIONS
 
 log = logging.getLogger(__name__)
-
-Migration = Callable[[sqlite3.Connection], None]
 
 FILE_NAME = "records.sqlite"
 KEYS_GUARD = "keys-required"
 _BUSY_S = 10.0
 
 
-def open_database(data_folder: Path) -> sqlite3.Connection:
+def open_database(data_folder: Path, *, busy_s: float = _BUSY_S) -> sqlite3.Connection:
     """A connection to the records, migrated to this release; quarantines a damaged file.
 
-    Raises HearthError where the folder cannot be written.
+    `busy_s` is how long a write waits for another's. Raises HearthError where the folder cannot
+    be written.
     """
     path = data_folder / FILE_NAME
     try:
         data_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return _open(path)
+        return _open(path, busy_s)
     except sqlite3.DatabaseError as error:
         if not _is_damage(error):
             raise _cannot_open(path, error) from error
         _quarantine(path, error)
         try:
-            return _open(path)
+            return _open(path, busy_s)
         except sqlite3.Error as second:
             raise _cannot_open(path, second) from second
     except OSError as error:
         raise _cannot_open(path, error) from error
 
 
-def _open(path: Path) -> sqlite3.Connection:
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """All that is written in the block, or nothing; SQLite's faults become RecordsUnavailable.
+
+    The write lock is taken at once, so that what was read in the block still holds at its end.
+    A block within another is a part of it.
+    """
+    if connection.in_transaction:
+        yield connection
+        return
+    with translated():
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:  # a full disk may have ended it already
+                connection.execute("ROLLBACK")
+            raise
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """SQLite's faults as RecordsUnavailable: for what only reads."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        log.warning("the records: %s (%s)", error, getattr(error, "sqlite_errorname", "?"))
+        raise RecordsUnavailable(_why(error), hint="try again in a moment") from error
+
+
+def _why(error: sqlite3.Error) -> str:
+    if "locked" in str(error) or "busy" in str(error):
+        return "Another program holds the records."
+    if "full" in str(error):
+        return "The disk is full, so nothing can be recorded."
+    return "The records cannot be read or written now."
+
+
+def _open(path: Path, busy_s: float) -> sqlite3.Connection:
     _create_private(path)
     connection = sqlite3.connect(
-        path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
+        path, timeout=busy_s, isolation_level=None, check_same_thread=False
     )
     try:
         connection.execute("PRAGMA journal_mode = WAL")
@@ -76,16 +117,24 @@ def _check_whole(connection: sqlite3.Connection) -> None:
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    for number, migration in enumerate(MIGRATIONS[version:], start=version + 1):
+    """One transaction a step. Another process may be at it, too: the step is looked up inside."""
+    while _version(connection) < len(MIGRATIONS):
         connection.execute("BEGIN IMMEDIATE")
         try:
-            migration(connection)
-            connection.execute(f"PRAGMA user_version = {number}")
+            version = _version(connection)
+            if version < len(MIGRATIONS):
+                MIGRATIONS[version](connection)
+                connection.execute(f"PRAGMA user_version = {version + 1}")
             connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
             raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:
@@ -108,21 +157,3 @@ def _cannot_open(path: Path, error: Exception) -> HearthError:
         hint="check that the folder can be written and the disk is not full, or name another "
         "with HEARTH_DATA",
     )
-
-
-def _create_keys(connection: sqlite3.Connection) -> None:
-    connection.execute(
-        """
-        CREATE TABLE keys (
-            id INTEGER PRIMARY KEY,
-            name TEXT NOT NULL,
-            role TEXT NOT NULL CHECK (role IN ('user', 'admin')),
-            digest BLOB NOT NULL UNIQUE,
-            created_at REAL NOT NULL,
-            revoked_at REAL
-        ) STRICT
-        """
-    )
-
-
-MIGRATIONS: tuple[Migration, ...] = (_create_keys,)

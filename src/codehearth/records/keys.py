@@ -2,6 +2,8 @@
 
 A key is 32 random bytes, so a plain digest is enough: there is nothing to guess. Once a key has
 been made, keys are required for good; revoking the last one closes the door, it does not open it.
+
+Roles: `chat` may ask models and keep what is its own; `admin` may also load, fetch and delete them.
 """
 
 from __future__ import annotations
@@ -15,8 +17,9 @@ from typing import Literal, get_args
 
 from codehearth.errors import InvalidRequest, NotFound
 from codehearth.records.database import KEYS_GUARD, open_database
+from codehearth.records.sessions import Sessions
 
-Role = Literal["user", "admin"]
+Role = Literal["chat", "admin"]
 _MAX_NAME = 64
 
 
@@ -37,8 +40,9 @@ class Keys:
     def __init__(self, data_folder: Path) -> None:
         self._guard = data_folder / KEYS_GUARD
         self._connection = open_database(data_folder)
+        self.sessions = Sessions(self._connection)
 
-    def create(self, name: str, *, role: Role = "user") -> str:
+    def create(self, name: str, *, role: Role = "chat") -> str:
         """A new key, as the text that its owner must keep: it cannot be shown again."""
         _check_name(name, role)
         key = "sk-" + secrets.token_urlsafe(32)
@@ -80,6 +84,18 @@ class Keys:
         ).fetchone()
         return Key(*row) if row else None
 
+    def of_session(self, token: str) -> Key | None:
+        """The key that a browser logged in with, if it was not revoked since."""
+        key_id = self.sessions.key_id(token)
+        if key_id is None:
+            return None
+        row = self._connection.execute(
+            "SELECT id, name, role, created_at, revoked_at FROM keys "
+            "WHERE id = ? AND revoked_at IS NULL",
+            (key_id,),
+        ).fetchone()
+        return Key(*row) if row else None
+
     def are_required(self) -> bool:
         """Whether a key was ever made here (or the records were damaged since)."""
         if self._guard.exists():
@@ -99,4 +115,4 @@ def _check_name(name: str, role: str) -> None:
     if not name.strip() or len(name) > _MAX_NAME or not name.isprintable():
         raise InvalidRequest(f"A key's name has 1 to {_MAX_NAME} printable characters.")
     if role not in get_args(Role):
-        raise InvalidRequest(f"'{role}' is not a role; the roles are user and admin.")
+        raise InvalidRequest(f"'{role}' is not a role; the roles are chat and admin.")

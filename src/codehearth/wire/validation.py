@@ -11,16 +11,22 @@ from codehearth.errors import InvalidRequest
 RequestShape = TypeVar("RequestShape", bound=BaseModel)
 
 
-def validated(shape: type[RequestShape], body: dict[str, Any]) -> RequestShape:
-    """The request; raises InvalidRequest whose `param` is the field, as in `messages[0].role`."""
+def validated(
+    shape: type[RequestShape], body: dict[str, Any], *, strict: bool | None = None
+) -> RequestShape:
+    """The request; not `strict` where numbers come as text.
+
+    Raises InvalidRequest whose `param` is the field, as in `messages[0].role`.
+    """
     given = {name: value for name, value in body.items() if value is not None}
     try:
-        return shape.model_validate(given)
+        return shape.model_validate(given, strict=strict)
     except ValidationError as error:
         first = _clearest(error)
         param = _field_path(first["loc"])
         message = first["msg"].removeprefix("Value error, ")
-        raise InvalidRequest(f"'{param}': {message}.", param=param) from error
+        told = f"'{param}': {message}." if param else f"{message[:1].upper()}{message[1:]}."
+        raise InvalidRequest(told, param=param or None) from error
 
 
 def _clearest(error: ValidationError) -> Any:

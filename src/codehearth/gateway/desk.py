@@ -1,0 +1,42 @@
+"""The desk: what the routes of the page share, beside the house that all routes share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from codehearth.gateway.answers import Answers
+from codehearth.gateway.archive import Archive
+from codehearth.gateway.downloads import Downloads
+from codehearth.gateway.house import House
+
+
+@dataclass
+class Desk:
+    """Records, answers under way and downloads of one running server."""
+
+    archive: Archive
+    answers: Answers
+    downloads: Downloads
+
+    async def close(self) -> None:
+        """Interrupts what is under way, and saves it."""
+        await self.answers.close()
+        await self.downloads.close()
+        self.archive.close()
+
+
+async def open_desk(house: House) -> Desk:
+    """The desk of a house; what the last server left undone is marked as such."""
+    archive = Archive(house.settings.data)
+    await archive.do(archive.conversations.interrupt_all)
+    downloads = Downloads(house.store, archive)
+    await downloads.open()
+    return Desk(archive, Answers(archive), downloads)
+
+
+def desk_of(request: Request) -> Desk:
+    desk = request.app.state.desk
+    assert isinstance(desk, Desk)
+    return desk
