@@ -17,7 +17,6 @@ from codehearth.gateway import (
     answering,
     conversations,
     inventory,
-    landing,
     login,
     measurements,
     openai,
@@ -32,6 +31,7 @@ from codehearth.gateway.desk import Desk
 from codehearth.gateway.documentation import describe_bodies
 from codehearth.gateway.door import Door, Guests, Leaving
 from codehearth.gateway.house import House
+from codehearth.gateway.late_page import LatePage
 from codehearth.gateway.replies import describe, error_reply, unexpected
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,14 @@ _ROUTERS = (
 )
 
 
-def create_app(house: House, desk: Desk, *, doorkeeper: Doorkeeper, leaving: Leaving) -> ASGIApp:
+def create_app(
+    house: House,
+    desk: Desk,
+    *,
+    doorkeeper: Doorkeeper,
+    leaving: Leaving,
+    page: LatePage | None = None,
+) -> ASGIApp:
     """The ASGI application of a house and its desk, with its door before it."""
     app = FastAPI(
         title="CodeHearth",
@@ -67,8 +74,8 @@ def create_app(house: House, desk: Desk, *, doorkeeper: Doorkeeper, leaving: Lea
     app.state.leaving = leaving
     for router in _ROUTERS:
         app.include_router(router)
-    if house.settings.page:
-        app.include_router(landing.router)
+    if page is not None:
+        app.router.routes.append(page)
     app.add_exception_handler(HearthError, _tell)
     app.add_exception_handler(HTTPException, _tell_http)
     app.add_exception_handler(Exception, _tell_unexpected)

@@ -47,7 +47,11 @@ class PageFiles:
 
     def scripts(self) -> list[str]:
         """The addresses of the scripts that the first view needs, for preloading."""
-        return [self.address(name) for name in self._files if name.endswith(".js") and _is_first(name)]
+        return [
+            self.address(name)
+            for name in self._files
+            if name.endswith(".js") and name not in _LATER
+        ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         version, _, name = scope["path"].removeprefix(PREFIX).partition("/")
@@ -70,10 +74,6 @@ class PageFiles:
 
 _LATER = frozenset({"complete.js", "models.js", "compare.js", "measure.js", "connect.js"})
 """Views that are fetched when somebody goes there."""
-
-
-def _is_first(name: str) -> bool:
-    return name not in _LATER
 
 
 def _read(path: Path) -> _File:

@@ -84,8 +84,9 @@ def _gradio_app() -> ASGIApp:
     with gradio.Blocks(title="CodeHearth", analytics_enabled=False, fill_width=True) as blocks:
         gradio.HTML(_ISLAND, js_on_load=None, apply_default_css=False, padding=False)
     system: Any = ("system-ui", "sans-serif")
-    return gradio.mount_gradio_app(
-        FastAPI(openapi_url=None, docs_url=None, redoc_url=None),
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    gradio.mount_gradio_app(
+        app,
         blocks,
         path="/",
         theme=gradio.themes.Base(font=system, font_mono=("ui-monospace", "monospace")),
@@ -97,6 +98,7 @@ def _gradio_app() -> ASGIApp:
         mcp_server=False,
         pwa=False,
     )
+    return app
 
 
 class Page:
@@ -110,8 +112,8 @@ class Page:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
         if path == "/favicon.ico":
-            scope = scope | {"path": f"{PREFIX}{self._files.version}/favicon.svg"}
-            path = scope["path"]
+            path = self._files.address("favicon.svg")
+            scope = {**scope, "path": path}
         if path.startswith(PREFIX):
             await self._files(scope, receive, send)
         elif path == "/":

@@ -185,6 +185,7 @@ async function begin() {
   const first_language = use_language(choose_language(localStorage.getItem("hearth.language")), page.folder);
   const models = first_language.then(() => refresh_models()).catch(() => {});
   const root = await island();
+  document.body.append(root); // out of the reach of Gradio's own style
   await first_language;
   try {
     await read_everything();
