@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from codehearth.gateway.door import STRANGERS_PATHS
 from tests.gateway.served import Served, served
 
 HELLO = {"messages": [{"role": "user", "content": "hello"}]}
@@ -45,8 +46,9 @@ def test_every_route_of_the_document_is_closed_without_a_key(
     _, _, data = server.request("GET", "/openapi.json", headers=bearer(user))
     paths = json.loads(data)["paths"]
 
+    assert paths.keys() > STRANGERS_PATHS
     for path, methods in paths.items():
-        for method in methods:
+        for method in methods if path not in STRANGERS_PATHS else ():
             status, headers, body = server.request(method.upper(), path.format(name="fake"))
             assert status == 401, f"{method} {path} is open"
             assert headers["www-authenticate"] == "Bearer"

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -251,19 +252,21 @@ class Answers:
     async def _ask(self, house: House, caller: Caller, writing: Writing, task: _Task) -> None:
         """Asks with as much of the history as should fit, and with less where it does not."""
         estimate = estimate_for(task.path, model=task.model, system_prompt=task.system_prompt)
+        most_tokens = sys.maxsize
         chosen: Sent | None = None
 
         def body(facts: ModelFacts) -> Mapping[str, Any]:
             nonlocal chosen
+            context_tokens = min(facts.context_tokens, most_tokens)
             chosen = sent(
                 task.path,
                 system_prompt=task.system_prompt,
-                context_tokens=facts.context_tokens,
+                context_tokens=context_tokens,
                 max_tokens=task.parameters.get("max_tokens"),
                 max_turns=task.max_turns,
                 estimate=estimate,
             )
-            writing.figures.context_max = facts.context_tokens
+            writing.figures.context_max = context_tokens
             writing.figures.left_out_turns = chosen.left_out_turns
             request = request_of(chosen, model=task.model, parameters=task.parameters)
             return chat_body(validated(ChatRequest, request), facts, choice=0)
@@ -283,6 +286,7 @@ class Answers:
             except ContextLengthExceeded as error:
                 if chosen is None or chosen.is_least or attempt == _MAX_BUDGETS - 1:
                     raise
+                most_tokens = error.num_context_tokens or most_tokens
                 estimate = estimate.corrected(
                     estimated=chosen.estimated_tokens, counted=error.num_prompt_tokens
                 )
@@ -290,7 +294,7 @@ class Answers:
     async def _finish(self, writing: Writing) -> None:
         """Saves the end. Watchers are told after the first try, whether or not it worked."""
         until = time.monotonic() + (_LAST_SAVE_S if self._is_closing else _LONGEST_SAVE_S)
-        end = writing.message()
+        end = writing.last()
         while True:
             try:
                 await self._archive.do(self._archive.conversations.save, end)

@@ -92,11 +92,11 @@ def estimate_for(path: Sequence[Message], *, model: str, system_prompt: str) -> 
     """From the newest answer on the branch whose tokens this model's engine counted."""
     for number in range(len(path) - 1, -1, -1):
         message, figures = path[number], path[number].figures or {}
-        counted = figures.get("prompt_tokens")
+        counted = figures.get("context_used")
         if message.role == "assistant" and message.model == model and counted:
-            before = turns_of(path[:number])[int(figures.get("left_out_turns") or 0) :]
+            known = turns_of(path[: number + 1])[int(figures.get("left_out_turns") or 0) :]
             head = [{"role": "system", "content": system_prompt}] if system_prompt else []
-            estimated = Estimate().tokens([*head, *(one for turn in before for one in turn)])
+            estimated = Estimate().tokens([*head, *(one for turn in known for one in turn)])
             if estimated:
                 return Estimate(_SAFETY * counted / estimated)
     return Estimate()

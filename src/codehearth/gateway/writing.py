@@ -45,25 +45,27 @@ class Figures:
         """As it is kept. Tokens are counted by the engine at the end; before, pieces are."""
         made = int(self._usage.get("completion_tokens") or self._num_pieces)
         prompt = self._usage.get("prompt_tokens")
-        used = None if prompt is None else int(prompt) + made
+        before = self.before
         return {
-            "prompt_tokens": prompt,
-            "completion_tokens": made + int(self.before.get("completion_tokens") or 0),
-            "tokens_per_s": self._tokens_per_s(made),
-            "first_token_s": self._first_token_s(),
-            "duration_s": round(now - self.began_at, 3)
-            + float(self.before.get("duration_s") or 0.0),
-            "context_used": used,
+            "prompt_tokens": before.get("prompt_tokens") or prompt,
+            "completion_tokens": made + int(before.get("completion_tokens") or 0),
+            "tokens_per_s": self._tokens_per_s(made, now) or before.get("tokens_per_s"),
+            "first_token_s": before.get("first_token_s") or self._first_token_s(),
+            "duration_s": round(now - self.began_at + (before.get("duration_s") or 0.0), 3),
+            "context_used": before.get("context_used") if prompt is None else int(prompt) + made,
             "context_max": self.context_max,
             "left_out_turns": self.left_out_turns,
             "finish_reason": self.finish_reason,
         }
 
-    def _tokens_per_s(self, made: int) -> float | None:
-        """Between the first and the last token: how fast it was read, without the wait before."""
-        if self._first_at is None or self._last_at is None or self._last_at <= self._first_at:
+    def _tokens_per_s(self, made: int, now: float) -> float | None:
+        """Between the first and the last token, without the wait before; of all the time where
+        everything came at once."""
+        if self._first_at is None or self._last_at is None:
             return None
-        return round(max(1, made - 1) / (self._last_at - self._first_at), 2)
+        if self._last_at > self._first_at:
+            return round((made - 1) / (self._last_at - self._first_at), 2)
+        return round(made / max(now - self.began_at, 0.001), 2)
 
     def _first_token_s(self) -> float | None:
         return None if self._first_at is None else round(self._first_at - self.began_at, 3)
@@ -99,6 +101,7 @@ class Writing:
         self._begun_as = message
         self._pieces: list[tuple[str, str]] = []
         self._end: tuple[State, Mapping[str, Any] | None] = ("streaming", None)
+        self._last: Message | None = None
         self._changed = asyncio.Event()
 
     @property
@@ -123,12 +126,19 @@ class Writing:
         """Says how it ended. Watchers are told by `is_saved`, when it is in the records."""
         self._end = (state, error_body(error)["error"] if error else None)
 
+    def last(self) -> Message:
+        """The answer as it ended, from now on unchanged."""
+        self._last = self.message()
+        return self._last
+
     def is_saved(self) -> None:
         self.is_over = True
         self._wake()
 
     def message(self) -> Message:
         """The answer as it is now."""
+        if self._last is not None:
+            return self._last
         state, error = self._end
         return replace(
             self._begun_as,

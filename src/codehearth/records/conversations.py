@@ -41,6 +41,13 @@ _MESSAGE = """
         created_at, updated_at
     FROM messages
 """
+_MATCHES = """
+    SELECT conversation_id, messages.id, text, max(number) FROM message_text
+    JOIN messages ON number = message_text.rowid
+    JOIN conversations ON conversations.id = conversation_id
+    WHERE owner = ?
+"""
+_NEWEST_OF_EACH = "GROUP BY conversation_id ORDER BY conversations.updated_at DESC LIMIT ?"
 _CHANGEABLE = ("title", "is_titled", "model", "system_prompt", "parameters", "max_turns", "leaf_id")
 
 Cursor = tuple[float, str]
@@ -128,14 +135,10 @@ class Conversations:
     def _with_message(self, owner: str, words: tuple[str, ...], limit: int) -> Iterator[Found]:
         """One message of each conversation: the newest that holds the words."""
         expression, short = searching.indexed(words), searching.scanned(words)
-        conditions = " AND message_text MATCH ?" if expression else ""
-        conditions += " AND text LIKE ? ESCAPE '\\'" * len(short)
-        rows = self._connection.execute(  # noqa: S608 - the conditions are ours
-            "SELECT conversation_id, messages.id, text, max(number) FROM message_text"
-            " JOIN messages ON number = message_text.rowid"
-            " JOIN conversations ON conversations.id = conversation_id"
-            f" WHERE owner = ?{conditions}"
-            " GROUP BY conversation_id ORDER BY conversations.updated_at DESC LIMIT ?",
+        conditions = ["AND message_text MATCH ?"] if expression else []
+        conditions += ["AND text LIKE ? ESCAPE '\\'"] * len(short)
+        rows = self._connection.execute(
+            " ".join((_MATCHES, *conditions, _NEWEST_OF_EACH)),
             (owner, *([expression] if expression else []), *short, limit),
         ).fetchall()
         for conversation_id, message_id, text, _ in rows:

@@ -13,7 +13,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from codehearth.errors import HearthError, RecordsUnavailable
@@ -105,9 +105,14 @@ def _open(path: Path, busy_s: float) -> sqlite3.Connection:
 
 
 def _create_private(path: Path) -> None:
-    """The file is made by us with mode 0600 before SQLite could make it with a wider one."""
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-    os.close(descriptor)
+    """The file is made by us with mode 0600 before SQLite could make it with a wider one.
+
+    A file that is there is not opened: closing it would drop the locks that other connections of
+    this process hold on it (POSIX), and the next program that leaves would then take the log of
+    what was written last away from under them.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def _check_whole(connection: sqlite3.Connection) -> None:
