@@ -9,6 +9,7 @@ import { first_parameters, is_on_machine, page, preferred_model } from "./page.j
 import { ModelPicker } from "./picker.js";
 import { format_count, format_seconds, t, t_count } from "./strings.js";
 
+const SHORTEST_S = 0.2;
 const WINNERS = ["first", "tie", "neither", "second"];
 
 export class View {
@@ -148,8 +149,9 @@ class Side {
   }
 
   tell(first_s, total_s, count) {
+    // Tokens come in frames of 16 ms: a very short answer has no speed of its own, only a whole.
     const writing_s = total_s - first_s;
-    const speed = count > 1 && writing_s > 0 ? (count - 1) / writing_s : null;
+    const speed = count === 0 ? null : writing_s > SHORTEST_S ? (count - 1) / writing_s : count / total_s;
     this.figures = { first_token_s: first_s, completion_tokens: count, ...(speed && { tokens_per_s: speed }) };
     fill(this.foot,
       speed && element("strong", {}, t("figures.speed", { speed: format_count(Math.round(speed * 10) / 10) })),

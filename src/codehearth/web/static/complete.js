@@ -18,7 +18,7 @@ const MOST_SUFFIX = 8_000;
 
 const FIRST_TEXT = `def is_prime(number: int) -> bool:
     """Whether a number is prime."""
-    `;
+`;
 
 export class View {
   constructor() {
@@ -39,7 +39,8 @@ export class View {
           icon("bolt", 16), t("complete.now"), element("kbd", {}, "Ctrl+Space"))),
       this.refusal, this.editor.node,
       element("div", { class: "editor-foot" }, this.figures,
-        element("span", { class: "faint editor-keys" }, element("kbd", {}, "Tab"), t("complete.take"), element("kbd", {}, "Esc"), t("complete.leave"))),
+        element("div", { class: "editor-keys" },
+          this.key("Tab", t("complete.take"), () => this.editor.accept()), this.key("Esc", t("complete.leave"), () => this.editor.dismiss()))),
       this.plain()));
     this.editor.text = localStorage.getItem("hearth.complete.text") ?? FIRST_TEXT;
     this.keep = settled(300, () => this.remember());
@@ -50,6 +51,11 @@ export class View {
   open() {
     this.picker.showButton();
     this.editor.area.focus();
+  }
+
+  /** What a key does, as a button for those who have no such key. */
+  key(name, label, act) {
+    return element("button", { type: "button", class: "key-button", onmousedown: (event) => event.preventDefault(), onclick: act }, element("kbd", {}, name), label);
   }
 
   onLanguage() {
@@ -78,7 +84,7 @@ export class View {
     const began_at = performance.now();
     const body = {
       model: this.model, prompt: editor.prefix.slice(-MOST_PREFIX), suffix: editor.suffix.slice(0, MOST_SUFFIX),
-      max_tokens, temperature: 0.1, stream: true, stream_options: { include_usage: true },
+      max_tokens, temperature: 0.1, stop: [max_tokens === SHORT_TOKENS ? "\n\n" : "\n\n\n"], stream: true, stream_options: { include_usage: true },
     };
     let text = "";
     let first_s = null;

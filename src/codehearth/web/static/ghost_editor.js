@@ -7,7 +7,8 @@
 import { element, fill } from "./dom.js";
 import { tokens_of_line } from "./highlight.js";
 
-const MOST_COLOURED_LINES = 2000;
+const LINE_PX = 23; // as in page.css
+const SPARE_LINES = 20;
 
 export class GhostEditor {
   /** `changed()` is called when the text or the cursor moved by the person's doing. */
@@ -16,6 +17,9 @@ export class GhostEditor {
     this.ask = ask;
     this.ghost = "";
     this.language = "python";
+    this.lines = [];
+    this.states = [null]; // the tokenizer's state before each line, as far as it is known
+    this.first = 0;
     this.paint = element("pre", { class: "editor-paint", "aria-hidden": "true" });
     this.area = element("textarea", {
       class: "editor-text", "aria-label": label, spellcheck: "false", autocapitalize: "off", autocomplete: "off", wrap: "off",
@@ -47,6 +51,7 @@ export class GhostEditor {
 
   set_language(key) {
     this.language = key;
+    this.states = [null];
     this.draw();
   }
 
@@ -127,50 +132,64 @@ export class GhostEditor {
     document.execCommand("insertText", false, `\n${indent}`);
   }
 
+  /** Paints anew after the text, the cursor or the completion changed. */
   draw() {
+    const lines = this.area.value.split("\n");
+    let same = 0;
+    while (same < lines.length && lines[same] === this.lines[same]) same++;
+    this.states.length = Math.min(this.states.length, same + 1);
+    this.lines = lines;
     this.length = this.area.value.length;
-    const at = this.area.selectionEnd;
-    const text = this.area.value;
-    const is_long = text.length > 200_000 || text.split("\n").length > MOST_COLOURED_LINES;
-    const nodes = is_long ? [text.slice(0, at), this.ghostNode(), text.slice(at)] : this.coloured(text, at);
-    fill(this.paint, nodes, "\n ");
-    this.scroll();
+    this.drawVisible();
+  }
+
+  /** Paints the lines that can be seen, and no others: a file may have any length. */
+  drawVisible() {
+    const first = Math.max(0, Math.floor(this.area.scrollTop / LINE_PX) - SPARE_LINES);
+    const last = Math.min(this.lines.length, first + Math.ceil(this.area.clientHeight / LINE_PX) + 2 * SPARE_LINES);
+    this.first = first;
+    for (let number = this.states.length - 1; number < last; number++) {
+      this.states[number + 1] = tokens_of_line(this.language, this.lines[number], this.states[number])[1];
+    }
+    const { row, column } = this.cursor();
+    fill(this.paint, this.lines.slice(first, last).map((line, at) =>
+      element("span", { class: "line" }, at > 0 && "\n", this.painted(line, this.states[first + at], first + at === row ? column : -1))));
+    this.shift();
+  }
+
+  cursor() {
+    const before = this.prefix;
+    const begin = before.lastIndexOf("\n") + 1;
+    return { row: before.split("\n").length - 1, column: before.length - begin };
+  }
+
+  /** The nodes of one line, with the completion at `column`; -1 for a line without the cursor. */
+  painted(line, state, column) {
+    const [tokens] = tokens_of_line(this.language, line, state);
+    const paint = (kind, text) => text && (kind ? element("span", { class: `t-${kind}` }, text) : text);
+    const nodes = [];
+    let begin = 0;
+    for (const [kind, text] of tokens) {
+      const cut = column - begin;
+      const is_here = column >= 0 && cut >= 0 && cut < text.length;
+      nodes.push(is_here ? [paint(kind, text.slice(0, cut)), this.ghostNode(), paint(kind, text.slice(cut))] : paint(kind, text));
+      begin += text.length;
+    }
+    if (column >= begin) nodes.push(this.ghostNode());
+    return nodes;
   }
 
   ghostNode() {
     return this.ghost ? element("span", { class: "ghost" }, this.ghost) : "";
   }
 
-  coloured(text, at) {
-    const nodes = [];
-    let state = null;
-    let begin = 0;
-    for (const line of text.split("\n")) {
-      const [tokens, after] = tokens_of_line(this.language, line, state);
-      state = after;
-      for (const [kind, part] of tokens) {
-        this.push(nodes, kind, part, begin, at);
-        begin += part.length;
-      }
-      if (!line && begin === at) nodes.push(this.ghostNode());
-      nodes.push("\n");
-      begin += 1;
-    }
-    nodes.pop();
-    return nodes;
-  }
-
-  /** One token; cut in two where the cursor is in it or at its end. */
-  push(nodes, kind, part, begin, at) {
-    const paint = (piece) => piece && (kind ? element("span", { class: `t-${kind}` }, piece) : piece);
-    const is_here = at > begin && at <= begin + part.length;
-    const is_at_line_start = at === begin && (begin === 0 || this.area.value[begin - 1] === "\n");
-    if (is_at_line_start) nodes.push(this.ghostNode());
-    if (!is_here) nodes.push(paint(part));
-    else nodes.push(paint(part.slice(0, at - begin)), this.ghostNode(), paint(part.slice(at - begin)));
-  }
-
   scroll() {
-    this.paint.style.transform = `translate(${-this.area.scrollLeft}px, ${-this.area.scrollTop}px)`;
+    const first = Math.max(0, Math.floor(this.area.scrollTop / LINE_PX) - SPARE_LINES);
+    if (Math.abs(first - this.first) >= SPARE_LINES / 2) this.drawVisible();
+    else this.shift();
+  }
+
+  shift() {
+    this.paint.style.transform = `translate(${-this.area.scrollLeft}px, ${this.first * LINE_PX - this.area.scrollTop}px)`;
   }
 }

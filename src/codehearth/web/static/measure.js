@@ -5,7 +5,7 @@ import { get, in_path } from "./api.js";
 import { element, fill, icon, save_file } from "./dom.js";
 import { error_card } from "./errors.js";
 import { bar_plot, quantile_plot, scatter_plot } from "./plots.js";
-import { format_bytes, format_count, format_seconds, format_time, t } from "./strings.js";
+import { format_bytes, format_count, format_figures, format_seconds, format_time, t } from "./strings.js";
 
 const SCHEMA = 1;
 
@@ -78,7 +78,7 @@ function about({ machine, timing, text, created_at }) {
 }
 
 const alone = (row) => (row.streams ?? []).find(({ num_streams }) => num_streams === 1) ?? {};
-const number = (value, digits = 3) => (value === null || value === undefined ? "–" : format_count(Number(Number(value).toPrecision(digits))));
+const number = (value, digits = 3) => (value === null || value === undefined ? "–" : format_figures(value, digits));
 const within = (estimate, digits) => (estimate?.value == null ? "–"
   : estimate.low != null ? `${number(estimate.value, digits)} (${number(estimate.low, digits)}–${number(estimate.high, digits)})`
   : estimate.standard_error != null ? `${number(estimate.value, digits)} ± ${number(estimate.standard_error, 2)}` : number(estimate.value, digits));

@@ -132,22 +132,22 @@ export class View {
   table(models) {
     const heads = ["name", "state", "size", "fit", "memory", "actions"];
     return element("table", { class: "table models" },
-      element("thead", {}, element("tr", {}, heads.map((name) => element("th", { scope: "col", class: name === "actions" ? "is-last" : null },
+      element("thead", {}, element("tr", {}, heads.map((name) => element("th", { scope: "col", class: { actions: "is-last", size: "number-cell", memory: "number-cell" }[name] },
         name === "actions" ? element("span", { class: "off-screen" }, t("models.head.actions")) : t(`models.head.${name}`))))),
       element("tbody", {}, models.map((model) => this.row(model))));
   }
 
   row(model) {
     const state = state_of(model.name);
-    const facts = [format_parameters(model.num_parameters), t("models.context", { count: format_count(model.context_tokens ?? 0) }), model.licence].filter(Boolean);
+    const precision = model.name.endsWith(model.precision?.toLowerCase()) ? "" : model.precision;
+    const facts = [precision, format_parameters(model.num_parameters), t("models.context", { count: format_count(model.context_tokens ?? 0) }), model.licence].filter(Boolean);
     const predicted = model.predicted?.total_bytes;
     return element("tr", { class: is_on_machine(model) ? "is-here" : "" },
       element("th", { scope: "row" },
         element("button", { type: "button", class: "model-name", dataset: { focus: `name-${model.name}` }, onclick: () => this.details(model) }, model.name),
-        element("div", { class: "model-facts" }, model.precision && element("span", { class: "tag" }, model.precision), element("span", {}, facts.join(" · "))),
-        model.name === page.default_model && element("span", { class: "badge is-good" }, t("models.default"))),
+        element("div", { class: "model-facts" }, facts.join(" · "), model.name === page.default_model && element("span", { class: "badge is-good" }, t("models.default")))),
       element("td", { "data-label": t("models.head.state") }, element("span", { class: "state" }, element("span", { class: `dot is-${state}`, "aria-hidden": "true" }), state_words(model)),
-        model.why && element("div", { class: "why" }, model.why)),
+        state === "failed" && element("div", { class: "why" }, model.why)),
       element("td", { "data-label": t("models.head.size"), class: "number-cell" }, `${model.is_estimate ? "≈ " : ""}${format_bytes(model.size_bytes)}`),
       element("td", { "data-label": t("models.head.fit") }, fit_badge(model) ?? element("span", { class: "faint" }, "–")),
       element("td", { "data-label": t("models.head.memory"), class: "number-cell" },
@@ -157,8 +157,8 @@ export class View {
   }
 
   actions(model, state) {
-    const button = (name, sign, act, is_primary) => element("button", {
-      type: "button", class: `button is-small ${is_primary ? "is-primary" : ""}`, dataset: { focus: `${name}-${model.name}` },
+    const button = (name, sign, act) => element("button", {
+      type: "button", class: "button is-small", dataset: { focus: `${name}-${model.name}` },
       "aria-label": `${t(`models.${name}`)}: ${model.name}`, onclick: () => this.attempt(act),
     }, icon(sign, 15), t(`models.${name}`));
     const chat = model.kind === "chat" && is_on_machine(model) && button("chat", "chat", () => this.chat(model));
@@ -171,9 +171,9 @@ export class View {
         return [chat, button("load", "bolt", () => load_model(model.name)),
           model.can_delete && iconButton("trash", t("models.delete_name", { name: model.name }), () => this.attempt(() => this.delete(model)))];
       case "not_here":
-        return model.fits === "no" ? button("smaller", "info", () => this.details(model)) : button("pull", "download", () => begin_pull(model.name), true);
+        return model.fits === "no" ? button("smaller", "info", () => this.details(model)) : button("pull", "download", () => begin_pull(model.name));
       case "paused":
-        return button("pull", "play", () => begin_pull(model.name), true);
+        return button("pull", "play", () => begin_pull(model.name));
       default:
         return chat;
     }

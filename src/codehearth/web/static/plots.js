@@ -2,11 +2,11 @@
 // Every plot carries its figures as text for screen readers; the table beside it holds them all.
 
 import { svg } from "./dom.js";
-import { format_count } from "./strings.js";
+import { format_figures } from "./strings.js";
 
 const WIDTH = 460;
 
-const short = (value) => format_count(Number(Number(value).toPrecision(3)));
+const short = (value) => format_figures(value);
 const named = (label, height, ...children) =>
   svg("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "img", "aria-label": label, class: "plot-svg" }, children);
 
@@ -15,7 +15,7 @@ export function bar_plot(bars, { unit }) {
   const row = 30;
   const left = 96;
   const most = Math.max(...bars.map(({ value, high }) => high ?? value)) || 1;
-  const to_x = (value) => left + (value / most) * (WIDTH - left - 86);
+  const to_x = (value) => left + (value / most) * (WIDTH - left - 118);
   const label = bars.map((bar) => `${bar.label} ${short(bar.value)} ${unit}`).join(", ");
   return named(label, bars.length * row + 6, bars.map((bar, number) => {
     const y = number * row + 4;

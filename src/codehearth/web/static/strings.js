@@ -35,6 +35,9 @@ export function t_count(key, count) {
 
 export const format_count = (count) => new Intl.NumberFormat(language).format(count);
 
+/** A measured number with `digits` figures that count. */
+export const format_figures = (value, digits = 3) => new Intl.NumberFormat(language, { maximumSignificantDigits: digits }).format(value);
+
 export function format_bytes(num_bytes) {
   if (num_bytes === null || num_bytes === undefined) return "–";
   const units = ["B", "KB", "MB", "GB", "TB"];
