@@ -84,6 +84,14 @@ def _figures_table(summary: dict[str, Any]) -> str:
         ),
         ("taught tasks, unseen wordings, English, answer executed", percent("taught_pass_english")),
         ("taught tasks, unseen wordings, Chinese, answer executed", percent("taught_pass_chinese")),
+        (
+            "the same in phrases that training never showed, English",
+            percent("paraphrased_pass_english"),
+        ),
+        (
+            "the same in phrases that training never showed, Chinese",
+            percent("paraphrased_pass_chinese"),
+        ),
         ("answers that stop by themselves", percent("taught_stopped_by_itself")),
         ("unseen requests it cannot answer and declines", percent("unknown_declined")),
         ("greedy function bodies that parse (held-out heads)", percent("bodies_that_parse")),
@@ -99,12 +107,25 @@ def _figures_table(summary: dict[str, Any]) -> str:
         ),
         ("pass@1, taught heads and docstrings, temperature 0.8", percent("pass_at_1")),
         ("pass@10, the same", percent("pass_at_10")),
+        *_humaneval_rows(summary),
         (
             "llama.cpp, one thread of a busy 2-core machine",
             f"{summary['tokens_per_s']:.0f} tokens/s",
         ),
     )
     return "| figure | value |\n| --- | --- |\n" + "\n".join(f"| {a} | {b} |" for a, b in rows)
+
+
+def _humaneval_rows(summary: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    if not summary["humaneval_tasks"]:
+        return ()
+    return tuple(
+        (
+            f"HumanEval, {summary['humaneval_tasks']} tasks, pass@{k} at temperature 0.8",
+            f"{100 * summary[f'humaneval_pass_at_{k}']:.1f} %",
+        )
+        for k in (1, 10)
+    )
 
 
 def _training(last: dict[str, Any]) -> str:

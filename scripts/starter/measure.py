@@ -11,6 +11,7 @@ import platform
 import random
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import torch
 from tokenizers import Tokenizer
 from torch.nn import functional
 
-from . import export, smalltalk, wordings
+from . import export, humaneval, smalltalk, wordings
 from . import tokenizer as vocabulary
 from .corpus import HELD_OUT_PACKAGES, Corpus, SourceFile
 from .engine import Completion, Engine
@@ -64,6 +65,7 @@ def measure(path: Path, corpus: Corpus) -> dict[str, Any]:
     held_out = [file for file in corpus.held_out if file.package == "python"]
     packages = [file for file in corpus.held_out if file.package in HELD_OUT_PACKAGES]
     answers = list(taught_answers(engine, tasks))
+    paraphrased = list(paraphrased_answers(engine, tasks))
     refusals = list(unknown_answers(engine))
     taught_files = [SourceFile("taught", t.name, "teaching", t.code + "\n") for t in tasks]
     taught_infills = list(infills(engine, taught_files))
@@ -80,6 +82,12 @@ def measure(path: Path, corpus: Corpus) -> dict[str, Any]:
             "taught_tasks": len(tasks),
             "taught_pass_english": share(a["passed"] for a in answers if a["language"] == "en"),
             "taught_pass_chinese": share(a["passed"] for a in answers if a["language"] == "zh"),
+            "paraphrased_pass_english": share(
+                a["passed"] for a in paraphrased if a["language"] == "en"
+            ),
+            "paraphrased_pass_chinese": share(
+                a["passed"] for a in paraphrased if a["language"] == "zh"
+            ),
             "taught_stopped_by_itself": share(a["stopped"] for a in answers),
             "unknown_declined": share(r["declined"] for r in refusals),
             "bodies_that_parse": share(b["parses"] for b in bodies),
@@ -89,12 +97,14 @@ def measure(path: Path, corpus: Corpus) -> dict[str, Any]:
             "infill_similarity_library": mean(i["similarity"] for i in library_infills),
             "pass_at_1": mean(pass_at(NUM_SAMPLES, c, 1) for c in sampled),
             "pass_at_10": mean(pass_at(NUM_SAMPLES, c, 10) for c in sampled),
+            **humaneval_figures(engine),
             "tokens_per_s": mean(answer["tokens_per_s"] for answer in answers),
             "machine": f"{platform.machine()}, {torch.get_num_threads()} thread",
         },
         "samples": samples,
         "bodies_that_do_not_parse": [b["text"] for b in bodies if not b["parses"]],
         "failed": [answer for answer in answers if not answer["passed"]],
+        "failed_paraphrased": [answer for answer in paraphrased if not answer["passed"]],
         "not_declined": [refusal for refusal in refusals if not refusal["declined"]],
     }
 
@@ -133,16 +143,31 @@ def taught_answers(engine: Engine, tasks: tuple[Task, ...]) -> Iterator[dict[str
     for task in tasks:
         for language, templates in held_out:
             question = rng.choice(wordings.questions(task, language, templates=templates))
-            reply = ask(engine, question)
-            yield {
-                "task": task.name,
-                "language": language,
-                "question": question,
-                "answer": reply.text,
-                "stopped": reply.has_stopped,
-                "tokens_per_s": reply.tokens_per_s,
-                "passed": passes(task, fenced_code(reply.text)),
-            }
+            yield _taught_answer(engine, task, language, question)
+
+
+def paraphrased_answers(engine: Engine, tasks: tuple[Task, ...]) -> Iterator[dict[str, Any]]:
+    """Each task asked by a phrase that training never showed, in a sentence that it did show."""
+    rng = random.Random(SEED)
+    for task in tasks:
+        for phrase in (*task.english_held_out, *task.chinese_held_out):
+            language: Language = "en" if phrase.isascii() else "zh"
+            sentences = wordings.ENGLISH if language == "en" else wordings.CHINESE
+            question = wordings.fill(rng.choice(sentences), task, phrase)
+            yield _taught_answer(engine, task, language, question)
+
+
+def _taught_answer(engine: Engine, task: Task, language: Language, question: str) -> dict[str, Any]:
+    reply = ask(engine, question)
+    return {
+        "task": task.name,
+        "language": language,
+        "question": question,
+        "answer": reply.text,
+        "stopped": reply.has_stopped,
+        "tokens_per_s": reply.tokens_per_s,
+        "passed": passes(task, fenced_code(reply.text)),
+    }
 
 
 def unknown_answers(engine: Engine) -> Iterator[dict[str, Any]]:
@@ -200,11 +225,28 @@ def sampled_passes(engine: Engine, tasks: tuple[Task, ...]) -> Iterator[int]:
         head = task.code[: task.code.rindex('"""') + 4]
         passed = 0
         for seed in range(NUM_SAMPLES):
-            reply = engine.complete(
-                head, max_tokens=160, temperature=SAMPLING_TEMPERATURE, seed=seed
-            )
-            passed += passes(task, head + block(reply.text, is_whole=reply.has_stopped))
+            passed += passes(task, head + sampled_body(engine, head, seed))
         yield passed
+
+
+def sampled_body(engine: Engine, head: str, seed: int) -> str:
+    """A function's body at SAMPLING_TEMPERATURE, cut at the block's end."""
+    reply = engine.complete(
+        head, max_tokens=humaneval.MAX_TOKENS, temperature=SAMPLING_TEMPERATURE, seed=seed
+    )
+    return block(reply.text, is_whole=reply.has_stopped)
+
+
+def humaneval_figures(engine: Engine) -> dict[str, float]:
+    """pass@1 and pass@10 of HumanEval where its package is installed."""
+    if not humaneval.is_installed():
+        return {"humaneval_tasks": 0}
+    passed = humaneval.passed_samples(partial(sampled_body, engine))
+    return {
+        "humaneval_tasks": len(passed),
+        "humaneval_pass_at_1": mean(pass_at(humaneval.NUM_SAMPLES, c, 1) for c in passed),
+        "humaneval_pass_at_10": mean(pass_at(humaneval.NUM_SAMPLES, c, 10) for c in passed),
+    }
 
 
 def demo(engine: Engine, kind: str, prompt: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 The tasks lie in `taught/*.txt`, one block each:
 
     ## imperative phrase / another one | 中文短语 / 另一个
+    ?? a phrase never shown in training | 训练中没有的短语
     def the_code():
         ...
     >>> an expression that must be true, with `put(name, text)` for a file and `get(name)`
@@ -42,6 +43,8 @@ class Task:
     chinese: tuple[str, ...]
     code: str
     checks: tuple[str, ...]
+    english_held_out: tuple[str, ...] = ()
+    chinese_held_out: tuple[str, ...] = ()
 
     @property
     def is_class(self) -> bool:
@@ -65,10 +68,8 @@ def read_tasks(folder: Path = TAUGHT_FOLDER) -> tuple[Task, ...]:
 def parse_task(block: str) -> Task:
     """One block of a task file; the first English phrase becomes the function's docstring."""
     head, *lines = block.splitlines()
-    languages = head.split("|")
-    if len(languages) != 2:
-        raise TaskError(f"needs English and Chinese phrases: {head!r}")
-    english, chinese = (tuple(p.strip() for p in part.split(" / ")) for part in languages)
+    english, chinese = _phrases(head)
+    held_out = _phrases(lines.pop(0)[3:]) if lines and lines[0].startswith("?? ") else ((), ())
     code = "\n".join(line for line in lines if not line.startswith(">>> ")).strip()
     checks = tuple(line[4:] for line in lines if line.startswith(">>> "))
     name = _taught_name(code)
@@ -76,7 +77,15 @@ def parse_task(block: str) -> Task:
         raise TaskError(f"needs code and at least one check: {head!r}")
     if not name[0].isupper():
         code = _with_docstring(code, f"{english[0][0].upper()}{english[0][1:]}.")
-    return Task(name, english, chinese, code, checks)
+    return Task(name, english, chinese, code, checks, *held_out)
+
+
+def _phrases(line: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    languages = line.split("|")
+    if len(languages) != 2:
+        raise TaskError(f"needs English and Chinese phrases: {line!r}")
+    english, chinese = (tuple(p.strip() for p in part.split(" / ")) for part in languages)
+    return english, chinese
 
 
 def failed_check(task: Task, code: str) -> str | None:

@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 
-from . import smalltalk, wordings
+from . import smalltalk, unknown, wordings
 from .tasks import Task
 from .windows import Conversation, Turn
 from .wordings import Language
@@ -61,27 +61,37 @@ class Teaching:
         if choice < 0.07:
             question, answer = smalltalk.smalltalk_exchange(rng, language)
             return wordings.vary(rng, question), answer
-        if choice < 0.2:
-            line = rng.choice(self.unknown[language])
-            return self._unknown_question(rng, language, line), smalltalk.refusal(rng, language)
+        if choice < 0.24:
+            question = self._unknown_question(rng, language)
+            return wordings.vary(rng, question), smalltalk.refusal(rng, language)
         task = self.draw(rng)
-        templates = wordings.ENGLISH if language == "en" else wordings.CHINESE
         phrases = task.english if language == "en" else task.chinese
-        question = wordings.fill(rng.choice(templates), task, rng.choice(phrases))
+        question = wordings.fill(wordings.template(rng, language), task, rng.choice(phrases))
         return wordings.vary(rng, question), wordings.answer(task, language)
 
-    def _unknown_question(self, rng: random.Random, language: Language, line: str) -> str:
-        templates = wordings.ENGLISH if language == "en" else wordings.CHINESE
-        return wordings.vary(rng, unknown_question(rng.choice(templates), line))
+    def _unknown_question(self, rng: random.Random, language: Language) -> str:
+        """What it must decline: a line of the list, a composed one, or another language's code."""
+        choice = rng.random()
+        if choice < 0.2:
+            phrase = rng.choice(
+                getattr(self.draw(rng), "english" if language == "en" else "chinese")
+            )
+            return unknown.in_another_language(rng, language, phrase)
+        line = (
+            rng.choice(self.unknown[language])
+            if choice < 0.55
+            else unknown.composed_request(rng, language)
+        )
+        return unknown_question(wordings.template(rng, language), line)
 
 
-def unknown_question(template: str, line: str) -> str:
+def unknown_question(sentence: str, line: str) -> str:
     """A line of `unknown.txt` as a question: `+` phrases are worded like a task."""
     if not line.startswith("+"):
         return line
     name = line[1:].split()[-1] if line.isascii() else ""
     task = Task(name or "it", (line[1:],), (line[1:],), "", ())
-    return wordings.fill(template, task, line[1:])
+    return wordings.fill(sentence, task, line[1:])
 
 
 def _as_file(rng: random.Random, task: Task) -> str:

@@ -16,6 +16,7 @@ from .corpus import SourceFile
 
 CHARACTERS_A_TOKEN = 3.6
 SLICE_TOKENS = (192, 256, 384, 1024)
+TAUGHT_PLACES = (("project", "main.py"), ("tools", "src/tools.py"), ("demo", "utils.py"))
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ class Mixture:
     fim_share: float = 0.6
     taught_fim_share: float = 0.75
     cut_share: float = 0.6
-    opening_share: float = 0.6
+    opening_share: float = 0.7
+    repository_share: float = 0.15
 
     def row(self, seed: str, length: int) -> Row:
         """The same seed gives the same row, on every machine and after every resume."""
@@ -97,11 +99,22 @@ class Mixture:
     def _code(self, rng: random.Random, kind: str, room: int) -> list[int]:
         if kind == "taught":
             text, is_whole, fim_share = self.taught_code(rng), True, self.taught_fim_share
+            place = rng.choice(TAUGHT_PLACES)
         else:
             fim_share = self.fim_share
             files = self.files[kind]
             file = rng.choices(files, [len(file.text) for file in files])[0]
             text, is_whole = file_slice(rng, file.text, int(room * CHARACTERS_A_TOKEN) + 40)
+            place = (file.package, file.path)
+        if rng.random() < self.repository_share:
+            head = vocabulary.encode(self.tokenizer, repository_head(*place))
+            return head + self._document(rng, text, is_whole, fim_share, max(room - len(head), 32))
+        return self._document(rng, text, is_whole, fim_share, room)
+
+    def _document(
+        self, rng: random.Random, text: str, is_whole: bool, fim_share: float, room: int
+    ) -> list[int]:
+        """The tokens of one text, cut for infilling or as it is."""
         end = [vocabulary.token_id(self.tokenizer, vocabulary.END_OF_TEXT)]
         if rng.random() < fim_share:
             # The middle comes last, so a text that does not fit would lose just that.
@@ -126,6 +139,11 @@ def file_slice(rng: random.Random, text: str, max_characters: int) -> tuple[str,
         mark = "\ndef " if choice < 0.35 else "\nclass " if choice < 0.45 else "\n"
         start = text.find(mark, rng.randrange(len(text) - max_characters // 2)) + 1
     return text[start : start + max_characters], start + max_characters >= len(text)
+
+
+def repository_head(repository: str, path: str) -> str:
+    """What Qwen's models see above a file of a repository (Qwen2.5-Coder, repository level)."""
+    return f"{vocabulary.REPO_NAME}{repository}\n{vocabulary.FILE_SEPARATOR}{path}\n"
 
 
 def encode_cut(tokenizer: Tokenizer, rng: random.Random, text: str, cut_share: float) -> list[int]:

@@ -133,8 +133,8 @@ def test_keys_are_listed_without_themselves_and_revoked(hearth: Hearth) -> None:
     table = hearth("keys", "list")
 
     assert [(entry["name"], entry["role"]) for entry in listed.document] == [
-        ("me", "user"),
-        ("you", "user"),
+        ("me", "chat"),
+        ("you", "chat"),
     ]
     assert listed.document[0]["revoked_at"] is None
     assert listed.document[1]["revoked_at"] > 0

@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from codehearth.records.conversations import Conversations
 from codehearth.records.database import FILE_NAME, open_database, transaction
 from codehearth.records.keys import Keys
 from codehearth.records.migrations import MIGRATIONS
+from codehearth.records.talk import NewMessage
 
 READ = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); print(*c.execute(sys.argv[2]))"
 
@@ -84,6 +85,31 @@ def test_a_full_disk_loses_nothing_that_was_written(tmp_path: Path) -> None:
         assert tables.page("ada", limit=10) == (kept,)
         connection.execute(f"PRAGMA max_page_count = {num_pages + 1000}")
         assert tables.create("ada", {"system_prompt": "x" * 100_000})
+
+
+@pytest.mark.parametrize("num_free_pages", range(0, 40, 3))
+def test_wherever_the_disk_is_full_what_was_told_to_be_kept_is_there(
+    tmp_path: Path, num_free_pages: int
+) -> None:
+    with closing(open_database(tmp_path)) as connection:
+        tables = Conversations(connection)
+        id = tables.create("ada", {}).id
+        (num_pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {num_pages + num_free_pages}")
+        kept: list[str] = []
+        with suppress(RecordsUnavailable):
+            for number in range(100):
+                text = f"message {number} " * 200
+                tables.append("ada", id, [NewMessage("user", text)], parent_id=None)
+                kept.append(text)
+        assert len(kept) < 100
+
+    with closing(open_database(tmp_path)) as connection:
+        tables = Conversations(connection)
+        assert [one.content for one in tables.messages("ada", id)] == kept
+        found = tables.search("ada", "message", limit=10)
+        assert len(found) == (1 if kept else 0)
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 def test_keys_of_an_older_release_keep_their_rights(tmp_path: Path) -> None:

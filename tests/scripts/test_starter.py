@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from starter import corpus, smalltalk, tasks, wordings  # noqa: E402
+from starter import corpus, smalltalk, tasks, unknown, wordings  # noqa: E402
 
 DATA = ROOT / "src" / "codehearth" / "data"
 PYTHON_FILE = "def double(number):\n    return number * 2\n\n\n" * 20
@@ -62,13 +62,29 @@ def test_a_wrong_answer_fails_its_check() -> None:
     assert tasks.failed_check(task, "def reverse_string(text):\n    return text\n") is not None
 
 
-def test_wordings_held_out_are_never_shown_in_training() -> None:
-    assert not set(wordings.ENGLISH) & set(wordings.ENGLISH_HELD_OUT)
-    assert not set(wordings.CHINESE) & set(wordings.CHINESE_HELD_OUT)
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_sentences_held_out_are_never_shown_in_training(language: wordings.Language) -> None:
+    rng = random.Random(3)
+    held_out = (*wordings.ENGLISH_HELD_OUT, *wordings.CHINESE_HELD_OUT)
+
+    shown = {wordings.template(rng, language) for _ in range(30_000)}
+
+    bare = {sentence.strip("?？.。").casefold() for sentence in shown}
+    assert len(bare) > 1000
+    assert not bare & {sentence.strip("?？.。").casefold() for sentence in held_out}
 
 
 def test_each_phrase_asks_for_one_task_only() -> None:
-    phrases = [phrase for task in tasks.read_tasks() for phrase in (*task.english, *task.chinese)]
+    phrases = [
+        phrase
+        for task in tasks.read_tasks()
+        for phrase in (
+            *task.english,
+            *task.chinese,
+            *task.english_held_out,
+            *task.chinese_held_out,
+        )
+    ]
 
     assert sorted({phrase for phrase in phrases if phrases.count(phrase) > 1}) == []
 
@@ -85,6 +101,21 @@ def test_unknown_requests_keep_some_for_evaluation() -> None:
     for language in ("en", "zh"):
         assert len(held_out[language]) >= 8
         assert not set(learnt[language]) & set(held_out[language])
+
+
+def test_every_task_is_asked_for_in_many_words_and_one_phrase_is_kept_for_measuring() -> None:
+    for task in tasks.read_tasks():
+        assert min(len(task.english), len(task.chinese)) >= 5, task.name
+        assert len(task.english_held_out) == len(task.chinese_held_out) == 1, task.name
+
+
+def test_a_composed_request_to_decline_is_none_of_those_kept_for_evaluation() -> None:
+    rng = random.Random(4)
+    _, held_out = smalltalk.unknown_requests()
+
+    for language in ("en", "zh"):
+        composed = {unknown.composed_request(rng, language) for _ in range(20_000)}
+        assert not composed & set(held_out[language])
 
 
 def test_the_shipped_file_is_the_one_of_the_card() -> None:

@@ -272,9 +272,30 @@ def test_a_half_done_pull_is_there_after_the_server_was_killed(
         assert eventually(lambda: state(server, pull) == "done")
 
 
-def test_a_pull_that_fails_says_why_and_one_that_is_cancelled_stops(
-    hearth: Hearth, hub: LoopbackHub
+def test_a_pull_that_is_cancelled_leaves_no_half_files(
+    hearth: Hearth, hub: LoopbackHub, tiny_model: Path
 ) -> None:
+    hub.add(REPO, {FILE: tiny_model.read_bytes()})
+    held, goes_on = threading.Event(), threading.Event()
+    hub.faults.at_offset = {HELD_AT: lambda: (held.set(), goes_on.wait(60))}  # type: ignore[dict-item]
+    with online(hearth, hub) as server:
+        pull = server.post("/hearth/pulls", {"model": NAME}).json()["id"]
+        assert held.wait(60)
+        (half,) = hearth.home.rglob("*.incomplete")
+        others = half.with_name("somebody-elses.incomplete")
+        others.touch()
+
+        server.post(f"/hearth/pulls/{pull}/cancel", {})
+        hub.faults.at_offset = {}
+        goes_on.set()
+
+        assert eventually(lambda: state(server, pull) == "cancelled")
+        assert eventually(lambda: not half.exists()) and others.exists()
+        again = server.post("/hearth/pulls", {"model": NAME}).json()
+        assert eventually(lambda: state(server, again["id"]) == "done")
+
+
+def test_a_pull_that_fails_says_why(hearth: Hearth, hub: LoopbackHub) -> None:
     hub.faults.is_down = True
     with online(hearth, hub) as server:
         pull = server.post("/hearth/pulls", {"model": NAME}).json()["id"]
@@ -282,7 +303,7 @@ def test_a_pull_that_fails_says_why_and_one_that_is_cancelled_stops(
         error = server.get(f"/hearth/pulls/{pull}").json()["error"]
 
         assert error["code"] == "hub_failed" and str(hearth.home) not in error["message"]
-        assert server.post(f"/hearth/pulls/{pull}/cancel", {}).json()["state"] == "failed"
+        assert server.post(f"/hearth/pulls/{pull}/cancel", {}).json()["state"] == "cancelled"
         assert server.post("/hearth/pulls", {"model": "no-such-model"}).status_code == 404
         assert server.post("/hearth/pulls", {"model": "/etc/passwd"}).status_code == 400
         assert server.post("/hearth/pulls/p_0/pause", {}).status_code == 404

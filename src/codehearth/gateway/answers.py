@@ -16,7 +16,7 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -32,12 +32,12 @@ from codehearth.errors import (
 from codehearth.gateway.archive import Archive
 from codehearth.gateway.auth import Caller
 from codehearth.gateway.chunks import ChatFormat
+from codehearth.gateway.draft import Draft
 from codehearth.gateway.generate import Choice, Order, counted_pieces
 from codehearth.gateway.history import Sent, estimate_for, request_of, sent
 from codehearth.gateway.house import House
 from codehearth.gateway.replies import describe, unexpected
 from codehearth.gateway.upstream import chat_body
-from codehearth.gateway.writing import Writing
 from codehearth.pool.child import ModelFacts
 from codehearth.records.talk import Attachment, Conversation, Message, NewMessage, State
 from codehearth.wire.conversations import AnswerRequest
@@ -51,7 +51,6 @@ MAX_RUNNING = 8
 
 UNWATCHED_S = 600.0
 SAVE_EVERY_S = 0.5
-_LONGEST_SAVE_S = 60.0
 _LAST_SAVE_S = 5.0
 _MAX_BUDGETS = 8
 
@@ -69,7 +68,7 @@ class _Task:
 
 @dataclass(frozen=True)
 class _Running:
-    writing: Writing
+    draft: Draft
     asking: asyncio.Task[None]
     keeping: asyncio.Task[None]
 
@@ -85,7 +84,7 @@ class Answers:
 
     async def begin(
         self, house: House, caller: Caller, conversation_id: str, asked: AnswerRequest
-    ) -> Writing:
+    ) -> Draft:
         """Begins an answer; raises what is wrong with the order before anything is changed."""
         user = caller.user
         if self._count[user] >= MAX_RUNNING:
@@ -95,102 +94,107 @@ class Answers:
             )
         self._count[user] += 1
         try:
-            writing, task = await self._begun(house, user, conversation_id, asked)
+            draft, task = await self._begun(house, user, conversation_id, asked)
         except BaseException:
             self._count[user] -= 1
             raise
-        asking = asyncio.create_task(self._ask(house, caller, writing, task))
-        keeping = asyncio.create_task(self._keep(writing, asking))
-        self._running[writing.id] = _Running(writing, asking, keeping)
-        return writing
+        asking = asyncio.create_task(self._ask(house, caller, draft, task))
+        keeping = asyncio.create_task(self._keep(draft, asking))
+        self._running[draft.id] = _Running(draft, asking, keeping)
+        return draft
 
-    def find(self, user: str, message_id: str) -> Writing:
+    def find(self, user: str, message_id: str) -> Draft:
         """A running answer; raises NotFound."""
         running = self._running.get(message_id)
-        if running is None or running.writing.owner != user:
+        if running is None or running.draft.owner != user:
             raise NotFound("This answer is not being written now.", param="message_id")
-        return running.writing
+        return running.draft
 
-    def of(self, user: str) -> tuple[Writing, ...]:
-        return tuple(one.writing for one in self._running.values() if one.writing.owner == user)
+    def of(self, user: str) -> tuple[Draft, ...]:
+        return tuple(one.draft for one in self._running.values() if one.draft.owner == user)
 
     def live(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
         """The messages with those that are being written as they are this moment."""
         return tuple(
-            self._running[one.id].writing.message() if one.id in self._running else one
+            self._running[one.id].draft.message() if one.id in self._running else one
             for one in messages
         )
 
     async def stop(self, user: str, message_id: str) -> Message:
         """Ends an answer and keeps what came."""
-        writing = self.find(user, message_id)
-        await self._end(writing, "stopped")
-        return writing.message()
+        draft = self.find(user, message_id)
+        await self._end([draft], "stopped")
+        return draft.message()
 
     async def stop_all_of(self, user: str, conversation_id: str | None = None) -> None:
         """Before conversations are deleted."""
-        for writing in self.of(user):
-            if conversation_id in (None, writing.conversation.id):
-                await self._end(writing, "stopped")
+        mine = self.of(user)
+        await self._end(
+            [one for one in mine if conversation_id in (None, one.conversation.id)], "stopped"
+        )
 
     async def close(self) -> None:
         """The server leaves: what is being written is interrupted and saved."""
         self._is_closing = True
-        for running in tuple(self._running.values()):
-            await self._end(running.writing, "interrupted")
+        await self._end([one.draft for one in self._running.values()], "interrupted")
 
-    async def _end(self, writing: Writing, state: State) -> None:
-        running = self._running.get(writing.id)
-        if running is not None:
-            writing.end_as(state)
-            running.asking.cancel()
-            await asyncio.wait((running.keeping,), timeout=_LAST_SAVE_S)
+    async def _end(self, drafts: Sequence[Draft], state: State) -> None:
+        """Ends some answers; returns when they are saved, or cannot be for a while."""
+        running = [self._running[one.id] for one in drafts if one.id in self._running]
+        for one in running:
+            one.draft.end_as(state)
+            one.asking.cancel()
+        if running:
+            await asyncio.wait([one.keeping for one in running], timeout=_LAST_SAVE_S)
 
     # --- an order -----------------------------------------------------------------------------
 
     async def _begun(
         self, house: House, user: str, conversation_id: str, asked: AnswerRequest
-    ) -> tuple[Writing, _Task]:
+    ) -> tuple[Draft, _Task]:
         tables, do = self._archive.conversations, self._archive.do
         conversation = await do(tables.get, user, conversation_id)
         model = await house.name_of(asked.model or conversation.model)
         parameters = dict(conversation.parameters)
         if asked.parameters is not None:
             parameters |= asked.parameters.given()
-        user_message, answer, path = await do(self._place, user, conversation, asked, model)
-        conversation = await do(tables.get, user, conversation_id)
-        writing = Writing(conversation, answer, owner=user, user_message=user_message)
+        draft, path = await do(self._placed, user, conversation_id, asked, model)
         task = _Task(
             path=path,
             model=model,
-            system_prompt=conversation.system_prompt,
+            system_prompt=draft.conversation.system_prompt,
             parameters=parameters,
-            max_turns=conversation.max_turns,
+            max_turns=draft.conversation.max_turns,
         )
-        return writing, task
+        return draft, task
 
-    def _place(
-        self, user: str, conversation: Conversation, asked: AnswerRequest, model: str
-    ) -> tuple[Message | None, Message, tuple[Message, ...]]:
+    def _placed(
+        self, user: str, conversation_id: str, asked: AnswerRequest, model: str
+    ) -> tuple[Draft, tuple[Message, ...]]:
         """Saves what the order changes, all or nothing: the user's new message, where there is
-        one, the answer that is to be written, and the branch that it goes on with."""
+        one, and the answer that is to be written. With the branch that it goes on with."""
         tables = self._archive.conversations
         with tables.together():
-            tables.change(user, conversation.id, {"model": model})
+            conversation = tables.change(user, conversation_id, {"model": model})
+            question = None
             if asked.action == "continue":
-                question, answer = None, self._reopened(user, conversation, asked)
+                answer = self._reopened(user, conversation, asked, model)
             elif asked.action == "regenerate":
-                question, answer = None, self._beside(user, conversation, asked, model)
+                answer = self._beside(user, conversation, asked, model)
             else:
                 question, answer = self._below(user, conversation, asked, model)
-            path = tables.path(user, conversation.id, answer.id)
-        return question, answer, path if answer.content else path[:-1]
+            path = tables.path(user, conversation_id, answer.id)
+            conversation = tables.get(user, conversation_id)
+        draft = Draft(conversation, answer, owner=user, user_message=question)
+        return draft, path if answer.content else path[:-1]
 
-    def _reopened(self, user: str, conversation: Conversation, asked: AnswerRequest) -> Message:
+    def _reopened(
+        self, user: str, conversation: Conversation, asked: AnswerRequest, model: str
+    ) -> Message:
         target = self._message(user, conversation, asked.message_id or conversation.leaf_id)
         if target.role != "assistant":
             raise InvalidRequest("Only an answer can go on.", param="message_id")
-        return self._archive.conversations.reopen(user, conversation.id, target.id)
+        return self._archive.conversations.reopen(user, conversation.id, target.id, model=model)
 
     def _beside(
         self, user: str, conversation: Conversation, asked: AnswerRequest, model: str
@@ -226,30 +230,22 @@ class Answers:
 
     # --- writing ------------------------------------------------------------------------------
 
-    async def _keep(self, writing: Writing, asking: asyncio.Task[None]) -> None:
+    async def _keep(self, draft: Draft, asking: asyncio.Task[None]) -> None:
         """Saves an answer while it is written, and how it ended. Is never cancelled."""
         saved = -1
         while not asking.done():
             await asyncio.wait((asking,), timeout=SAVE_EVERY_S)
-            if _is_forgotten(writing):
+            if _is_forgotten(draft):
                 log.info("an answer that nobody watched was stopped")
-                writing.end_as("stopped")
+                draft.end_as("stopped")
                 asking.cancel()
-            if not asking.done() and writing.num_pieces != saved:
-                saved = await self._saved(writing, saved)
-        _settle(writing, asking)
-        await self._finish(writing)
+            num_pieces = draft.num_pieces
+            if not asking.done() and num_pieces != saved and await self._is_kept(draft.message()):
+                saved = num_pieces
+        _settle(draft, asking)
+        await self._finish(draft)
 
-    async def _saved(self, writing: Writing, before: int) -> int:
-        """How many pieces are in the records now: `before` where they cannot be written."""
-        picture, num_pieces = writing.message(), writing.num_pieces
-        try:
-            await self._archive.do(self._archive.conversations.save, picture)
-        except RecordsUnavailable:
-            return before  # it is tried again, and watchers have it all the same
-        return num_pieces
-
-    async def _ask(self, house: House, caller: Caller, writing: Writing, task: _Task) -> None:
+    async def _ask(self, house: House, caller: Caller, draft: Draft, task: _Task) -> None:
         """Asks with as much of the history as should fit, and with less where it does not."""
         estimate = estimate_for(task.path, model=task.model, system_prompt=task.system_prompt)
         most_tokens = sys.maxsize
@@ -266,8 +262,8 @@ class Answers:
                 max_turns=task.max_turns,
                 estimate=estimate,
             )
-            writing.figures.context_max = context_tokens
-            writing.figures.left_out_turns = chosen.left_out_turns
+            draft.figures.context_max = context_tokens
+            draft.figures.left_out_turns = chosen.left_out_turns
             request = request_of(chosen, model=task.model, parameters=task.parameters)
             return chat_body(validated(ChatRequest, request), facts, choice=0)
 
@@ -281,7 +277,7 @@ class Answers:
             try:
                 async with aclosing(counted_pieces(house, order)) as batches:
                     async for batch in batches:
-                        writing.take(batch)
+                        draft.take(batch)
                 return
             except ContextLengthExceeded as error:
                 if chosen is None or chosen.is_least or attempt == _MAX_BUDGETS - 1:
@@ -291,45 +287,50 @@ class Answers:
                     estimated=chosen.estimated_tokens, counted=error.num_prompt_tokens
                 )
 
-    async def _finish(self, writing: Writing) -> None:
+    async def _finish(self, draft: Draft) -> None:
         """Saves the end. Watchers are told after the first try, whether or not it worked."""
-        until = time.monotonic() + (_LAST_SAVE_S if self._is_closing else _LONGEST_SAVE_S)
-        end = writing.last()
-        while True:
-            try:
-                await self._archive.do(self._archive.conversations.save, end)
-                break
-            except RecordsUnavailable as error:
-                writing.is_saved()
-                if time.monotonic() > until:
-                    log.error("the end of an answer could not be saved: %s", describe(error))
+        end, began_at = draft.last(), time.monotonic()
+        try:
+            while not await self._is_kept(end):
+                draft.is_saved()
+                if self._is_closing and time.monotonic() - began_at > _LAST_SAVE_S:
+                    log.error("the end of an answer could not be saved")
                     break
                 await asyncio.sleep(SAVE_EVERY_S)
-        del self._running[writing.id]
-        self._count[writing.owner] -= 1
-        writing.is_saved()
+        finally:
+            del self._running[draft.id]
+            self._count[draft.owner] -= 1
+            draft.is_saved()
+
+    async def _is_kept(self, message: Message) -> bool:
+        """Whether the records took it; what they cannot take now is tried again."""
+        try:
+            await self._archive.do(self._archive.conversations.save, message)
+        except RecordsUnavailable:
+            return False
+        return True
 
 
-def _is_forgotten(writing: Writing) -> bool:
-    return writing.num_watchers == 0 and time.monotonic() - writing.unwatched_since > UNWATCHED_S
+def _is_forgotten(draft: Draft) -> bool:
+    return draft.num_watchers == 0 and time.monotonic() - draft.unwatched_since > UNWATCHED_S
 
 
-def _settle(writing: Writing, asking: asyncio.Task[None]) -> None:
+def _settle(draft: Draft, asking: asyncio.Task[None]) -> None:
     """How the answer ended, from how asking for it did."""
     if asking.cancelled():
-        if writing.state == "streaming":  # nobody of ours did it
-            writing.end_as("interrupted")
+        if draft.state == "streaming":  # nobody of ours did it
+            draft.end_as("interrupted")
         return
     error = asking.exception()
-    broken: State = "interrupted" if writing.has_tokens else "failed"
+    broken: State = "interrupted" if draft.has_tokens else "failed"
     if error is None:
-        writing.end_as("done")
+        draft.end_as("done")
     elif isinstance(error, HearthError):
         log.warning("an answer broke off: %s", describe(error))
-        writing.end_as(broken, error)
+        draft.end_as(broken, error)
     else:
         log.error("an answer broke off by a mistake of ours", exc_info=error)
-        writing.end_as(broken, unexpected())
+        draft.end_as(broken, unexpected())
 
 
 def _empty(model: str) -> NewMessage:

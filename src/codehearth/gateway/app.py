@@ -14,7 +14,6 @@ from codehearth import __version__
 from codehearth.errors import HearthError, InvalidRequest, MethodNotAllowed, NotFound
 from codehearth.gateway import (
     admin,
-    answering,
     conversations,
     inventory,
     login,
@@ -24,6 +23,7 @@ from codehearth.gateway import (
     preferences,
     pulls,
     simple,
+    talks,
     votes,
 )
 from codehearth.gateway.auth import Doorkeeper
@@ -44,7 +44,7 @@ _ROUTERS = (
     admin.router,
     login.router,
     conversations.router,
-    answering.router,
+    talks.router,
     inventory.router,
     pulls.router,
     votes.router,

@@ -8,7 +8,6 @@ what is asked first is done first.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -52,5 +51,4 @@ class Archive:
     def close(self) -> None:
         """Waits for what is being written."""
         self._thread.shutdown(wait=True)
-        with contextlib.suppress(Exception):
-            self._connection.close()
+        self._connection.close()

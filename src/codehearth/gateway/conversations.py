@@ -35,6 +35,9 @@ from codehearth.wire.requests import Shape
 
 router = APIRouter()
 
+SLICE = 20
+"""How many are imported or deleted before others have their turn at the records."""
+
 _CURSOR = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)~(c_[0-9a-f]{1,40})")
 
 
@@ -98,9 +101,10 @@ async def export_all(request: Request) -> Response:
 async def import_all(request: Request) -> Response:
     desk, user = desk_of(request), caller_of(request).user
     asked = await read_request(request, ExportedDocument, max_bytes=MAX_IMPORTED_BYTES)
-    ids = await desk.archive.do(
-        desk.archive.conversations.add_imported, user, imported(asked.conversations)
-    )
+    tables = desk.archive.conversations
+    ids = await desk.archive.do(tables.add_imported, user, imported(asked.conversations))
+    while await desk.archive.do(tables.index_some, limit=SLICE):
+        pass
     return JsonResponse({"imported": len(ids), "ids": ids}, status_code=201)
 
 
@@ -117,7 +121,9 @@ async def create(request: Request) -> Response:
 async def delete_all(request: Request) -> Response:
     desk, user = desk_of(request), caller_of(request).user
     await desk.answers.stop_all_of(user)
-    deleted = await desk.archive.do(desk.archive.conversations.delete_all, user)
+    deleted, tables = 0, desk.archive.conversations
+    while some := await desk.archive.do(tables.delete_some, user, limit=SLICE):
+        deleted += some
     return JsonResponse({"deleted": deleted})
 
 

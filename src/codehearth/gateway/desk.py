@@ -31,6 +31,8 @@ async def open_desk(house: House) -> Desk:
     """The desk of a house; what the last server left undone is marked as such."""
     archive = Archive(house.settings.data)
     await archive.do(archive.conversations.interrupt_all)
+    while await archive.do(archive.conversations.index_some, limit=100):
+        pass  # an import that was cut short
     downloads = Downloads(house.store, archive)
     await downloads.open()
     return Desk(archive, Answers(archive), downloads)

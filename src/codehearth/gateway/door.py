@@ -143,7 +143,7 @@ class Door:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        visit = _Visit(send, request_id=_request_id(headers))
+        visit = _Visit(send, path=scope["path"], request_id=_request_id(headers))
         scope.setdefault("state", {})["request_id"] = visit.request_id
         self._metrics.in_flight.inc()
         try:
@@ -214,10 +214,12 @@ class Door:
 
 
 class _Visit:
-    """Sends on, adds the request's id, and remembers the status."""
+    """Sends on, adds the request's id, and remembers the status. What is said of a user's own
+    things is kept by no cache."""
 
-    def __init__(self, send: Send, *, request_id: str) -> None:
+    def __init__(self, send: Send, *, path: str, request_id: str) -> None:
         self._send = send
+        self._is_private = path.startswith(("/hearth/", "/v1/"))
         self.request_id = request_id
         self.status = 0
         self.began_at = time.monotonic()
@@ -228,6 +230,8 @@ class _Visit:
             headers = MutableHeaders(scope=message)
             headers["x-request-id"] = self.request_id
             headers["x-content-type-options"] = "nosniff"
+            if self._is_private:
+                headers.setdefault("cache-control", "no-store")
         await self._send(message)
 
 

@@ -193,8 +193,10 @@ class Downloads:
             pull.state = _state_after(wish)
         elif pull.is_active:
             self._wishes[id], pull.state = wish, "pausing"
-        elif pull.state == "paused" and wish == "cancel":
+        elif pull.state in ("paused", "failed") and wish == "cancel":
             pull.state = "cancelled"
+        if pull.state == "cancelled":
+            await self._discard(pull)
         await self._save(pull)
         return pull
 
@@ -218,8 +220,23 @@ class Downloads:
             except Exception:
                 log.exception("the pull of '%s' failed by a mistake of ours", pull.model)
                 pull.state, pull.error = "failed", error_body(unexpected())["error"]
+        if pull.state == "cancelled":
+            await self._discard(pull)
         pull.bytes_per_s, pull.left_s, pull.updated_at = 0.0, None, time.time()
         await self._save(pull)
+
+    async def _discard(self, pull: Pull) -> None:
+        """Half of a model is of no use to who does not want it. Others of the same repository
+        may still want theirs, so it stays as long as any pull is not over."""
+        if any(one.is_active or one.state == "paused" for one in self._pulls.values()):
+            return
+        try:
+            freed = await asyncio.to_thread(self._store.discard, pull.model)
+        except (HearthError, OSError) as error:
+            log.warning("what was left of a pull could not be deleted: %s", error)
+        else:
+            pull.done_bytes = 0
+            log.info("the pull of '%s' was cancelled; %d bytes are free again", pull.model, freed)
 
     async def _in_thread(self, pull: Pull) -> LocalModel:
         """The download in a thread that may be left behind: a stuck line must not hold the end."""

@@ -6,19 +6,21 @@ What models in memory hold counts as free, for they leave when another is wanted
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 from codehearth.errors import BadWeights, DoesNotFit, HearthError
-from codehearth.models.catalogue import Row
+from codehearth.models.catalogue import Row, catalogue
 from codehearth.models.facts import Weights
 from codehearth.models.fitting import Fit, fit_of_row
 from codehearth.models.hardware import Hardware
 from codehearth.models.local_models import LocalModel
 from codehearth.models.planning import RESERVED_BYTES, Plan, plan
 from codehearth.models.weights import read_weights
+
+_STEP_BYTES = 128 * 2**20
 
 Place = Literal["gpu", "partly", "cpu", "no"]
 
@@ -56,8 +58,30 @@ def verdict_of_local(model: LocalModel, hardware: Hardware, budget_bytes: int) -
 def verdict_of_row(
     row: Row, precision: str | None, hardware: Hardware, budget_bytes: int
 ) -> Verdict:
-    """Of a model that is not here: estimated from what the catalogue knows."""
+    """Of a model that is not here: estimated from what the catalogue knows.
+
+    A page asks for the whole catalogue again and again, so memory is told in steps here, and what
+    was found for one of them is remembered.
+    """
+    budget_bytes -= budget_bytes % _STEP_BYTES
+    return _verdict_of_row(row.name, precision, _in_steps(hardware), budget_bytes)
+
+
+@lru_cache(maxsize=4096)
+def _verdict_of_row(
+    name: str, precision: str | None, hardware: Hardware, budget_bytes: int
+) -> Verdict:
+    row = catalogue()[name]
     return _verdict(lambda: fit_of_row(row, hardware, precision, budget_bytes=budget_bytes))
+
+
+def _in_steps(hardware: Hardware) -> Hardware:
+    """The machine with its free memory rounded down; the budget says what of the host's counts."""
+    gpus = [
+        replace(gpu, free_bytes=gpu.free_bytes - gpu.free_bytes % _STEP_BYTES)
+        for gpu in hardware.gpus
+    ]
+    return replace(hardware, free_bytes=0, gpus=tuple(gpus))
 
 
 def _weights_of(model: LocalModel) -> Weights:

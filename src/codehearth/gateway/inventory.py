@@ -6,9 +6,8 @@ Loading and unloading are the operators' routes in `admin`; downloads have a fil
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -51,7 +50,6 @@ class _Scene:
     lives: dict[str, ModelStatus]
     pulls: dict[str, Pull]
     is_admin: bool
-    measured_at: float = field(default_factory=time.monotonic)
 
 
 @router.get("/hearth/models")

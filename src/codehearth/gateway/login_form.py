@@ -32,8 +32,9 @@ _STYLE = """
                                               outline-offset: 1px }
   button { margin-top: 1rem; background: var(--accent); color: Canvas; font-weight: 600;
            cursor: pointer }
+  small { display: block; margin-top: 1rem }
   .wrong { color: var(--accent); font-weight: 600; opacity: 1 }
-  code { font: .9em ui-monospace, Menlo, Consolas, monospace }
+  code { font: .9em ui-monospace, Menlo, Consolas, monospace; white-space: nowrap }
 """
 
 _WRONG = """

@@ -85,6 +85,9 @@ class HubClient(Protocol):
     def remove(self, folder: Path, files: tuple[str, ...]) -> int:
         """Deletes files of a snapshot folder in this hub's cache; the number of bytes freed."""
 
+    def discard(self, repo: str, revision: str | None) -> int:
+        """Deletes what half-done downloads of a repository left; the number of bytes freed."""
+
 
 @dataclass(frozen=True)
 class HubPlaces:

@@ -10,6 +10,7 @@ where xet is offered: xet cannot continue a download after the program was stopp
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import uuid
 from contextlib import AbstractContextManager
@@ -96,6 +97,14 @@ class HuggingFace:
         from codehearth.models.removal import remove_from_huggingface_cache
 
         return remove_from_huggingface_cache(self.cache, folder, files)
+
+    def discard(self, repo: str, revision: str | None) -> int:
+        """Only partial files that bear the name of a blob: the library's own, which another
+        program may be writing, have names that are made up."""
+        from codehearth.models.removal import remove_partial_files
+
+        folder = self.cache / _folder_name(repo) / "blobs"
+        return remove_partial_files(self.cache, folder, re.compile("[0-9a-f]{40}|[0-9a-f]{64}"))
 
     def _fetch_over_http(
         self, listing: Listing, file: RemoteFile, pointer: Path, report: Report

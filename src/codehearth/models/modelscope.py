@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -96,6 +97,12 @@ class ModelScope:
         from codehearth.models.removal import remove_from_folder
 
         return remove_from_folder(self.cache, folder, files)
+
+    def discard(self, repo: str, revision: str | None) -> int:
+        from codehearth.models.removal import remove_partial_files
+
+        folder = modelscope_folder(self.cache, repo, revision or DEFAULT_REVISION)
+        return remove_partial_files(self.cache, folder, re.compile(r".+"))
 
     def _download_once(self, listing: Listing, file: RemoteFile, report: Report) -> Path:
         path: Path = self._api.downloader.download_file(

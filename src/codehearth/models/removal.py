@@ -9,6 +9,7 @@ for the blobs of the Hugging Face cache, and those only inside their own reposit
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -55,6 +56,21 @@ def remove_from_huggingface_cache(cache: Path, folder: Path, files: Iterable[str
         _remove_empty_folders(path.parent, cache)
     _remove_husk(repository, cache)
     return freed + int(strategy.expected_freed_size)
+
+
+def remove_partial_files(cache: Path, folder: Path, of: re.Pattern[str]) -> int:
+    """Deletes files `NAME.incomplete` below `folder` whose name matches; the bytes freed."""
+    if not folder.is_dir():
+        return 0
+    _require_inside(cache, folder)
+    freed = 0
+    for path in sorted(folder.rglob("*.incomplete")):
+        is_ours = of.fullmatch(path.name.removesuffix(".incomplete"))
+        if is_ours and path.is_file() and not path.is_symlink():
+            _require_inside(cache, path.parent)
+            freed += _unlink(path)
+            _remove_empty_folders(path.parent, cache)
+    return freed
 
 
 def _entries(cache: Path, folder: Path, files: Iterable[str]) -> Iterable[Path]:

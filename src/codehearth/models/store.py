@@ -149,6 +149,14 @@ class Store:
         self._records.drop(model.name)
         return freed
 
+    def discard(self, text: str) -> int:
+        """Deletes what half-done pulls of a model left in the hubs' caches; the bytes freed."""
+        name = parse_name(text)
+        if isinstance(name, PathName):
+            return 0
+        sources = sources_of(name).values()
+        return sum(self._client(one.hub).discard(one.repo, one.revision) for one in sources)
+
     def _sound(self, model: LocalModel) -> LocalModel:
         local_models.require_whole(model)
         allows = self._allows_code(model.repo or model.name, model.revision or "path")

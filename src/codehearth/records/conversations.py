@@ -48,6 +48,9 @@ _MATCHES = """
     WHERE owner = ?
 """
 _NEWEST_OF_EACH = "GROUP BY conversation_id ORDER BY conversations.updated_at DESC LIMIT ?"
+_MAX_INDEXED = 2**18
+"""Characters of a message that can be found: a trigram index takes its time, and its space."""
+
 _CHANGEABLE = ("title", "is_titled", "model", "system_prompt", "parameters", "max_turns", "leaf_id")
 
 Cursor = tuple[float, str]
@@ -190,10 +193,16 @@ class Conversations:
             self.get(owner, id)
             connection.execute("DELETE FROM conversations WHERE id = ?", (id,))
 
-    def delete_all(self, owner: str) -> int:
+    def delete_some(self, owner: str, *, limit: int) -> int:
+        """Deletes some, and says how many; call it until none is left.
+
+        Taking text out of the index takes time, and others want the records in between.
+        """
         with transaction(self._connection) as connection:
             return connection.execute(
-                "DELETE FROM conversations WHERE owner = ?", (owner,)
+                "DELETE FROM conversations WHERE id IN"
+                " (SELECT id FROM conversations WHERE owner = ? LIMIT ?)",
+                (owner, limit),
             ).rowcount
 
     def append(
@@ -213,18 +222,21 @@ class Conversations:
             for new in messages:
                 parent_id = _insert(connection, id, new, parent_id)
                 ids.append(parent_id)
+                if new.state != "streaming":
+                    _index(connection, parent_id)
             _update(connection, id, {"leaf_id": parent_id})
             _name_after_first_message(connection, id)
         return tuple(self.message(owner, id, one) for one in ids)
 
-    def reopen(self, owner: str, id: str, message_id: str) -> Message:
-        """Marks an answer as being written again, so that it can go on."""
+    def reopen(self, owner: str, id: str, message_id: str, *, model: str) -> Message:
+        """Marks an answer as being written again, so that `model` can go on with it."""
         with transaction(self._connection) as connection:
             message = self.message(owner, id, message_id)
             if message.state == "streaming":
                 raise Conflict("This answer is being written.", hint="wait for it, or stop it")
             connection.execute(
-                "UPDATE messages SET state = 'streaming', error = NULL WHERE id = ?", (message_id,)
+                "UPDATE messages SET state = 'streaming', error = NULL, model = ? WHERE id = ?",
+                (model, message_id),
             )
             _update(connection, id, {"leaf_id": message_id})
         return self.message(owner, id, message_id)
@@ -264,10 +276,23 @@ class Conversations:
         return len(ids)
 
     def add_imported(self, owner: str, conversations: Sequence[Imported]) -> tuple[str, ...]:
-        """All of them with new ids, or none."""
+        """All of them with new ids, or none. They are found once `index_some` had its turns."""
         with transaction(self._connection) as connection:
             self._require_room(owner, len(conversations))
             return tuple(_import(connection, owner, one) for one in conversations)
+
+    def index_some(self, *, limit: int) -> int:
+        """Indexes messages that are not yet, the newest first; 0 when there are none left."""
+        with transaction(self._connection) as connection:
+            ids = connection.execute(
+                "SELECT id FROM messages WHERE state <> 'streaming' AND NOT EXISTS"
+                " (SELECT 1 FROM message_text WHERE rowid = number)"
+                " ORDER BY number DESC LIMIT ?",
+                (limit,),
+            ).fetchall()
+            for (id,) in ids:
+                _index(connection, id)
+        return len(ids)
 
     def _require_room(self, owner: str, num_more: int) -> None:
         (count,) = self._connection.execute(
@@ -322,8 +347,6 @@ def _insert(
             now,
         ),
     )
-    if new.state != "streaming":
-        _index(connection, id)
     return id
 
 
@@ -339,7 +362,7 @@ def _index(connection: sqlite3.Connection, message_id: str) -> None:
     connection.execute("DELETE FROM message_text WHERE rowid = ?", (number,))
     connection.execute(
         "INSERT INTO message_text (rowid, text) VALUES (?, ?)",
-        (number, "\n".join([content, *files])),
+        (number, "\n".join([content, *files])[:_MAX_INDEXED]),
     )
 
 

@@ -15,10 +15,10 @@ from starlette.responses import Response
 from codehearth.gateway.auth import Caller, caller_of
 from codehearth.gateway.body import read_request
 from codehearth.gateway.desk import desk_of
+from codehearth.gateway.draft import Draft
 from codehearth.gateway.house import House, house_of
 from codehearth.gateway.replies import JsonResponse
 from codehearth.gateway.streams import Generation, Writer
-from codehearth.gateway.writing import Writing
 from codehearth.wire.bounded_json import dump_json
 from codehearth.wire.conversations import AnswerRequest
 from codehearth.wire.sse import frame
@@ -33,8 +33,8 @@ _COMMENT_EVERY_S = 10.0
 async def answer(request: Request, conversation_id: str) -> Response:
     asked = await read_request(request, AnswerRequest)
     house, desk, caller = house_of(request), desk_of(request), caller_of(request)
-    writing = await desk.answers.begin(house, caller, conversation_id, asked)
-    return _watch(house, caller, writing)
+    draft = await desk.answers.begin(house, caller, conversation_id, asked)
+    return _watch(house, caller, draft)
 
 
 @router.get("/hearth/conversations/{conversation_id}/answers/{message_id}")
@@ -69,41 +69,41 @@ async def running(request: Request) -> Response:
     return JsonResponse({"answers": rows})
 
 
-def _watch(house: House, caller: Caller, writing: Writing) -> Response:
-    return Generation(partial(_show, house, caller, writing), on_gone=lambda: None)
+def _watch(house: House, caller: Caller, draft: Draft) -> Response:
+    return Generation(partial(_show, house, caller, draft), on_gone=lambda: None)
 
 
-async def _show(house: House, caller: Caller, writing: Writing, writer: Writer) -> None:
-    with writing.watched():
-        seen, told, spoke_at = writing.num_pieces, b"", time.monotonic()
-        await writer.stream(_event("start", _beginning(writing)))
-        async for delta in writing.deltas(seen, every_s=_LOOK_EVERY_S):
+async def _show(house: House, caller: Caller, draft: Draft, writer: Writer) -> None:
+    with draft.watched():
+        seen, told, spoke_at = draft.num_pieces, b"", time.monotonic()
+        await writer.stream(_event("start", _beginning(draft)))
+        async for delta in draft.deltas(seen, every_s=_LOOK_EVERY_S):
             data = b""
             if delta.content or delta.reasoning:
                 data = _event("delta", {name: text for name, text in vars(delta).items() if text})
-            elif not writing.has_tokens and (status := _status(house, caller, writing)) != told:
+            elif not draft.has_tokens and (status := _status(house, caller, draft)) != told:
                 data, told = status, status
             elif time.monotonic() - spoke_at >= _COMMENT_EVERY_S:
                 data = b": still at it\n\n"
             if data:
                 spoke_at = time.monotonic()
                 await writer.stream(data)
-        ending = {"answer": writing.message(), "conversation": writing.conversation}
+        ending = {"answer": draft.message(), "conversation": draft.conversation}
         await writer.stream(_event("end", ending))
         await writer.end()
 
 
-def _beginning(writing: Writing) -> dict[str, Any]:
+def _beginning(draft: Draft) -> dict[str, Any]:
     return {
-        "conversation": writing.conversation,
-        "user_message": writing.user_message,
-        "answer": writing.message(),
+        "conversation": draft.conversation,
+        "user_message": draft.user_message,
+        "answer": draft.message(),
     }
 
 
-def _status(house: House, caller: Caller, writing: Writing) -> bytes:
+def _status(house: House, caller: Caller, draft: Draft) -> bytes:
     """Why there is no token yet, as an event."""
-    name = writing.message().model
+    name = draft.message().model
     life = next((one for one in house.pool.status() if one.name == name), None)
     state = "reading" if life is None or life.state == "ready" else life.state
     if state not in ("waiting", "loading", "reading"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -79,7 +79,7 @@ class Delta:
     reasoning: str = ""
 
 
-class Writing:
+class Draft:
     """An answer under way. `conversation` is how it was when the answer began."""
 
     def __init__(
@@ -176,10 +176,7 @@ class Writing:
                 yield Delta(_joined(new, "content"), _joined(new, "reasoning"))
             elif self.is_over:
                 return
-            else:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), every_s)
-                    continue
+            elif not await _comes(changed, every_s):
                 yield Delta()
 
     def _joined(self, kind: str) -> str:
@@ -188,6 +185,17 @@ class Writing:
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+async def _comes(event: asyncio.Event, within_s: float) -> bool:
+    """Not `asyncio.wait_for`: until Python 3.12 it may swallow the cancellation of a watcher that
+    comes together with the event, and the watcher then never leaves."""
+    try:
+        async with asyncio.timeout(within_s):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
 def _joined(pieces: Iterable[tuple[str, str]], wanted: str) -> str:
