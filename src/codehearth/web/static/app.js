@@ -171,6 +171,14 @@ function island() {
   });
 }
 
+/** Takes the island out of the reach of Gradio's own style, and its empty frame out of sight. */
+function take_out(root) {
+  for (const node of document.body.children) {
+    if (node.tagName !== "SCRIPT") node.style.display = "none";
+  }
+  document.body.append(root);
+}
+
 async function read_everything() {
   page.session = await get("/hearth/session");
   if (!page.session.is_signed_in && page.session.keys_required) await show_login();
@@ -185,7 +193,7 @@ async function begin() {
   const first_language = use_language(choose_language(localStorage.getItem("hearth.language")), page.folder);
   const models = first_language.then(() => refresh_models()).catch(() => {});
   const root = await island();
-  document.body.append(root); // out of the reach of Gradio's own style
+  take_out(root);
   await first_language;
   try {
     await read_everything();

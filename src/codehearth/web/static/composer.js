@@ -38,7 +38,7 @@ export class Composer {
     this.area = element("textarea", {
       class: "composer-text", rows: 1, "aria-label": t("composer.label"), placeholder: t("composer.placeholder"),
       oninput: () => this.onInput(), onkeydown: (event) => this.onKey(event), onpaste: (event) => this.onPaste(event),
-      "aria-haspopup": "listbox", "aria-expanded": "false", "aria-controls": "prompt-menu", role: "combobox",
+      "aria-haspopup": "listbox", "aria-autocomplete": "list", "aria-controls": "prompt-menu",
     });
     this.chips = element("div", { class: "chips", hidden: true });
     this.menu = element("div", { class: "prompt-menu", id: "prompt-menu", role: "listbox", "aria-label": t("prompts.title"), hidden: true });
@@ -231,7 +231,6 @@ export class Composer {
       return;
     }
     this.menu.hidden = false;
-    this.area.setAttribute("aria-expanded", "true");
     this.at = 0;
     fill(this.menu, prompts.map((prompt, number) => element("div", {
       role: "option", id: `prompt-${number}`, class: "prompt-option", "aria-selected": String(number === 0),
@@ -243,7 +242,6 @@ export class Composer {
 
   closeMenu() {
     this.menu.hidden = true;
-    this.area.setAttribute("aria-expanded", "false");
     this.area.removeAttribute("aria-activedescendant");
   }
 

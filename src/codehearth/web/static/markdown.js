@@ -233,7 +233,8 @@ function cells_of(line) {
 function block_node(block) {
   switch (block.kind) {
     case "heading":
-      return element(`h${Math.min(block.level + 2, 6)}`, { class: `h${block.level}` }, inline(block.text));
+      // One level for all: an answer has no say in the order of the page's own headings.
+      return element("h3", { class: `h${block.level}` }, inline(block.text));
     case "rule":
       return element("hr");
     case "quote":

@@ -10,6 +10,7 @@ import { format_bytes, format_count, format_seconds, t, t_count } from "./string
 
 const AMBER = 0.8;
 const RED = 0.95;
+const SHORTEST_S = 0.2;
 
 /**
  * Shows one message. `act` holds what its buttons do: edit, regenerate, proceed ("continue"),
@@ -121,7 +122,7 @@ export class MessageNode {
         this.is_user
           ? iconButton("edit", t("chat.edit"), () => this.act.edit(message, this), { disabled: is_busy, size: 16 })
           : iconButton("retry", t("chat.regenerate"), () => this.act.regenerate(message), { disabled: is_busy, size: 16 })),
-      message.figures && figures(message)]);
+      message.figures?.completion_tokens > 0 && figures(message)]);
   }
 
   copyButton(message) {
@@ -200,13 +201,23 @@ function show_file(file) {
 }
 
 function figures({ figures: cost }) {
+  const speed = speed_of(cost);
   const left_out = cost.left_out_turns ?? 0;
   return element("div", { class: "figures" },
     cost.completion_tokens != null && element("span", {}, t_count("tokens", cost.completion_tokens)),
-    cost.tokens_per_s != null && element("span", {}, t("figures.speed", { speed: format_count(Math.round(cost.tokens_per_s * 10) / 10) })),
+    speed != null && element("span", {}, t("figures.speed", { speed: format_count(Math.round(speed * 10) / 10) })),
     cost.first_token_s != null && element("span", {}, t("figures.first", { time: format_seconds(cost.first_token_s) })),
     cost.context_max > 0 && context_meter(cost.context_used, cost.context_max),
     left_out > 0 && element("span", { class: "left-out", title: t("figures.left_out_why") }, icon("info", 14), t_count("figures.left_out", left_out)));
+}
+
+/**
+ * Tokens per second; of the whole time for an answer that was written within a few frames, where
+ * the time between the first and the last one says nothing.
+ */
+function speed_of({ tokens_per_s, completion_tokens, duration_s, first_token_s }) {
+  const is_short = duration_s > 0 && duration_s - (first_token_s ?? 0) < SHORTEST_S;
+  return is_short ? completion_tokens / duration_s : tokens_per_s;
 }
 
 /** How full the context is: amber from 80 %, red from 95 %. */

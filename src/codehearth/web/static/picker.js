@@ -33,14 +33,14 @@ export class ModelPicker {
     const name = this.current();
     const model = model_named(name);
     const state = state_of(name);
-    this.button.setAttribute("aria-label", `${this.label}: ${name}, ${t(`state.${state}`)}`);
     fill(this.button,
       element("span", { class: `dot is-${state}`, "aria-hidden": "true" }),
-      element("span", { class: "picker-name" }, name),
+      element("span", { class: "picker-name" }, name), " ",
       state === "loading" && element("span", { class: "picker-state" }, t("state.loading")),
       model?.precision && state !== "loading" && !name.endsWith(model.precision) && element("span", { class: "tag" }, model.precision),
       icon("down", 15),
       state === "loading" && element("span", { class: "loading-bar", "aria-hidden": "true" }));
+    this.button.setAttribute("aria-label", `${this.label}: ${this.button.textContent.trim()}, ${t(`state.${state}`)}`);
   }
 
   open() {
