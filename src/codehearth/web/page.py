@@ -10,7 +10,10 @@ uploads, queues and proxies are not reachable.
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
+from base64 import b64encode
 from html import escape
 from typing import Any
 
@@ -29,13 +32,13 @@ _QUIET = {
 }
 
 _GRADIO_PATHS = ("/assets/", "/static/")
-_GRADIO_FILES = frozenset({"/theme.css", "/config"})
+_GRADIO_FILES = frozenset({"/theme.css"})
 
 _CONTENT_POLICY = "; ".join(
     (
         "default-src 'self'",
-        # Gradio's document has scripts in it, and its front end makes functions of templates.
-        "script-src 'self' 'unsafe-inline' 'unsafe-eval'",
+        # Gradio's front end makes a function of the island's template: that is an eval.
+        "script-src 'self' 'unsafe-eval' {scripts}",
         "style-src 'self' 'unsafe-inline'",
         "img-src 'self' data: blob:",
         "font-src 'self' data:",
@@ -46,6 +49,8 @@ _CONTENT_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+
+_SCRIPT = re.compile(r"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.DOTALL)
 
 # Before the first paint: language and colours as this browser last had them.
 _FIRST_SCRIPT = """{
@@ -143,11 +148,12 @@ class _Document:
         self._body += message.get("body", b"")
         if message.get("more_body"):
             return
-        body = self._changed(self._body.decode()).encode()
+        document = self._changed(self._body.decode())
+        body = document.encode()
         headers = MutableHeaders(scope=self._start)
         if self._body:  # a HEAD request has none
             headers["content-length"] = str(len(body))
-        headers["content-security-policy"] = _CONTENT_POLICY
+        headers["content-security-policy"] = _policy(document)
         headers["referrer-policy"] = "no-referrer"
         headers["cache-control"] = "no-store"
         await self._send(self._start)
@@ -157,6 +163,13 @@ class _Document:
         """Our head first, so that our scripts load beside Gradio's; its cards for sharing out."""
         kept = _without_sharing_cards(document)
         return kept.replace('<meta charset="utf-8" />', self._head, 1)
+
+
+def _policy(document: str) -> str:
+    """The policy that lets the scripts of this document run, by their digests, and no others."""
+    digests = (hashlib.sha256(script.encode()).digest() for script in _SCRIPT.findall(document))
+    names = (f"'sha256-{b64encode(digest).decode()}'" for digest in digests)
+    return _CONTENT_POLICY.replace("{scripts}", " ".join(names))
 
 
 def _without_sharing_cards(document: str) -> str:

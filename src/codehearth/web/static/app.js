@@ -31,7 +31,7 @@ class App {
     this.main = element("main", { class: "view", id: "view", tabindex: -1 });
     this.title = element("h1", { class: "view-title" });
     this.sidebar = new Sidebar({ go, place: place_of_address, controls: this.controls() });
-    this.chat = new ChatView({ go, open_models: () => this.picker.open() });
+    this.chat = new ChatView({ go, open_models: () => this.picker.open(), use_model: (name) => this.chooseModel(name) });
     this.picker = new ModelPicker({ choose: (name) => this.chooseModel(name), current: () => this.chat.conversation?.model ?? page.default_model });
     this.panel_button = iconButton("sliders", t("parameters.title"), () => this.chat.panel.toggle(), { "aria-expanded": "false", "aria-controls": "parameters" });
     this.chat.panel.ontoggle = (is_open) => this.panel_button.setAttribute("aria-expanded", String(is_open));
@@ -206,7 +206,10 @@ async function begin() {
   if (!page.models.length) await models;
   if (!page.models.length) await refresh_models().catch(() => {});
   const app = new App(root);
-  signed_out.call = () => show_login().then(() => refresh_models());
+  signed_out.call = () => show_login().then(() => {
+    refresh_models().catch(() => {});
+    changed("conversations");
+  });
   watch_theme(() => page.preferences.theme ?? "system");
   listen_for_shortcuts(app, go);
   addEventListener("hashchange", () => app.show());

@@ -6,6 +6,7 @@ import { asked_text, note, show_dialog } from "./dialogs.js";
 import { copy_text, element, fill, icon, iconButton } from "./dom.js";
 import { error_card, words_of } from "./errors.js";
 import { MessageNode, parted } from "./message.js";
+import { show_model } from "./model_details.js";
 import { changed, page, prefer } from "./page.js";
 import { ParametersPanel } from "./parameters.js";
 import { t } from "./strings.js";
@@ -14,9 +15,10 @@ const NEAR_END_PX = 90;
 const MOST_SHOWN_AT_FIRST = 60;
 
 export class ChatView {
-  /** `go(path)` changes the address; `open_models()` opens the picker; `show_panel` tells its button. */
-  constructor({ go, open_models }) {
+  /** `go(path)` changes the address; `open_models()` opens the picker; `use_model(name)` chooses. */
+  constructor({ go, open_models, use_model }) {
     this.go = go;
+    this.use_model = use_model;
     this.open_models = open_models;
     this.nodes = new Map();
     this.dirty = new Set();
@@ -49,12 +51,15 @@ export class ChatView {
       proceed: (message) => this.ask({ action: "continue", message_id: message.id }),
       show_sibling: (message) => this.attempt(() => this.conversation.show_branch_of(message.id)),
       choose_model: () => this.open_models(),
+      smaller: (name) => show_model(name, { use: this.use_model }),
     };
   }
 
   /** Opens a conversation by id, or a new one. */
   async open(id) {
+    const opening = (this.opening = {});
     const conversation = id ? await open_conversation(id) : new Conversation();
+    if (opening !== this.opening) return; // somebody went on to another one meanwhile
     this.conversation?.listeners.delete(this.onTold);
     this.conversation = conversation;
     conversation.listeners.add(this.onTold);
@@ -183,13 +188,16 @@ export class ChatView {
   }
 
   refuse(error, again) {
+    if (error.status === 401) return; // the form for a key is already there
     const { code } = words_of(error);
     const is_model = ["does_not_fit", "model_not_found"].includes(code);
     const close = { label: t("close"), act: () => fill(this.refusal) };
     const retry = { label: t("try_again"), icon: "retry", act: again };
     const other = { label: t("chat.other_model"), icon: "box", act: () => this.open_models(), is_primary: true };
-    const rest = code === "conflict" ? [] : [retry];
-    fill(this.refusal, error_card(error, is_model ? [other, close] : [...rest, close]));
+    const smaller = code === "does_not_fit" &&
+      { label: t("chat.smaller"), icon: "box", act: () => this.act.smaller(this.conversation.model), is_primary: true };
+    const rest = is_model ? [smaller, other] : code === "conflict" ? [] : [retry];
+    fill(this.refusal, error_card(error, [...rest, close].filter(Boolean)));
   }
 
   async attempt(work) {

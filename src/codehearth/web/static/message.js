@@ -98,7 +98,9 @@ export class MessageNode {
     switch (message.state) {
       case "failed": {
         const is_model = ["does_not_fit", "model_not_found"].includes(message.error?.code);
-        return error_card(message.error ?? {}, is_busy ? [] : is_model ? [other, again] : [again]);
+        const smaller = message.error?.code === "does_not_fit" && message.model &&
+          { label: t("chat.smaller"), icon: "box", act: () => this.act.smaller(message.model), is_primary: true };
+        return error_card(message.error ?? {}, is_busy ? [] : is_model ? [smaller, other, again].filter(Boolean) : [again]);
       }
       case "interrupted":
         return card("warning", t("chat.interrupted.title"), t("chat.interrupted.text"), can_go_on ? [go_on, again] : []);

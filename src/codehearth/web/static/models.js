@@ -1,9 +1,10 @@
 // The models: what is here, what could be, whether it fits; loading, downloading, deleting.
 
-import { get, in_path, remove } from "./api.js";
+import { in_path, remove } from "./api.js";
 import { confirmed, note, show_dialog } from "./dialogs.js";
 import { element, fill, icon, iconButton } from "./dom.js";
 import { error_card } from "./errors.js";
+import { show_model } from "./model_details.js";
 import { begin_pull, is_admin, is_moving_pull, is_on_machine, load_model, on_change, page, prefer, refresh_models, steer_pull, unload_model, watch_models } from "./page.js";
 import { fit_badge, state_of, state_words } from "./picker.js";
 import { format_bytes, format_count, format_parameters, format_seconds, t } from "./strings.js";
@@ -192,24 +193,8 @@ export class View {
     await refresh_models();
   }
 
-  /** All precisions of a model, with what each needs. */
   details(model) {
-    show_dialog(model.title || model.name, (close) => {
-      const body = element("div", {}, element("p", { class: "faint" }, "…"));
-      get(`/hearth/models/${in_path(model.name)}`).then(({ model: whole, variants }) => fill(body,
-        element("p", { class: "faint" }, [whole.source, whole.licence, whole.note].filter(Boolean).join(" · ")),
-        (whole.fit_why ?? []).length > 0 && element("ul", { class: "why-list" }, whole.fit_why.map((why) => element("li", {}, why))),
-        parts_of(whole),
-        variants?.length > 0 && element("div", { class: "table-scroll" }, element("table", { class: "table" },
-          element("thead", {}, element("tr", {}, ["precision", "size", "fit", "memory", "actions"].map((name) => element("th", { scope: "col" }, name === "actions" ? "" : t(`models.head.${name}`))))),
-          element("tbody", {}, variants.map((variant) => element("tr", {},
-            element("th", { scope: "row" }, variant.precision), element("td", { class: "number-cell" }, format_bytes(variant.size_bytes)),
-            element("td", {}, fit_badge(variant)), element("td", { class: "number-cell" }, variant.predicted ? format_bytes(variant.predicted.total_bytes) : "–"),
-            element("td", { class: "is-last" }, variant.is_here ? element("span", { class: "faint" }, t("models.is_here"))
-              : is_admin() && variant.fits !== "no" && element("button", { type: "button", class: "button is-small", onclick: () => { close(); this.attempt(() => begin_pull(variant.name)); } }, icon("download", 15), t("models.pull")))))))),
-      ), (error) => fill(body, error_card(error)));
-      return body;
-    }, { wide: true });
+    show_model(model.name, { use: (name) => this.chat({ name }) });
   }
 
   async pullByName() {
@@ -229,14 +214,4 @@ function gauge(label, used, total) {
     element("div", { class: "gauge-head" }, element("span", {}, label)),
     element("strong", {}, t("machine.free_of", { free: format_bytes(total - used), total: format_bytes(total) })),
     element("div", { class: "bar", "aria-hidden": "true" }, element("i", { style: `width:${(part * 100).toFixed(1)}%` })));
-}
-
-/** The parts of the predicted memory as one bar. */
-function parts_of(model) {
-  const parts = Object.entries(model.predicted?.parts ?? {}).filter(([, size]) => size > 0);
-  if (!parts.length) return null;
-  const total = parts.reduce((sum, [, size]) => sum + size, 0);
-  return element("div", { class: "parts" },
-    element("div", { class: "parts-bar", "aria-hidden": "true" }, parts.map(([name, size]) => element("i", { class: `is-${name}`, style: `width:${((100 * size) / total).toFixed(1)}%` }))),
-    element("dl", {}, parts.map(([name, size]) => [element("dt", { class: `is-${name}` }, t(`parts.${name}`)), element("dd", {}, format_bytes(size))])));
 }

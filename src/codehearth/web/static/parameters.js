@@ -14,11 +14,6 @@ export class ParametersPanel {
       element("div", { class: "panel-head" }, element("h2", {}, t("parameters.title")),
         iconButton("close", t("close"), () => this.toggle(false))),
       this.fields);
-    this.save = settled(350, (conversation, values) => {
-      conversation.change(values).catch(() => {});
-      prefer(values);
-    });
-    this.pending = {};
   }
 
   toggle(is_open = this.node.hidden) {
@@ -30,6 +25,12 @@ export class ParametersPanel {
   show(conversation) {
     this.conversation = conversation;
     this.pending = {};
+    // One for each conversation: what was just set in the last one is still saved.
+    this.save = settled(350, (values) => {
+      conversation.change(values).catch(() => {});
+      // 0 tells a conversation to take "as many as fit" back; preferences say null for that.
+      prefer({ ...values, ...("max_turns" in values && { max_turns: values.max_turns || null }) });
+    });
     fill(this.fields,
       this.system(),
       Object.keys(PARAMETERS).map((name) => this.slider(name)),
@@ -40,7 +41,7 @@ export class ParametersPanel {
   change(values) {
     Object.assign(this.conversation, values);
     this.pending = { ...this.pending, ...values };
-    this.save(this.conversation, this.pending);
+    this.save(this.pending);
   }
 
   changeParameter(name, value) {
@@ -50,7 +51,7 @@ export class ParametersPanel {
   reset() {
     this.change({ parameters: first_parameters(), system_prompt: "", max_turns: null });
     this.show(this.conversation);
-    this.save(this.conversation, { parameters: first_parameters(), system_prompt: "", max_turns: 0 });
+    this.save({ parameters: first_parameters(), system_prompt: "", max_turns: 0 });
   }
 
   system() {
