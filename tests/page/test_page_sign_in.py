@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.page.conftest import WITH_PAGE, answered, ask, chromium_or_skip, ready
-from tests.page.test_chat import PROMPT
+from tests.page.test_page_chat import PROMPT
 from tests.system.conftest import Hearth, Server
 
 

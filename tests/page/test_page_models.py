@@ -21,7 +21,7 @@ from tests.page.conftest import (
     screenshot,
     wait_for_page,
 )
-from tests.page.test_chat import PROMPT
+from tests.page.test_page_chat import PROMPT
 from tests.system.conftest import Hearth, Server
 from tests.tiny_models import tiny_qwen2
 

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.page.conftest import OpenPage, answered, ask, ready, screenshot
-from tests.page.test_chat import PROMPT, imported
+from tests.page.test_page_chat import PROMPT, imported
 from tests.system.conftest import Hearth, Server
 
 AXE = Path(__file__).parents[1] / "clients" / "node_modules" / "axe-core" / "axe.min.js"
