@@ -33,10 +33,14 @@ class Server:
     def port(self) -> int:
         return int(self.running.url.rsplit(":", 1)[1])
 
-    def cpu_s(self) -> float:
-        """CPU seconds of the gateway's process, its engines not included."""
-        times = self.process.cpu_times()
-        return times.user + times.system
+
+def cpu_s(process_id: int) -> float:
+    """CPU seconds of a process, its children not included; on Linux to the nanosecond."""
+    threads = Path(f"/proc/{process_id}/task")
+    if threads.exists():
+        return sum(int((t / "schedstat").read_text().split()[0]) for t in threads.iterdir()) / 1e9
+    times = psutil.Process(process_id).cpu_times()
+    return float(times.user + times.system)
 
 
 @contextlib.contextmanager

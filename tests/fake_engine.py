@@ -4,8 +4,10 @@
     python tests/fake_engine.py --port 0        # prints the address on standard output
 
 A request's `max_tokens` shortens what `--tokens` gives. The text is `--text` repeated word by word,
-so answers can be predicted: see `fake_shapes.words`. With FAKE_ENGINE_KEY in the environment the
+so answers can be predicted: see `fake_shapes.words`; before them comes what a request's grammar
+forces (`root ::= "text" …`). With FAKE_ENGINE_KEY in the environment the
 key is asked for. With `--context N`, a body of more than N words does not fit the context.
+With `--let-go-s S`, it takes as long to notice that a client left, as a real engine's batch does.
 Misbehaviour is named by `--do`, several times if wanted:
 
     never-ready          /health answers 503 for ever
@@ -55,6 +57,7 @@ from fake_shapes import (
     context_error,
     error,
     first_frames,
+    forced_text,
     last_frames,
     token_frame,
     whole,
@@ -190,6 +193,8 @@ class Fake:
         try:
             await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
+                work.cancel()
+                await asyncio.sleep(self.flags.let_go_s)
                 raise ConnectionResetError
             work.result()
             self.stats["completed"] += 1
@@ -219,6 +224,8 @@ class Fake:
         limits = (asked.get(f"max_{what}tokens") for what in ("completion_", "output_", ""))
         limit = next((limit for limit in limits if isinstance(limit, int)), self.flags.tokens)
         num_tokens = min(self.flags.tokens, limit)
+        if forced := forced_text(asked):
+            yield forced
         for number, token in enumerate(words(self.flags.text, num_tokens)):
             if number == num_tokens // 2:
                 await self.misbehave_midway()
@@ -258,7 +265,7 @@ class Fake:
                 await self.send_frame(link, "data: " + json.dumps(error(500, "fake failure")[1]))
                 break
             text.append(token)
-            await self.send_frame(link, token_frame(path, alias, token))
+            await self.send_frame(link, token_frame(path, alias, token, len(text), asked))
         else:
             for frame in last_frames(path, alias, "".join(text), len(text), asked):
                 await self.send_frame(link, frame)
@@ -292,6 +299,7 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, default=10)
     parser.add_argument("--token-delay-s", type=float, default=0.0)
     parser.add_argument("--first-token-delay-s", type=float, default=0.0)
+    parser.add_argument("--let-go-s", type=float, default=0.0)
     parser.add_argument("--ready-after-s", type=float, default=0.0)
     parser.add_argument("--context", type=int, default=0)
     parser.add_argument("--after", type=int, default=0)

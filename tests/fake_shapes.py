@@ -98,7 +98,13 @@ def first_frames(path: str, alias: str) -> Iterator[str]:
         yield _event({"type": "response.created", "response": started})
 
 
-def token_frame(path: str, alias: str, token: str) -> str:
+def forced_text(asked: Json) -> str:
+    """What a grammar of the form `root ::= "text" …` makes the answer begin with."""
+    rule = str(asked.get("grammar", "")).partition("root ::= ")[2]
+    return str(json.JSONDecoder().raw_decode(rule)[0]) if rule.startswith('"') else ""
+
+
+def token_frame(path: str, alias: str, token: str, num_tokens: int, asked: Json) -> str:
     if path == "/v1/chat/completions":
         return _data(_chunk(path, alias, {"delta": {"content": token}}))
     if path == "/v1/messages":
@@ -107,7 +113,9 @@ def token_frame(path: str, alias: str, token: str) -> str:
     if path == "/v1/responses":
         kind = "response.output_text.delta"
         return _event({"type": kind, "item_id": "msg_fake", "delta": token})
-    return _data(_chunk(path, alias, {"text": token, "logprobs": None}))
+    frame = _chunk(path, alias, {"text": token, "logprobs": None})
+    more = {"timings": timings(num_tokens)} if asked.get("timings_per_token") else {}
+    return _data(frame | more)
 
 
 def last_frames(path: str, alias: str, text: str, num_tokens: int, asked: Json) -> Iterator[str]:

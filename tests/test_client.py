@@ -341,10 +341,14 @@ def test_what_leaves_the_machine_is_known(url: str, is_own: bool) -> None:
 
 
 def test_live_models_are_read_with_what_is_there(canned: Canned) -> None:
-    canned.body = b'{"models": [{"name": "m", "state": "ready", "context_tokens": 4096}]}'
+    canned.body = (
+        b'{"models": [{"name": "m", "state": "ready", "context_tokens": 4096, '
+        b'"suggestions": {"shown": 7, "accepted": 3}}]}'
+    )
 
     with Client(canned.url) as client:
         (model,) = client.live_models()
 
     assert (model.name, model.state, model.context_tokens) == ("m", "ready", 4096)
+    assert (model.num_shown, model.num_accepted) == (7, 3)
     assert model.memory_bytes is None

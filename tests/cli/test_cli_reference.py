@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from codehearth.cli.connect.page import editors_page
 from codehearth.cli.group import SECTIONS
 from codehearth.cli.reference import command_page, settings_page
 from codehearth.errors import HearthError
@@ -16,7 +17,8 @@ HOW = "run `python scripts/write_reference.py`"
 
 
 @pytest.mark.parametrize(
-    ("name", "page"), [("cli.md", command_page), ("settings.md", settings_page)]
+    ("name", "page"),
+    [("cli.md", command_page), ("settings.md", settings_page), ("editors.md", editors_page)],
 )
 def test_a_page_is_up_to_date(name: str, page: object) -> None:
     assert callable(page)

@@ -137,6 +137,26 @@ def test_standard_input_is_completed_at_its_end(house: Hearth) -> None:
     assert result.err == ""
 
 
+def test_a_completion_ends_where_its_block_does(house: Hearth) -> None:
+    asked = 'def add(a, b):\n    """Return the sum of two numbers."""\n'
+
+    result = house(
+        *("complete", "-", "--language", "python", "--temperature", "0", "--json"), stdin=asked
+    )
+
+    assert result.document["language"] == "Python"
+    assert result.document["completion"].strip("\n") == "    return a + b"
+    assert result.document["finish_reason"] == "stop"
+
+
+def test_an_unknown_language_is_told_with_the_nearest(house: Hearth) -> None:
+    result = house("complete", "-", "--language", "pyhton", stdin="x = ")
+
+    assert result.code == 2
+    assert "'pyhton' is not known" in result.err
+    assert "Python" in result.err
+
+
 def test_a_file_longer_than_the_context_is_completed_from_what_is_near(house: Hearth) -> None:
     # Numbers: the tokenizer has no long tokens for them.
     text = "".join(f"x{number} = {number * 7919}\n" for number in range(4000))
@@ -145,7 +165,8 @@ def test_a_file_longer_than_the_context_is_completed_from_what_is_near(house: He
     result = house("complete", "long.py:2000:1", "--max-tokens", "4", "--json")
 
     assert result.code == 0
-    assert "longer than the model's context" in result.err
+    assert "longer than the model's context; not sent: " in result.err
+    assert "lines before the cursor" in result.err
     assert result.document["prompt_tokens"] > 1000
 
 
@@ -155,6 +176,10 @@ def test_a_file_longer_than_the_context_is_completed_from_what_is_near(house: He
         ("missing.py:3", 4, "There is no file 'missing.py'"),
         ("short.py:9", 2, "has 1 lines"),
         ("binary.py", 2, "not text in UTF-8"),
+        ("zeros.py", 2, "is a binary file"),
+        ("empty.py", 2, "is empty"),
+        ("folder", 2, "is a folder"),
+        ("short.py:1:9", 2, "has 5 characters"),
     ],
 )
 def test_a_place_that_is_not_there_is_told(
@@ -162,6 +187,9 @@ def test_a_place_that_is_not_there_is_told(
 ) -> None:
     (house.home / "short.py").write_text("x = 1\n")
     (house.home / "binary.py").write_bytes(b"\xff\xfe\x00")
+    (house.home / "zeros.py").write_bytes(b"x = 1\0")
+    (house.home / "empty.py").write_text("\n\n")
+    (house.home / "folder").mkdir(exist_ok=True)
 
     result = house("complete", place)
 

@@ -53,7 +53,7 @@ def test_every_route_of_the_document_is_closed_without_a_key(
             status, headers, body = server.request(method.upper(), re.sub(r"{.*?}", "fake", path))
             assert status == 401, f"{method} {path} is open"
             assert headers["www-authenticate"] == "Bearer"
-            assert json.loads(body)["error"]["type"] == "authentication_error"
+            assert "API key" in json.dumps(json.loads(body))  # in the dialect's own shape
     assert len(paths) >= 10
 
 

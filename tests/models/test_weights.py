@@ -71,6 +71,26 @@ def test_a_models_facts_are_read(tmp_path: Path) -> None:
     assert not weights.is_embedding_model
 
 
+@pytest.mark.parametrize("num_others", [0, 5000])
+def test_a_mark_counts_only_if_an_engine_takes_it_for_one_token(
+    tmp_path: Path, num_others: int
+) -> None:
+    """`[SUFFIX]` as a usual token would be read letter by letter; some marks llama.cpp mends."""
+    marks = ["[SUFFIX]", "[PREFIX]", "<fim_prefix>", "<|mask:0|>", "<|mask:1|>"]
+    types = [1, 4, 1, 3, 6]
+    tokens = [str(number) for number in range(num_others)] + marks
+    facts = of_architecture(
+        "llama",
+        g.string_array("tokenizer.ggml.tokens", tokens),
+        g.number_array("tokenizer.ggml.token_type", "i32", [1] * num_others + types),
+    )
+
+    weights = read_weights(written(tmp_path, facts))
+
+    assert weights.fim_marks == {"[PREFIX]", "<fim_prefix>", "<|mask:0|>"}
+    assert weights.fim_ids == {mark: num_others + at for at, mark in enumerate(marks)}
+
+
 def test_an_output_of_its_own_is_counted(tmp_path: Path) -> None:
     weights = read_weights(tiny_llama(tmp_path))
 

@@ -13,7 +13,7 @@ from codehearth import __version__
 SECTIONS: Mapping[str, Mapping[str, str]] = {
     "Start here": {"up": "up", "run": "run"},
     "Serve": {"serve": "serve", "ps": "ps", "stop": "ps", "logs": "logs"},
-    "Generate": {"complete": "complete"},
+    "Generate": {"complete": "complete", "connect": "connect"},
     "Models": {
         "ls": "ls",
         "show": "show",
@@ -21,6 +21,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "pull": "pull",
         "rm": "rm",
     },
+    "Lab": {"quantize": "quantize", "measure": "measure", "advise": "advise"},
     "Settle in": {
         "keys": "keys",
         "config": "config",
@@ -50,6 +51,12 @@ _SPELLINGS = {
     "settings": "config",
     "log": "logs",
     "infill": "complete",
+    "editor": "connect",
+    "editors": "connect",
+    "quantise": "quantize",
+    "convert": "quantize",
+    "benchmark": "measure",
+    "bench": "measure",
 }
 
 

@@ -37,7 +37,18 @@ def ps(as_json: bool) -> None:
         say("No model is in memory. A request, or `hearth run`, loads one.")
 
 
-_HEADINGS = ("NAME", "STATE", "MEMORY", "REQUESTS", "WAITING", "SLOTS", "CONTEXT", "IDLE", "LEAVES")
+_HEADINGS = (
+    "NAME",
+    "STATE",
+    "MEMORY",
+    "REQUESTS",
+    "WAITING",
+    "SLOTS",
+    "CONTEXT",
+    "IDLE",
+    "LEAVES",
+    "TAKEN",  # suggestions of editors: accepted of shown
+)
 
 
 def _row(model: LiveModel) -> tuple[str, ...]:
@@ -56,6 +67,7 @@ def _row(model: LiveModel) -> tuple[str, ...]:
         str(model.context_tokens or ""),
         duration(model.idle_s) if model.idle_s is not None and not model.in_flight else "",
         leaves,
+        f"{model.num_accepted} of {model.num_shown}" if model.num_shown else "",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from codehearth.errors import HearthError, ModelNotFound
 if TYPE_CHECKING:
     from codehearth.models.catalogue import Figure, Row
     from codehearth.models.facts import Weights
+    from codehearth.models.infilling import InfillProof
     from codehearth.models.store import LocalModel, Store
 
 
@@ -47,13 +49,16 @@ def _document(store: Store, text: str) -> dict[str, Any]:
         except HearthError:
             raise error from None
         return {"name": row.name, "is_here": False} | _of_row(row)
+    from codehearth.models.infilling import InfillProofs
     from codehearth.models.weights import read_weights
 
     weights = read_weights(local.path)
+    proof = InfillProofs(settings_now().data).find(local.path)
     return (
         {"name": local.name, "is_here": True}
         | (_of_row(local.row) if local.row else {})
         | _of_weights(weights, local.row)
+        | {"infilling": _of_infilling(weights, local.row, proof)}
         | _of_disk(local)
     )
 
@@ -94,7 +99,7 @@ def _figure(figure: Figure) -> str:
 
 
 def _of_weights(weights: Weights, row: Row | None) -> dict[str, Any]:
-    from codehearth.text.prompts import fim_format_of
+    from codehearth.text.fim import fim_format_of
 
     fim = fim_format_of(weights.fim_marks, preferred=row.fim if row else None)
     return {
@@ -110,6 +115,23 @@ def _of_weights(weights: Weights, row: Row | None) -> dict[str, Any]:
         "can_infill": fim is not None,
         "can_embed": weights.is_embedding_model,
     } | ({"licence": weights.licence} if weights.licence and row is None else {})
+
+
+def _of_infilling(
+    weights: Weights, row: Row | None, proof: InfillProof | None
+) -> dict[str, Any] | None:
+    """The family's format and its tokens, and what came of asking the model; None without one."""
+    from codehearth.text.fim import fim_format_of
+
+    name = fim_format_of(weights.fim_marks, preferred=row.fim if row else None)
+    if name is None:
+        return None
+    return {
+        "format": name,
+        "marks": dict(sorted(weights.fim_ids.items(), key=lambda pair: pair[1])),
+        "adds_bos": weights.add_bos,
+        "proof": asdict(proof) if proof and proof.format == name else None,
+    }
 
 
 def _of_disk(local: LocalModel) -> dict[str, Any]:
@@ -153,6 +175,7 @@ def _lines(document: dict[str, Any]) -> list[str]:
         "precision": document.get("precision"),
         "context": f"{document['context_tokens']} tokens",
         "can": ", ".join(abilities) or "continue text",
+        "infilling": _infilling(document.get("infilling")),
         "architecture": document.get("architecture"),
         "licence": document.get("licence"),
         "released": document.get("released"),
@@ -170,6 +193,24 @@ def _lines(document: dict[str, Any]) -> list[str]:
     if document.get("description"):
         lines += ["", document["description"]]
     return lines
+
+
+def _infilling(known: dict[str, Any] | None) -> str | None:
+    """What is known about infilling, in a line."""
+    if known is None:
+        return None
+    proof = known["proof"]
+    if proof is None:
+        return f"{known['format']} format; not tried yet, it is when the model is served"
+    if proof["problems"]:
+        return f"{known['format']} format; {'; '.join(proof['problems'])}"
+    when = moment(proof["proven_at"])
+    if proof["is_right"]:
+        return f"{known['format']} format, proven with {proof['engine']} on {when}"
+    return (
+        f"{known['format']} format; asked for a middle with a known answer on {when}, "
+        f"it wrote {proof['answer'].strip()!r}"
+    )
 
 
 def _here(document: dict[str, Any]) -> str:

@@ -77,6 +77,9 @@ class LiveModel:
     context_tokens: int
     engine: str
     why: str
+    num_shown: int = 0
+    """Suggestions that editors told of, since the server's start."""
+    num_accepted: int = 0
 
 
 def gathered(pieces: Iterable[Piece]) -> Answer:
@@ -123,6 +126,8 @@ def card_of(entry: Any) -> ModelCard:
 def live_model_of(entry: Any) -> LiveModel:
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         raise UpstreamFailed("The server's list of live models is not in our shape.")
+    told = entry.get("suggestions")
+    suggestions = told if isinstance(told, dict) else {}
     return LiveModel(
         name=entry["name"],
         state=_text(entry.get("state")),
@@ -136,6 +141,8 @@ def live_model_of(entry: Any) -> LiveModel:
         context_tokens=_whole(entry.get("context_tokens")) or 0,
         engine=_text(entry.get("engine")),
         why=_text(entry.get("why")),
+        num_shown=_whole(suggestions.get("shown")) or 0,
+        num_accepted=_whole(suggestions.get("accepted")) or 0,
     )
 
 

@@ -61,9 +61,12 @@ async def ps(request: Request) -> Response:
 
     The reasons may name paths and errors, so only an administrator sees them.
     """
-    pool = house_of(request).pool
-    await pool.measure()
-    rows: list[dict[str, Any]] = [asdict(status) for status in pool.status()]
+    house = house_of(request)
+    await house.pool.measure()
+    rows: list[dict[str, Any]] = [
+        asdict(status) | {"suggestions": house.acceptance.of_model(status.name)}
+        for status in house.pool.status()
+    ]
     if not caller_of(request).is_admin:
         rows = [row | {"why": ""} for row in rows]
     return JsonResponse({"models": rows})

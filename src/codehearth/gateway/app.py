@@ -14,15 +14,21 @@ from codehearth import __version__
 from codehearth.errors import HearthError, InvalidRequest, MethodNotAllowed, NotFound
 from codehearth.gateway import (
     admin,
+    completions,
     conversations,
     inventory,
+    llama_cpp,
     login,
     measurements,
+    mistral,
+    ollama,
+    ollama_models,
     openai,
     passthrough,
     preferences,
     pulls,
     simple,
+    tabby,
     talks,
     votes,
 )
@@ -36,20 +42,25 @@ from codehearth.gateway.replies import describe, error_reply, unexpected
 
 log = logging.getLogger(__name__)
 
-
-_ROUTERS = (
-    openai.router,
-    passthrough.router,
-    simple.router,
-    admin.router,
-    login.router,
-    conversations.router,
-    talks.router,
-    inventory.router,
-    pulls.router,
-    votes.router,
-    measurements.router,
-    preferences.router,
+DIALECTS = (
+    openai,
+    completions,
+    passthrough,
+    mistral,
+    llama_cpp,
+    ollama,
+    ollama_models,
+    tabby,
+    simple,
+    admin,
+    login,
+    conversations,
+    talks,
+    inventory,
+    pulls,
+    votes,
+    measurements,
+    preferences,
 )
 
 
@@ -72,8 +83,8 @@ def create_app(
     app.state.desk = desk
     app.state.doorkeeper = doorkeeper
     app.state.leaving = leaving
-    for router in _ROUTERS:
-        app.include_router(router)
+    for dialect in DIALECTS:
+        app.include_router(dialect.router)
     if page is not None:
         app.router.routes.append(page)
     app.add_exception_handler(HearthError, _tell)

@@ -21,11 +21,25 @@ from codehearth.wire.conversations import (
     ConversationFields,
     ExportedDocument,
 )
+from codehearth.wire.llama_cpp import InfillRequest, LlamaCompletionRequest
+from codehearth.wire.mistral import FimRequest
+from codehearth.wire.ollama import EmbedRequest, GenerateRequest, OllamaChatRequest, ShowRequest
 from codehearth.wire.requests import ChatRequest, CompletionRequest, EmbeddingRequest, Shape
+from codehearth.wire.tabby import SuggestionEvent
 
 _BODIES: dict[str, type[Shape]] = {
     "/v1/chat/completions": ChatRequest,
     "/v1/completions": CompletionRequest,
+    "/beta/completions": CompletionRequest,
+    "/v1/fim/completions": FimRequest,
+    "/v1/events": SuggestionEvent,
+    "/infill": InfillRequest,
+    "/completion": LlamaCompletionRequest,
+    "/completions": LlamaCompletionRequest,
+    "/api/generate": GenerateRequest,
+    "/api/chat": OllamaChatRequest,
+    "/api/show": ShowRequest,
+    "/api/embed": EmbedRequest,
     "/v1/embeddings": EmbeddingRequest,
     "/v1/messages": MessagesRequest,
     "/v1/messages/count_tokens": MessagesRequest,

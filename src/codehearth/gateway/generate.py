@@ -14,20 +14,21 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from pydantic_core import from_json
-
-from codehearth.errors import EngineFailed, UpstreamFailed
-from codehearth.gateway.chunks import AnswerFormat, Piece, engine_error, piece_of, summed_usage
+from codehearth.errors import EngineFailed
+from codehearth.gateway.chunk_reader import ChunkReader, Meaning
+from codehearth.gateway.chunks import AnswerFormat, Piece, piece_of, summed_usage
 from codehearth.gateway.house import House
-from codehearth.gateway.link import NothingReceived, ask, refusal
+from codehearth.gateway.link import ask, refusal
+from codehearth.gateway.reply import NothingReceived
 from codehearth.gateway.streams import Writer
 from codehearth.pool.child import ModelFacts
 from codehearth.pool.lease import Lease
 from codehearth.wire.bounded_json import dump_json
-from codehearth.wire.sse import DONE, Event, EventReader, frame
+from codehearth.wire.sse import DONE, frame
 
 _TRIES = 2
 _Made = TypeVar("_Made")
+Batches = AsyncGenerator[list[Piece], None]
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,9 @@ class Choice:
 
     `body` makes the engine's request from the facts of the loaded model. `echo` is the text that
     the answer repeats before its own. `is_silent` where no token was asked for: an engine makes
-    at least one, which is dropped.
+    at least one, which is dropped. `read` makes a piece of an engine's chunk.
+    `is_framed` unless somebody decides at each chunk whether the answer ends there: a fast stream
+    is then not read once a frame.
     """
 
     prompt_number: int
@@ -44,6 +47,8 @@ class Choice:
     body: Callable[[ModelFacts], Mapping[str, Any]]
     echo: str = ""
     is_silent: bool = False
+    read: Meaning = piece_of
+    is_framed: bool = True
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ async def answer_stream(house: House, order: Order, writer: Writer) -> None:
     """Sends the choices as they are generated, then the usage where it is wanted, then [DONE]."""
     usages: list[Mapping[str, Any] | None] = [None] * len(order.choices)
     begun: set[int] = set()
-    async with aclosing(_merged(house, order)) as batches:
+    async with aclosing(merged(choices_of(house, order))) as batches:
         async for index, batch in batches:
             frames = []
             if index not in begun:
@@ -88,7 +93,7 @@ async def answer_stream(house: House, order: Order, writer: Writer) -> None:
         last = frame(dump_json(order.format.usage_chunk(usage)))
     await writer.stream(last + DONE)
     await writer.end()
-    _count(house, order, usage)
+    count(house, order, usage)
 
 
 async def gathered(house: House, order: Order) -> tuple[list[list[Piece]], dict[str, Any]]:
@@ -103,27 +108,31 @@ async def gathered(house: House, order: Order) -> tuple[list[list[Piece]], dict[
     else:
         pieces = await _all([collect(i) for i in range(len(order.choices))])
     usage = _usage(order, [_last_usage(made) for made in pieces])
-    _count(house, order, usage)
+    count(house, order, usage)
     return pieces, usage
 
 
-async def _merged(house: House, order: Order) -> AsyncGenerator[tuple[int, list[Piece]], None]:
+def choices_of(house: House, order: Order) -> list[Batches]:
+    return [pieces_of(house, order, index) for index in range(len(order.choices))]
+
+
+async def merged(choices: Sequence[Batches]) -> AsyncGenerator[tuple[int, list[Piece]], None]:
     """Batches of pieces of all choices as they come, each with its choice's number."""
-    if len(order.choices) == 1:
-        async with aclosing(pieces_of(house, order, 0)) as batches:
+    if len(choices) == 1:
+        async with aclosing(choices[0]) as batches:
             async for batch in batches:
                 yield 0, batch
         return
     arrived: asyncio.Queue[tuple[int, list[Piece]] | None] = asyncio.Queue(maxsize=64)
 
     async def collect(index: int) -> None:
-        async with aclosing(pieces_of(house, order, index)) as batches:
+        async with aclosing(choices[index]) as batches:
             async for batch in batches:
                 await arrived.put((index, batch))
 
     async def collect_all() -> None:
         try:
-            await _all([collect(index) for index in range(len(order.choices))])
+            await _all([collect(index) for index in range(len(choices))])
         finally:
             await arrived.put(None)
 
@@ -147,7 +156,7 @@ async def _all(works: Sequence[Coroutine[Any, Any, _Made]]) -> list[_Made]:
     return [task.result() for task in tasks]
 
 
-async def pieces_of(house: House, order: Order, index: int) -> AsyncGenerator[list[Piece], None]:
+async def pieces_of(house: House, order: Order, index: int) -> Batches:
     """One choice, in batches of what arrived together; the echo comes with the first.
 
     Asks a second time where the engine's connection broke before a byte came: a child that died
@@ -179,23 +188,26 @@ def _silenced(piece: Piece) -> Piece:
     return Piece(finish_reason=finish_reason, usage=usage)
 
 
-async def _attempt(house: House, order: Order, choice: Choice) -> AsyncGenerator[list[Piece], None]:
+async def _attempt(house: House, order: Order, choice: Choice) -> Batches:
     lease_of = house.pool.lease(order.model, owner=order.owner, keep_alive_s=order.keep_alive_s)
     async with lease_of as lease, suspected(lease):
         body = dump_json(dict(choice.body(lease.model)) | _STREAMED)
-        async with ask(lease.endpoint, "POST", choice.path, body) as reply:
+        asking = ask(lease.endpoint, "POST", choice.path, body, traffic=house.traffic)
+        async with asking as reply:
             if reply.status != 200:
                 raise await refusal(reply)
-            reader = EventReader()
+            reader = ChunkReader(choice.read)
             async for received in reply.pieces():
-                events = list(reader.feed(received))
-                if events:  # and not a comment: those come from an engine that stands still, too
+                read = reader.feed(received)
+                if read.has_events:  # a comment comes from an engine that stands still, too
                     lease.progressed()
-                batch, is_done = _read(events)
-                if batch:
-                    reply.begin_frames()
-                    yield batch
-                if is_done:
+                if read.is_done or any(piece.finish_reason for piece in read.pieces):
+                    reply.let_end()
+                if read.pieces:
+                    if choice.is_framed:
+                        reply.begin_frames()
+                    yield read.pieces
+                if read.is_done:
                     return
             raise EngineFailed("The engine ended in the middle of an answer.")
 
@@ -219,24 +231,6 @@ _STREAMED = {
 }
 
 
-def _read(events: Sequence[Event]) -> tuple[list[Piece], bool]:
-    """The pieces in some events, and whether the answer is complete."""
-    batch: list[Piece] = []
-    for event in events:
-        if event.data == b"[DONE]":
-            return batch, True
-        try:
-            chunk = from_json(event.data)
-        except ValueError as error:
-            raise UpstreamFailed("The engine sent a chunk that is not JSON.") from error
-        if event.name == "error" and isinstance(chunk, dict):
-            raise engine_error(chunk.get("error", chunk))
-        piece = piece_of(chunk)
-        if not piece.is_empty:
-            batch.append(piece)
-    return batch, False
-
-
 def _usage(order: Order, usages: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
     numbers = [choice.prompt_number for choice in order.choices]
     return summed_usage(list(zip(numbers, usages, strict=True)))
@@ -251,7 +245,8 @@ def _observe_first_token(house: House, order: Order) -> None:
     house.metrics.first_token_s.labels(order.model).observe(waited_s)
 
 
-def _count(house: House, order: Order, usage: Mapping[str, Any]) -> None:
+def count(house: House, order: Order, usage: Mapping[str, Any]) -> None:
+    """Adds an answer to the metrics."""
     house.metrics.prompt_tokens.labels(order.model).inc(usage["prompt_tokens"])
     house.metrics.generated_tokens.labels(order.model).inc(usage["completion_tokens"])
     house.metrics.duration_s.labels(order.model).observe(time.monotonic() - order.arrived_at)
@@ -264,4 +259,4 @@ async def counted_pieces(house: House, order: Order) -> AsyncGenerator[list[Piec
         async for batch in batches:
             usage = _last_usage(batch) or usage
             yield batch
-    _count(house, order, _usage(order, [usage]))
+    count(house, order, _usage(order, [usage]))

@@ -9,9 +9,13 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 
 from codehearth.errors import InvalidRequest
+from codehearth.gateway.acceptance import Acceptance
+from codehearth.gateway.link import Traffic
 from codehearth.gateway.metrics import Metrics
+from codehearth.gateway.suggestions import Desk
 from codehearth.models.store import LocalModel, Store
 from codehearth.pool.pool import Pool
+from codehearth.pool.status import ModelStatus
 from codehearth.settings import Settings, parse_duration
 
 _FOUND_FOR_S = 3.0
@@ -20,13 +24,19 @@ _MAX_REMEMBERED = 256
 
 @dataclass
 class House:
-    """Store, pool and metrics of one running server."""
+    """Store, pool, metrics, traffic and the suggestions under way of one running server."""
 
     settings: Settings
     store: Store
     pool: Pool
     metrics: Metrics
+    traffic: Traffic = field(default_factory=Traffic)
+    desk: Desk = field(default_factory=Desk)
+    acceptance: Acceptance = field(init=False)
     _found: dict[str, tuple[float, LocalModel]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.acceptance = Acceptance(self.metrics)
 
     async def models(self) -> tuple[LocalModel, ...]:
         return await asyncio.to_thread(self.store.models)
@@ -53,6 +63,10 @@ class House:
     async def name_of(self, asked: str | None) -> str:
         """The one name of the model that a request asks for: all its spellings share a child."""
         return (await self.find(asked or self.settings.model)).name
+
+    def live(self, model: str) -> ModelStatus | None:
+        """The model as it is in memory; None where it does not serve now."""
+        return next((s for s in self.pool.status() if s.name == model and s.state == "ready"), None)
 
     def keep_alive_s(self, asked: float | str | None) -> float | None:
         """Ollama's `keep_alive`: seconds, or text such as "5m"; None keeps the server's own."""

@@ -11,187 +11,92 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
-import time
-from collections import deque
+import socket
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
-import httptools
 from pydantic_core import from_json
 
 from codehearth.engines.endpoint import Endpoint
-from codehearth.errors import EngineFailed, HearthError, UpstreamFailed
+from codehearth.errors import HearthError, UpstreamFailed
 from codehearth.gateway.chunks import engine_error
+from codehearth.gateway.frames import Frames
+from codehearth.gateway.reply import NothingReceived, Reply
 
 _CONNECT_S = 5.0
-_MAX_HELD_BYTES = 256 * 2**10
-FRAME_S = 0.016
-MAX_WHOLE_BYTES = 64 * 2**20
+_CONNECT_AGAIN_S = 0.002
+
+# From the news that a client closed its connection to the end of its generation: two turns of
+# the loop were needed. A client's next request may overtake the news by that much.
+_TURNS_TO_PART = 3
 
 
-class NothingReceived(EngineFailed):
-    """The connection broke before a byte of an answer: asking again is safe."""
+class Traffic:
+    """What a server's requests to its engines share: the clock of frames, and who is leaving.
 
+    A request that follows an aborted one at once, as with every key that somebody types, would
+    meet the aborted one still in its slot; the engine then takes another slot and reads the whole
+    prompt anew. So a newcomer waits until the engine has let go of those who left before it,
+    which takes no longer than the batch that it would have to wait for anyway.
+    """
 
-class Reply(asyncio.Protocol):
-    """The answer as it arrives: status and headers, then pieces of the body."""
+    def __init__(self, frames: Frames | None = None) -> None:
+        self.frames = frames or Frames()
+        self._num_under_way: Counter[Endpoint] = Counter()
+        self._leaving: dict[Endpoint, set[asyncio.Future[None]]] = {}
 
-    def __init__(self) -> None:
-        self.status = 0
-        self.content_type = ""
-        self._parser = httptools.HttpResponseParser(self)
-        self._transport: asyncio.Transport | None = None
-        self._pieces: deque[bytes] = deque()
-        self._held_bytes = 0
-        self._is_paused = False
-        self._has_headers = False
-        self._is_complete = False
-        self._failure: Exception | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        self._frame_s = 0.0
-        self._taken_at = -math.inf
-        self._timer: asyncio.TimerHandle | None = None
+    async def enter(self, endpoint: Endpoint) -> None:
+        """Returns when the engine has let go of all who are leaving now."""
+        for _ in range(_TURNS_TO_PART):
+            if not self._num_under_way[endpoint]:
+                break
+            await asyncio.sleep(0)
+        if leaving := self._leaving.get(endpoint):
+            await asyncio.wait(tuple(leaving))
+        self._num_under_way[endpoint] += 1
 
-    # What the transport calls.
+    def part(self, endpoint: Endpoint, reply: Reply | None) -> None:
+        """Stops the reply's generation, unless it is complete."""
+        self._num_under_way[endpoint] -= 1
+        if not self._num_under_way[endpoint]:
+            del self._num_under_way[endpoint]
+        parted = reply.part() if reply is not None else None
+        if parted is not None:
+            leaving = self._leaving.setdefault(endpoint, set())
+            leaving.add(parted)
+            parted.add_done_callback(lambda _: self._has_left(endpoint, parted))
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]
-
-    def data_received(self, data: bytes) -> None:
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            self._fail(UpstreamFailed(f"The engine's answer is not HTTP: {error}."))
-            self.close()
-        self._wake_in_time()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if not self._is_complete and self._failure is None:
-            kind = EngineFailed if self._has_headers else NothingReceived
-            self._failure = kind("The engine ended in the middle of an answer.")
-        self._wake()
-
-    # What the parser calls.
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if name.lower() == b"content-type":
-            self.content_type = value.decode("latin-1").lower()
-
-    def on_headers_complete(self) -> None:
-        self.status = self._parser.get_status_code()
-        self._has_headers = True
-
-    def on_body(self, piece: bytes) -> None:
-        self._pieces.append(piece)
-        self._held_bytes += len(piece)
-        if self._held_bytes > _MAX_HELD_BYTES and not self._is_paused and self._transport:
-            self._is_paused = True
-            self._transport.pause_reading()
-
-    def on_message_complete(self) -> None:
-        self._is_complete = True
-
-    # What the gateway calls.
-
-    def send(self, request: bytes) -> None:
-        assert self._transport is not None
-        self._transport.write(request)
-
-    async def headers(self) -> None:
-        """Returns when status and headers are there; raises EngineFailed if they never come."""
-        while not self._has_headers:
-            self._raise_failure()
-            await self._wait()
-
-    def begin_frames(self) -> None:
-        """From now on, a piece comes `FRAME_S` after the last one at the earliest, with all that
-        arrived by then; the end comes at once.
-
-        Nobody sees more than 60 changes a second, and waking up for each token of a fast engine
-        would cost that engine a core.
-        """
-        self._frame_s = FRAME_S
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """The body; what arrived in the meantime comes as one piece. Raises when it breaks off."""
-        while True:
-            if self._pieces:
-                yield self._take()
-            elif self._is_complete:
-                return
-            else:
-                self._raise_failure()
-                await self._wait()
-
-    async def whole(self, *, max_bytes: int = MAX_WHOLE_BYTES) -> bytes:
-        body = bytearray()
-        async for piece in self.pieces():
-            body += piece
-            if len(body) > max_bytes:
-                raise UpstreamFailed("The engine's answer is too large.")
-        return bytes(body)
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
-
-    def _take(self) -> bytes:
-        piece = self._pieces.popleft() if len(self._pieces) == 1 else b"".join(self._pieces)
-        self._pieces.clear()
-        self._held_bytes = 0
-        self._taken_at = time.monotonic()
-        if self._is_paused and self._transport:
-            self._is_paused = False
-            self._transport.resume_reading()
-        return piece
-
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-
-    def _fail(self, failure: Exception) -> None:
-        self._failure = self._failure or failure
-
-    async def _wait(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
-    def _wake_in_time(self) -> None:
-        """Wakes the reader now, or when its frame is over; one timer is enough for a frame."""
-        left_s = self._taken_at + self._frame_s - time.monotonic()
-        if left_s <= 0 or self._is_complete or self._failure is not None:
-            self._wake()
-        elif self._waiter is not None and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(left_s, self._wake)
-
-    def _wake(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    def _has_left(self, endpoint: Endpoint, parted: asyncio.Future[None]) -> None:
+        leaving = self._leaving[endpoint]
+        leaving.discard(parted)
+        if not leaving:
+            del self._leaving[endpoint]
 
 
 @contextlib.asynccontextmanager
 async def ask(
-    endpoint: Endpoint, method: str, path: str, body: bytes = b""
+    endpoint: Endpoint, method: str, path: str, body: bytes = b"", *, traffic: Traffic | None = None
 ) -> AsyncIterator[Reply]:
     """Sends one request and gives its reply with status and headers read.
 
     Leaving the block closes the connection, which stops the generation. Raises EngineFailed where
     the engine does not answer, and NothingReceived where it is safe to ask again.
     """
-    reply = await _connect(endpoint)
+    if traffic is not None:
+        await traffic.enter(endpoint)
+    reply: Reply | None = None
     try:
-        reply.send(_request(endpoint, method, path, body))
+        connection = await _connected(endpoint)
+        reply = Reply(connection, traffic.frames if traffic is not None else None)
+        await reply.send(_request(endpoint, method, path, body))
         await reply.headers()
         yield reply
     finally:
-        reply.close()
+        if traffic is not None:
+            traffic.part(endpoint, reply)
+        elif reply is not None:
+            reply.close()
 
 
 async def engine_json(endpoint: Endpoint, path: str, body: bytes) -> Any:
@@ -217,17 +122,35 @@ async def refusal(reply: Reply) -> HearthError:
     return engine_error({"code": reply.status} | details)
 
 
-async def _connect(endpoint: Endpoint) -> Reply:
-    loop = asyncio.get_running_loop()
+async def _connected(endpoint: Endpoint) -> socket.socket:
+    family = socket.AF_INET if endpoint.socket_path is None else socket.AF_UNIX
+    connection = socket.socket(family, socket.SOCK_STREAM)
+    connection.setblocking(False)
     try:
         async with asyncio.timeout(_CONNECT_S):
             if endpoint.socket_path is not None:
-                path = str(endpoint.socket_path)
-                return (await loop.create_unix_connection(Reply, path))[1]
-            host, _, port = endpoint.base_url.removeprefix("http://").rpartition(":")
-            return (await loop.create_connection(Reply, host, int(port)))[1]
-    except (OSError, TimeoutError) as error:
-        raise NothingReceived("The engine does not answer.") from error
+                await _connect_unix(connection, str(endpoint.socket_path))
+            else:
+                host, _, port = endpoint.base_url.removeprefix("http://").rpartition(":")
+                await asyncio.get_running_loop().sock_connect(connection, (host, int(port)))
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, OSError | TimeoutError):
+            raise NothingReceived("The engine does not answer.") from error
+        raise
+    return connection
+
+
+async def _connect_unix(connection: socket.socket, path: str) -> None:
+    """A Unix socket connects at once, or its listener's queue is full and it must try again."""
+    while True:
+        try:
+            connection.connect(path)
+        except BlockingIOError:
+            await asyncio.sleep(_CONNECT_AGAIN_S)
+        else:
+            return
 
 
 def _request(endpoint: Endpoint, method: str, path: str, body: bytes) -> bytes:

@@ -57,6 +57,12 @@ class Metrics:
         self.generated_tokens = Counter(
             "hearth_generated_tokens", "Tokens generated.", ["model"], registry=self.registry
         )
+        self.suggestions = Counter(
+            "hearth_suggestions",
+            "Suggestions of editors by what became of them: shown, accepted or dismissed.",
+            ["model", "language", "fate"],
+            registry=self.registry,
+        )
         self.cancelled = Counter(
             "hearth_cancelled_requests",
             "Generations stopped because the client left.",

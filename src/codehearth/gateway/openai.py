@@ -1,4 +1,4 @@
-"""OpenAI's routes: models, chat, completions and embeddings."""
+"""OpenAI's routes but completions: models, chat and embeddings."""
 
 from __future__ import annotations
 
@@ -13,22 +13,16 @@ from starlette.responses import Response
 from codehearth.errors import Unsupported, UpstreamFailed
 from codehearth.gateway.auth import caller_of
 from codehearth.gateway.body import read_request
-from codehearth.gateway.chunks import AnswerFormat, ChatFormat, CompletionFormat
+from codehearth.gateway.chunks import ChatFormat
 from codehearth.gateway.generate import Choice, Order, answer_stream, answer_whole
-from codehearth.gateway.house import House, house_of
+from codehearth.gateway.house import house_of
 from codehearth.gateway.link import engine_json
 from codehearth.gateway.replies import JsonResponse
 from codehearth.gateway.streams import Generation, Writer
-from codehearth.gateway.upstream import (
-    chat_body,
-    check_chat,
-    check_completion,
-    completion_body,
-)
+from codehearth.gateway.upstream import chat_body, check_chat
 from codehearth.models.store import LocalModel
-from codehearth.pool.child import ModelFacts
 from codehearth.wire.bounded_json import dump_json
-from codehearth.wire.requests import ChatRequest, CompletionRequest, EmbeddingRequest, Sampling
+from codehearth.wire.requests import ChatRequest, EmbeddingRequest
 
 router = APIRouter()
 
@@ -54,29 +48,16 @@ async def chat(request: Request) -> Response:
         Choice(0, "/v1/chat/completions", partial(chat_body, asked, choice=number))
         for number in range(asked.num_choices)
     ]
-    shape = ChatFormat(model=model, num_top=asked.top_logprobs or 0)
-    return _generation(request, asked, model, choices, shape)
-
-
-@router.post("/v1/completions")
-async def complete(request: Request) -> Response:
-    house, asked = house_of(request), await read_request(request, CompletionRequest)
-    check_completion(asked)
-    model = await house.name_of(asked.model)
-    echoes = await _echoes(house, asked, model, caller_of(request).owner)
-    choices = [
-        Choice(
-            prompt_number,
-            "/v1/completions",
-            partial(_body_of_completion, asked, prompt, number),
-            echo=echoes[prompt_number],
-            is_silent=asked.max_tokens == 0,
-        )
-        for prompt_number, prompt in enumerate(asked.prompts)
-        for number in range(asked.num_choices)
-    ]
-    shape = CompletionFormat(model=model, num_top=asked.logprobs or 0)
-    return _generation(request, asked, model, choices, shape)
+    order = Order(
+        model=model,
+        choices=choices,
+        format=ChatFormat(model=model, num_top=asked.top_logprobs or 0),
+        owner=caller_of(request).owner,
+        keep_alive_s=house.keep_alive_s(asked.keep_alive),
+        wants_usage=asked.wants_usage,
+    )
+    answer = answer_stream if asked.stream else answer_whole
+    return Generation(partial(answer, house, order), on_gone=house.metrics.cancelled.inc)
 
 
 @router.post("/v1/embeddings")
@@ -94,47 +75,6 @@ async def embed(request: Request) -> Response:
         await writer.whole(dump_json(_embeddings(answer, asked, model)))
 
     return Generation(work, on_gone=house.metrics.cancelled.inc)
-
-
-def _generation(
-    request: Request,
-    asked: Sampling,
-    model: str,
-    choices: list[Choice],
-    shape: AnswerFormat,
-) -> Response:
-    house = house_of(request)
-    order = Order(
-        model=model,
-        choices=choices,
-        format=shape,
-        owner=caller_of(request).owner,
-        keep_alive_s=house.keep_alive_s(asked.keep_alive),
-        wants_usage=asked.wants_usage,
-    )
-    answer = answer_stream if asked.stream else answer_whole
-    return Generation(partial(answer, house, order), on_gone=house.metrics.cancelled.inc)
-
-
-def _body_of_completion(
-    asked: CompletionRequest, prompt: str | list[int], number: int, facts: ModelFacts
-) -> dict[str, Any]:
-    return completion_body(asked, prompt, facts, choice=number)
-
-
-async def _echoes(house: House, asked: CompletionRequest, model: str, owner: str) -> list[str]:
-    """What the answers repeat first: prompts as text; token ids are read back by the engine."""
-    if not asked.echo:
-        return [""] * len(asked.prompts)
-    if all(isinstance(prompt, str) for prompt in asked.prompts):
-        return [str(prompt) for prompt in asked.prompts]
-    async with house.pool.lease(model, owner=owner) as lease:
-        return [
-            (await engine_json(lease.endpoint, "/detokenize", dump_json({"tokens": prompt})))[
-                "content"
-            ]
-            for prompt in asked.prompts
-        ]
 
 
 def _embeddings(answer: Any, asked: EmbeddingRequest, model: str) -> dict[str, Any]:

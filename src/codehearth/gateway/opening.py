@@ -17,13 +17,16 @@ from codehearth.engines.base import Engine, Launch
 from codehearth.engines.process import EngineProcess, Patience
 from codehearth.engines.threads import batch_tokens_for, threads_for
 from codehearth.errors import DoesNotFit
+from codehearth.gateway.proving import ErrandChild, prove_when_idle
 from codehearth.models.facts import Weights
 from codehearth.models.hardware import Hardware, snapshot
+from codehearth.models.infilling import InfillProofs
 from codehearth.models.planning import Plan, plan
 from codehearth.models.store import LocalModel, Store
 from codehearth.models.weights import read_weights
-from codehearth.pool.child import ModelFacts, OpenModel, Room
+from codehearth.pool.child import Child, ModelFacts, OpenModel, Room
 from codehearth.settings import Settings
+from codehearth.text.fim import fim_format_of
 
 _COMFORTABLE_CONTEXT_TOKENS = 8192
 _LEAST_CONTEXT_TOKENS = 512
@@ -71,12 +74,31 @@ class Opener:
             row=model.row,
         )
         return OpenModel(
-            process=process,
+            process=self._proving(process, model, weights, engine),
             footprint_bytes=chosen.host_bytes,
             facts=facts,
             engine=engine.name,
             why=chosen.why,
         )
+
+    def _proving(
+        self, process: Child, model: LocalModel, weights: Weights, engine: Engine
+    ) -> Child:
+        """The child; where it is not known yet whether the model can infill, with that errand."""
+        preferred = model.row.fim if model.row else None
+        format_name = fim_format_of(weights.fim_marks, preferred=preferred)
+        proofs = InfillProofs(self._settings.data)
+        if format_name is None or weights.is_embedding_model or proofs.find(model.path):
+            return process
+        errand = partial(
+            prove_when_idle,
+            name=model.name,
+            format_name=format_name,
+            weights=weights,
+            engine=engine.name,
+            keep=partial(proofs.keep, model.path),
+        )
+        return ErrandChild(process, errand)
 
     def _plan(self, asked: Callable[..., Plan], weights: Weights, room: Room) -> Plan:
         """Within what is free if that is comfortable, else within what there could be."""

@@ -157,7 +157,7 @@ async def _events(
     async with house.pool.lease(model, owner=owner) as lease, suspected(lease):
         if lease.model.weights.is_embedding_model:
             raise Unsupported("This model makes embeddings; it does not chat.", param="model")
-        async with ask(lease.endpoint, "POST", path, data) as reply:
+        async with ask(lease.endpoint, "POST", path, data, traffic=house.traffic) as reply:
             if reply.status != 200:
                 raise await refusal(reply)
             reader = EventReader()

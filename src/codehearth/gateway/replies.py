@@ -1,9 +1,9 @@
-"""Errors as clients read them: OpenAI's envelope, or Anthropic's on Anthropic's route."""
+"""Errors as clients read them: OpenAI's envelope, or that of the dialect whose route it is."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from starlette.responses import Response
@@ -52,8 +52,39 @@ def anthropic_error_body(error: HearthError) -> dict[str, Any]:
     }
 
 
+def ollama_error_body(error: HearthError) -> dict[str, Any]:
+    return {"error": error_body(error)["error"]["message"]}
+
+
+def mistral_error_body(error: HearthError) -> dict[str, Any]:
+    return {"object": "error", **error_body(error)["error"]}
+
+
+def llama_cpp_error_body(error: HearthError) -> dict[str, Any]:
+    """llama.cpp's `code` is the status, a number."""
+    return {"error": error_body(error)["error"] | {"code": error.status}}
+
+
+_BODIES: Mapping[str, Callable[[HearthError], dict[str, Any]]] = {
+    "/v1/messages": anthropic_error_body,
+    "/v1/fim": mistral_error_body,
+    "/api": ollama_error_body,
+    "/infill": llama_cpp_error_body,
+    "/completion": llama_cpp_error_body,
+    "/props": llama_cpp_error_body,
+}
+
+
+def error_body_at(path: str, error: HearthError) -> dict[str, Any]:
+    """The error as the clients of a path read it."""
+    for beginning, body in _BODIES.items():
+        if path == beginning or path.startswith(f"{beginning}/"):
+            return body(error)
+    return error_body(error)
+
+
 def error_reply(error: HearthError, *, path: str = "") -> JsonResponse:
-    body = anthropic_error_body(error) if path.startswith("/v1/messages") else error_body(error)
+    body = error_body_at(path, error)
     return JsonResponse(body, status_code=error.status, headers=dict(error_headers(error)))
 
 

@@ -100,7 +100,7 @@ class Generation(Response):
             if not work.done():
                 self._on_gone()
         finally:
-            for task in (gone, stalled, work):
+            for task in (work, gone, stalled):  # the work first: an engine waits for its end
                 await _cancelled(task)
         if not work.cancelled():
             await self._settle(scope, writer, work)

@@ -10,35 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from codehearth.text.fim_formats import all_marks
+
 WeightsKind = Literal["gguf", "safetensors"]
 
 # Texts of fill-in-the-middle tokens by which a vocabulary shows its family.
-FIM_MARKS: tuple[str, ...] = (
-    "<|fim_prefix|>",
-    "<|fim_suffix|>",
-    "<|fim_middle|>",
-    "<fim_prefix>",
-    "<fim_suffix>",
-    "<fim_middle>",
-    "<fim-prefix>",
-    "<fim-suffix>",
-    "<fim-middle>",
-    "<｜fim▁begin｜>",
-    "<｜fim▁hole｜>",
-    "<｜fim▁end｜>",
-    "▁<PRE>",
-    "▁<SUF>",
-    "▁<MID>",
-    "[PREFIX]",
-    "[SUFFIX]",
-    "[MIDDLE]",
-    "<|code_prefix|>",
-    "<|code_suffix|>",
-    "<|code_middle|>",
-    "<[fim-prefix]>",
-    "<[fim-suffix]>",
-    "<[fim-middle]>",
-)
+FIM_MARKS: tuple[str, ...] = all_marks()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +68,10 @@ class Weights:
     chat_template: str | None = None
     token_ids: Mapping[str, int] = field(default_factory=dict)
     add_bos: bool | None = None
-    # Those of FIM_MARKS that the vocabulary holds.
+    # Those of FIM_MARKS that the vocabulary holds as single tokens which an engine finds in a
+    # text, and the ids of all that it holds.
     fim_marks: frozenset[str] = frozenset()
+    fim_ids: Mapping[str, int] = field(default_factory=dict)
     licence: str | None = None
     # Made up from a parameter count, for a model that is not here yet.
     is_estimate: bool = False

@@ -59,25 +59,29 @@ class Cursor:
     def u64(self) -> int:
         return int(_U64.unpack(self.take(8))[0])
 
-    def skip_strings(self, num_strings: int, wanted: frozenset[bytes] = frozenset()) -> set[bytes]:
-        """Passes over strings with their lengths in front; returns those that are `wanted`."""
+    def skip_strings(
+        self, num_strings: int, wanted: frozenset[bytes] = frozenset()
+    ) -> dict[bytes, int]:
+        """Passes over strings with their lengths in front; returns the places of those `wanted`."""
         self._check(8 * num_strings)
-        found: set[bytes] = set()
+        found: dict[bytes, int] = {}
         left = num_strings
         while left:
-            left -= self._skip_within_window(left, wanted, found)
+            left -= self._skip_within_window(left, num_strings - left, wanted, found)
             if left:
                 # The next one goes past the window's end.
                 num_bytes = self.u64()
                 if num_bytes in {len(text) for text in wanted}:
-                    found |= {self.take(num_bytes)} & wanted
+                    text = self.take(num_bytes)
+                    if text in wanted:
+                        found.setdefault(text, num_strings - left)
                 else:
                     self.skip(num_bytes)
                 left -= 1
         return found
 
     def _skip_within_window(
-        self, max_strings: int, wanted: frozenset[bytes], found: set[bytes]
+        self, max_strings: int, first: int, wanted: frozenset[bytes], found: dict[bytes, int]
     ) -> int:
         """Passes over strings that end inside the window; returns how many.
 
@@ -94,7 +98,7 @@ class Cursor:
             if end > len(window):
                 break
             if num_bytes in lengths and window[start:end] in wanted:
-                found.add(window[start:end])
+                found.setdefault(window[start:end], first + num_skipped)
             offset = end
             num_skipped += 1
         self._offset = offset

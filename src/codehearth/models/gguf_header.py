@@ -61,6 +61,8 @@ _NUMBERS: dict[int, struct.Struct] = {
     )
 }
 
+_TOKEN_TYPES = "tokenizer.ggml.token_type"  # noqa: S105 - a key of the format
+
 # What people really end up with instead of a model, and what to tell them.
 _IMPOSTORS: tuple[tuple[bytes, str, str], ...] = (
     (b"<!", "is a web page", "download the file again"),
@@ -86,6 +88,14 @@ class GgufTensor:
 
 
 @dataclass(frozen=True)
+class TokenMark:
+    """A token that was looked for: its id and its type, None where the file tells no types."""
+
+    id: int
+    type: int | None
+
+
+@dataclass(frozen=True)
 class GgufHeader:
     """A header that was read whole.
 
@@ -99,7 +109,7 @@ class GgufHeader:
     metadata: Mapping[str, Value]
     lengths: Mapping[str, int]
     tensors: tuple[GgufTensor, ...]
-    marks: frozenset[str]
+    marks: Mapping[str, TokenMark]
 
 
 def read_gguf_header(path: Path, *, marks: tuple[str, ...] = ()) -> GgufHeader:
@@ -118,12 +128,22 @@ def read_gguf_header(path: Path, *, marks: tuple[str, ...] = ()) -> GgufHeader:
         raise BadWeights(f"'{path.name}' cannot be read: {error.strerror}.") from error
 
 
+@dataclass(frozen=True)
+class _NumbersInFile:
+    """An array that was passed over, for reading single numbers of it."""
+
+    position: int
+    number: struct.Struct
+    num_items: int
+
+
 class _Parser:
     def __init__(self, cursor: Cursor, marks: tuple[str, ...]) -> None:
         self.cursor = cursor
         self.name = cursor.file_name
         self.wanted_marks = {mark.encode(): mark for mark in marks}
-        self.found_marks: set[str] = set()
+        self.found_marks: dict[str, int] = {}
+        self.token_types: _NumbersInFile | None = None
         self.kept_bytes = 0
         self.num_strings = 0
         self.metadata: dict[str, Value] = {}
@@ -141,7 +161,7 @@ class _Parser:
             metadata=MappingProxyType(self.metadata),
             lengths=MappingProxyType(self.lengths),
             tensors=tensors,
-            marks=frozenset(self.found_marks),
+            marks=MappingProxyType(self._marks()),
         )
 
     def bad(self, what: str, hint: str = "download the file again") -> BadWeights:
@@ -202,6 +222,8 @@ class _Parser:
             return
         number = self._number_struct(kind)
         if num_items > MAX_ARRAY_ITEMS:
+            if key == _TOKEN_TYPES:
+                self.token_types = _NumbersInFile(self.cursor.position, number, num_items)
             self.cursor.skip(num_items * number.size)
             self.lengths[key] = num_items
             return
@@ -216,8 +238,24 @@ class _Parser:
             raise self.bad(f"claims {num_items} strings in '{key[:80]}'")
         wanted = self.wanted_marks if key == "tokenizer.ggml.tokens" else {}
         found = self.cursor.skip_strings(num_items, frozenset(wanted))
-        self.found_marks |= {wanted[mark] for mark in found}
+        self.found_marks |= {wanted[mark]: number for mark, number in found.items()}
         self.lengths[key] = num_items
+
+    def _marks(self) -> dict[str, TokenMark]:
+        return {
+            mark: TokenMark(number, self._type_of(number))
+            for mark, number in self.found_marks.items()
+        }
+
+    def _type_of(self, token: int) -> int | None:
+        kept, place = self.metadata.get(_TOKEN_TYPES), self.token_types
+        if isinstance(kept, tuple) and token < len(kept):
+            return int(kept[token])
+        if place is None or token >= place.num_items:
+            return None
+        self.cursor.file.seek(place.position + token * place.number.size)
+        content = self.cursor.file.read(place.number.size)
+        return int(place.number.unpack(content)[0]) if len(content) == place.number.size else None
 
     def _text(self, max_bytes: int, what: str) -> str:
         num_bytes = self.cursor.u64()

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from codehearth.errors import BadWeights
 from codehearth.models.facts import FIM_MARKS, Weights
-from codehearth.models.gguf_header import GgufHeader, GgufTensor, read_gguf_header
+from codehearth.models.gguf_header import GgufHeader, GgufTensor, TokenMark, read_gguf_header
 from codehearth.models.gguf_layers import kv_elements, sliding_layers, state_bytes
 from codehearth.models.gguf_metadata import MAX_LAYERS, Metadata
 from codehearth.models.gguf_types import FILE_TYPES
+from codehearth.text.fim_formats import KNOWN_TO_LLAMA_CPP
 
 MAX_PARTS = 1024
 MAX_EXPERTS = 4096
@@ -36,6 +37,7 @@ _TOKENS = {
     "fim_rep": ("fim_rep",),
     "fim_sep": ("fim_sep",),
 }
+_CONTROL, _USER_DEFINED = 3, 4
 _NOT_MODELS = {"adapter": "a LoRA adapter", "mmproj": "an image projector", "imatrix": "statistics"}
 
 
@@ -139,9 +141,18 @@ def _weights(metadata: Metadata, tensors: tuple[GgufTensor, ...]) -> Weights:
         chat_template=_chat_template(metadata),
         token_ids=_token_ids(metadata, vocabulary_size),
         add_bos=metadata.flag("tokenizer.ggml.add_bos_token"),
-        fim_marks=metadata.header.marks,
+        fim_marks=frozenset(
+            text for text, mark in metadata.header.marks.items() if _is_found_in_text(text, mark)
+        ),
+        fim_ids={text: mark.id for text, mark in metadata.header.marks.items()},
         licence=metadata.text("general.license"),
     )
+
+
+def _is_found_in_text(text: str, mark: TokenMark) -> bool:
+    """Whether llama.cpp takes the text for the token: it looks for control and user-defined ones,
+    and takes the infilling marks that it knows for control tokens whatever the file says."""
+    return mark.type in (None, _CONTROL, _USER_DEFINED) or text in KNOWN_TO_LLAMA_CPP
 
 
 def _architecture(metadata: Metadata) -> str:

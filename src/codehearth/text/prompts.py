@@ -1,87 +1,16 @@
-"""Fill-in-the-middle formats: how each family of models wants prefix and suffix laid out.
-
-A format is the order of three marks around the two texts. "Prefix first" (PSM) is the layout all
-of these families were trained with; where a family also knows "suffix first", prefix first is
-used, since its rendering keeps the cache's beginning while the user types.
-
-Sources: the model cards and tokenizer files of each family (Qwen2.5-Coder, CodeLlama,
-DeepSeek-Coder, StarCoder, CodeGemma, Codestral, Granite, Seed-Coder).
-"""
+"""Prompts that are not about infilling, and a way in for who knows prefix and suffix only."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from codehearth.text.fim import Fim, fim_format_of, render
+from codehearth.text.fim_formats import FIM_FORMATS
 
-from codehearth.errors import InvalidRequest, Unsupported
-
-
-@dataclass(frozen=True)
-class FimFormat:
-    """The marks of one family; `is_suffix_first` swaps the order of the two texts."""
-
-    prefix_mark: str
-    suffix_mark: str
-    middle_mark: str
-    is_suffix_first: bool = False
-
-    @property
-    def marks(self) -> tuple[str, str, str]:
-        return self.prefix_mark, self.suffix_mark, self.middle_mark
-
-
-FIM_FORMATS: Mapping[str, FimFormat] = {
-    "qwen": FimFormat("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"),
-    "codegemma": FimFormat("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"),
-    "starcoder": FimFormat("<fim_prefix>", "<fim_suffix>", "<fim_middle>"),
-    "granite": FimFormat("<fim_prefix>", "<fim_suffix>", "<fim_middle>"),
-    "deepseek": FimFormat("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"),
-    "codellama": FimFormat("<PRE> ", " <SUF>", " <MID>"),
-    "codestral": FimFormat("[PREFIX]", "[SUFFIX]", "", is_suffix_first=True),
-    "seed": FimFormat("<[fim-prefix]>", "<[fim-suffix]>", "<[fim-middle]>", is_suffix_first=True),
-}
+__all__ = ["FIM_FORMATS", "fim_format_of", "language_prompt", "render_fim"]
 
 
 def render_fim(format_name: str | None, *, prefix: str, suffix: str) -> str:
-    """The prompt that asks for what stands between `prefix` and `suffix`.
-
-    Raises Unsupported where the model has no format, and InvalidRequest where a text holds one of
-    the format's own marks: it would end the prefix early and answer another question.
-    """
-    if format_name is None or format_name not in FIM_FORMATS:
-        raise Unsupported(
-            "This model cannot fill in the middle: it was not trained with a suffix.",
-            param="suffix",
-            hint="leave out 'suffix', or use a model whose `hearth show` says it can infill",
-        )
-    layout = FIM_FORMATS[format_name]
-    for name, text in (("prompt", prefix), ("suffix", suffix)):
-        if any(mark.strip() and mark.strip() in text for mark in layout.marks):
-            raise InvalidRequest(
-                f"'{name}' holds a mark of the model's own infilling format.", param=name
-            )
-    before = layout.prefix_mark + prefix
-    after = layout.suffix_mark + suffix
-    parts = (after, before) if layout.is_suffix_first else (before, after)
-    return "".join(parts) + layout.middle_mark
-
-
-def fim_format_of(marks: Collection[str], *, preferred: str | None) -> str | None:
-    """The format whose marks a vocabulary holds, `preferred` first; None where it holds none.
-
-    `marks` are the infilling marks found in the model's vocabulary.
-    """
-    names = [preferred] if preferred else list(FIM_FORMATS)
-    for name in names:
-        layout = FIM_FORMATS.get(name or "")
-        if layout and all(_is_known(mark, marks) for mark in layout.marks if mark):
-            return name
-    return None
-
-
-def _is_known(mark: str, marks: Collection[str]) -> bool:
-    """SentencePiece writes the blank of CodeLlama's marks as `▁`."""
-    return mark in marks or any(mark.strip() == known.strip("▁ ") for known in marks)
+    """The prompt that asks for what stands between `prefix` and `suffix`; see `fim.render`."""
+    return render(format_name, Fim(prefix, suffix))
 
 
 def language_prompt(tag_line: str, prompt: str) -> str:

@@ -173,7 +173,21 @@ class ChatRequest(Sampling):
         return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
 
 
+class TwinnyOptions(Shape):
+    """Where twinny puts an OpenAI-compatible request's sampling: Ollama's `options`."""
+
+    num_predict: Annotated[int, Field(ge=-2, le=2**31 - 1)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    stop: StopText | Stops | None = None
+
+
 class CompletionRequest(Sampling):
+    """`suffix`, or a prompt in an infilling template, asks for a middle.
+
+    Ours, beside OpenAI's: `language` and `filepath` of the text, and `ending`: "auto" cuts an
+    infilled middle where its block ends, "none" leaves it as the model made it.
+    """
+
     prompt: (
         str
         | Annotated[list[TokenId], Field(min_length=1)]
@@ -189,6 +203,11 @@ class CompletionRequest(Sampling):
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     echo: bool | None = None
     best_of: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
+    user: Annotated[str, Field(max_length=256)] | None = None
+    options: TwinnyOptions | None = None
+    language: Annotated[str, Field(max_length=64)] | None = None
+    filepath: Annotated[str, Field(max_length=4096)] | None = None
+    ending: Literal["auto", "none"] | None = None
 
     @property
     def prompts(self) -> list[str | list[int]]:

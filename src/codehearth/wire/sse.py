@@ -39,6 +39,11 @@ class EventReader:
     _data: list[bytes] = field(default_factory=list)
     _num_bytes: int = 0
 
+    @property
+    def is_between_events(self) -> bool:
+        """Whether nothing of an event that is not complete has come."""
+        return not (self._rest or self._data or self._name)
+
     def feed(self, piece: bytes) -> Iterator[Event]:
         buffer = self._rest + piece if self._rest else piece
         if b"\r" in buffer:

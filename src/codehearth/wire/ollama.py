@@ -1,0 +1,129 @@
+"""The shapes of Ollama's API, as its clients send them.
+
+Source: Ollama's API documentation and the clients (ollama-python, Continue, Zed, twinny, llm-ls).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from codehearth.wire.requests import (
+    MAX_MESSAGES,
+    MAX_TOOLS,
+    KeepAlive,
+    ModelId,
+    Penalty,
+    Probability,
+    Shape,
+    Stops,
+    StopText,
+)
+
+Images = Annotated[list[str], Field(max_length=64)]
+Format = Literal["json", ""] | dict[str, Any]
+Think = bool | Literal["low", "medium", "high"]
+
+
+class Options(Shape):
+    """Those of Ollama's options that are honoured; the others are about its own loading."""
+
+    num_predict: Annotated[int, Field(ge=-2, le=2**31 - 1)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_k: Annotated[int, Field(ge=-1, le=10**6)] | None = None
+    top_p: Probability | None = None
+    min_p: Probability | None = None
+    repeat_penalty: Annotated[float, Field(ge=0, le=2)] | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    stop: StopText | Stops | None = None
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _no_empty_stop(cls, stop: Any) -> Any:
+        if isinstance(stop, list):
+            return [text for text in stop if text != ""]
+        return None if stop == "" else stop
+
+    @property
+    def max_tokens(self) -> int | None:
+        """None for as many as fit."""
+        return None if self.num_predict is not None and self.num_predict < 0 else self.num_predict
+
+
+class GenerateRequest(Shape):
+    """`POST /api/generate`."""
+
+    model: ModelId | None = None
+    prompt: str = ""
+    suffix: str | None = None
+    system: str | None = None
+    template: str | None = None
+    context: Annotated[list[int], Field(max_length=2**20)] | None = None
+    images: Images | None = None
+    raw: bool | None = None
+    format: Format | None = None
+    stream: bool | None = None
+    keep_alive: KeepAlive | None = None
+    options: Options = Options()
+    think: Think | None = None
+
+    @property
+    def is_streamed(self) -> bool:
+        return self.stream is not False
+
+
+class CalledFunction(Shape):
+    name: Annotated[str, Field(max_length=256)]
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+
+class OllamaToolCall(Shape):
+    function: CalledFunction
+
+
+class OllamaMessage(Shape):
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str | None = None
+    images: Images | None = None
+    tool_calls: Annotated[list[OllamaToolCall], Field(max_length=MAX_TOOLS)] | None = None
+    tool_name: Annotated[str, Field(max_length=256)] | None = None
+    thinking: str | None = None
+
+
+class OllamaChatRequest(Shape):
+    """`POST /api/chat`. `tools` are checked as OpenAI's, whose shape they have."""
+
+    model: ModelId | None = None
+    messages: Annotated[list[OllamaMessage], Field(max_length=MAX_MESSAGES)] = Field(
+        default_factory=list
+    )
+    tools: Annotated[list[dict[str, Any]], Field(max_length=MAX_TOOLS)] | None = None
+    format: Format | None = None
+    stream: bool | None = None
+    keep_alive: KeepAlive | None = None
+    options: Options = Options()
+    think: Think | None = None
+
+    @property
+    def is_streamed(self) -> bool:
+        return self.stream is not False
+
+
+class ShowRequest(Shape):
+    """`POST /api/show`. Older clients say `name` for `model`."""
+
+    model: ModelId | None = None
+    name: ModelId | None = None
+    verbose: bool | None = None
+
+
+class EmbedRequest(Shape):
+    """`POST /api/embed`."""
+
+    model: ModelId | None = None
+    input: str | Annotated[list[str], Field(max_length=2048)]
+    truncate: bool | None = None
+    keep_alive: KeepAlive | None = None
