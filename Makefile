@@ -9,13 +9,17 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 PINS := src/codehearth/engines/requirements
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: up test test-engines lint lock docs clean
+.PHONY: up test test-page test-engines lint lock docs clean
 
 up: $(VENV)/installed ## serve the starter model and print the address
 	$(BIN)/hearth serve -m starter
 
 test: $(VENV)/installed-dev tests/clients/node_modules ## install what tests need and run them
 	$(BIN)/python -m pytest $(ARGS)
+
+test-page: $(VENV)/installed-dev tests/clients/node_modules ## the page in a real browser
+	scripts/install_chromium.sh
+	$(BIN)/python -m pytest tests/page $(ARGS)
 
 # Engines that live in environments of their own are installed once, into .engines (gigabytes).
 test-engines: $(VENV)/installed-dev ## run the contract suite on every engine that can run here

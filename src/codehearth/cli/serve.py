@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from codehearth import __version__
 from codehearth.cli.options import settings_options
 from codehearth.cli.output import print_data, say
 from codehearth.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from codehearth.gateway.late_page import PageMaker
 
 
 @click.command()
@@ -39,7 +42,18 @@ def serve_here(settings: Settings) -> None:
     store_of(settings).find(settings.model, allow_path=True)
 
     begin_log(settings)
-    serve_house(settings, on_ready=partial(_announce, settings))
+    serve_house(
+        settings,
+        on_ready=partial(_announce, settings),
+        page_maker=_page_maker() if settings.page else None,
+    )
+
+
+def _page_maker() -> PageMaker:
+    from codehearth.gateway.late_page import PageMaker
+    from codehearth.web.page import build_page, page_paths
+
+    return PageMaker(build=build_page, owns=page_paths)
 
 
 def _announce(settings: Settings, url: str) -> None:
