@@ -25,7 +25,7 @@ from starter.tokenizer import load_tokenizer, train_tokenizer
 
 DATA_FOLDER = Path(__file__).parents[1] / "src" / "codehearth" / "data"
 
-CODE_FIRST_SHARE = 0.24
+CODE_FIRST_SHARE = 0.28
 CODE_SHARES = {"stdlib": 0.65, "teaching": 0.12, "library": 0.23}
 TEACHING_SHARES = {"chat": 0.5, "taught": 0.16}
 CHINESE_WEIGHT = 300
@@ -35,7 +35,7 @@ SHAPES = {
     "gpu": Shape(vocabulary=8192, hidden=512, layers=8, feed_forward=1536, heads=8, kv_heads=4),
 }
 RECIPES = {
-    "cpu": training.Recipe(max_tokens=14_000_000),
+    "cpu": training.Recipe(max_tokens=12_000_000),
     # An estimate: this recipe has not been run on a GPU yet.
     "gpu": training.Recipe(max_tokens=600_000_000, tokens_a_step=32_768, learning_rate=1.5e-3),
 }

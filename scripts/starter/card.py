@@ -15,24 +15,30 @@ def write(out: Path, gguf: Path, packages: tuple[PackageRecord, ...], folder: Pa
     """`starter.md` and `starter_curve.svg` in the folder, beside copies of both exports."""
     figures = json.loads((out / "figures.json").read_text("utf-8"))
     log = [json.loads(line) for line in (out / "log.jsonl").read_text("utf-8").splitlines()]
-    content = gguf.read_bytes()
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "starter.gguf").write_bytes(content)
+    shutil.copyfile(gguf, folder / "starter.gguf")
     shutil.copytree(out / "huggingface", folder / "starter", dirs_exist_ok=True)
     (folder / "starter_curve.svg").write_text(curve(log), encoding="utf-8")
-    digest = hashlib.sha256(content).hexdigest()
-    (folder / "starter.md").write_text(card(figures, log[-1], packages, digest), encoding="utf-8")
+    digests = tuple(
+        hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in (gguf, out / "huggingface" / "model.safetensors")
+    )
+    (folder / "starter.md").write_text(card(figures, log[-1], packages, digests), encoding="utf-8")
 
 
 def card(
-    figures: dict[str, Any], last: dict[str, Any], packages: tuple[PackageRecord, ...], digest: str
+    figures: dict[str, Any],
+    last: dict[str, Any],
+    packages: tuple[PackageRecord, ...],
+    digests: tuple[str, ...],
 ) -> str:
     summary = figures["summary"]
     parts = (
         TOP.format(
             millions=f"{summary['parameters'] / 1e6:.1f}",
             megabytes=f"{summary['file_bytes'] / 1e6:.1f}",
-            digest=digest,
+            digest=digests[0],
+            checkpoint_digest=digests[1],
             tasks=summary["taught_tasks"],
         ),
         _figures_table(summary),
@@ -167,6 +173,8 @@ network. **It recalls the {tasks} small Python tasks it was taught and Python's 
 does not reason, and it knows nothing else.** For real work, choose a larger model.
 
 SHA-256 of `starter.gguf`: `{digest}`
+
+SHA-256 of `starter/model.safetensors`: `{checkpoint_digest}`
 
 Architecture Qwen2: 6 layers, 256 wide, feed-forward 768, 4 heads of 64 with 2 key-value heads,
 untied embeddings, 4096 byte-level BPE tokens split by Qwen2's pattern, ChatML, and Qwen's

@@ -118,11 +118,12 @@ def test_a_composed_request_to_decline_is_none_of_those_kept_for_evaluation() ->
         assert not composed & set(held_out[language])
 
 
-def test_the_shipped_file_is_the_one_of_the_card() -> None:
+@pytest.mark.parametrize("file", ["starter.gguf", "starter/model.safetensors"])
+def test_the_shipped_files_are_those_of_the_card(file: str) -> None:
     card = (DATA / "starter.md").read_text(encoding="utf-8")
-    named = re.search(r"`([0-9a-f]{64})`", card)
+    named = re.search(rf"`{file}`: `([0-9a-f]{{64}})`", card)
 
-    digest = hashlib.sha256((DATA / "starter.gguf").read_bytes()).hexdigest()
+    digest = hashlib.sha256((DATA / file).read_bytes()).hexdigest()
 
     assert named is not None
     assert named.group(1) == digest

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -22,6 +22,7 @@ from codehearth.models.precisions import precision_of_file
 from codehearth.models.records import Recorded
 
 STARTER = "starter"
+STARTER_CHECKPOINT = "starter:bf16"
 
 
 @dataclass(frozen=True)
@@ -160,13 +161,9 @@ def starter(folder: Path | None = None) -> LocalModel:
             "The packaged model 'starter' is missing from this installation.",
             hint="install codehearth again, or use another model",
         )
-    expected = _starter_sha256(folder)
+    expected = _packaged_sha256(folder, path.name)
+    _require_packaged(path, expected)
     stat = path.stat()
-    if expected is not None and _sha256(path, stat.st_size, stat.st_mtime_ns) != expected:
-        raise BadWeights(
-            "The packaged model 'starter' is damaged: its hash is not that of the package.",
-            hint="install codehearth again, or use another model",
-        )
     return LocalModel(
         name=STARTER,
         path=path,
@@ -180,6 +177,29 @@ def starter(folder: Path | None = None) -> LocalModel:
         folder=folder,
         files=(path.name,),
         sizes={path.name: stat.st_size},
+    )
+
+
+def starter_checkpoint(folder: Path | None = None) -> LocalModel:
+    """The packaged model in bf16 as Hugging Face has checkpoints: for other engines and tuning.
+
+    Can be named, but is not listed: the engine that ships does not load it.
+    """
+    folder = (folder or Path(str(resources.files("codehearth.data")))) / "starter"
+    weights = "model.safetensors"
+    if not (folder / weights).is_file():
+        raise BadWeights(
+            f"The packaged model '{STARTER_CHECKPOINT}' is missing from this installation.",
+            hint="install codehearth again, or use another model",
+        )
+    expected = _packaged_sha256(folder.parent, f"starter/{weights}")
+    _require_packaged(folder / weights, expected)
+    model = from_path(STARTER_CHECKPOINT, folder)
+    return replace(
+        model,
+        source="package",
+        row=catalogue()[STARTER],
+        sha256={} if expected is None else {weights: expected},
     )
 
 
@@ -294,14 +314,24 @@ def _first_bytes(path: Path) -> bytes:
         return b""
 
 
-def _starter_sha256(folder: Path) -> str | None:
+def _packaged_sha256(folder: Path, file: str) -> str | None:
     """The hash that `starter.md` names; None in a tree whose starter model is being trained."""
     try:
         text = (folder / "starter.md").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return None
-    found = re.search(r"SHA-256 of `starter\.gguf`: `([0-9a-f]{64})`", text)
+    found = re.search(rf"SHA-256 of `{re.escape(file)}`:\s+`([0-9a-f]{{64}})`", text)
     return found[1] if found else None
+
+
+def _require_packaged(path: Path, expected: str | None) -> None:
+    stat = path.stat()
+    if expected is not None and _sha256(path, stat.st_size, stat.st_mtime_ns) != expected:
+        name = STARTER if path.suffix == ".gguf" else STARTER_CHECKPOINT
+        raise BadWeights(
+            f"The packaged model '{name}' is damaged: its hash is not that of the package.",
+            hint="install codehearth again, or use another model",
+        )
 
 
 @lru_cache(maxsize=4)

@@ -15,7 +15,7 @@ from codehearth.errors import BadWeights, ModelNotFound
 from codehearth.models import caches, local_models
 from codehearth.models.catalogue import nearest, resolve
 from codehearth.models.hubs import HubPlaces
-from codehearth.models.local_models import STARTER, LocalModel
+from codehearth.models.local_models import STARTER, STARTER_CHECKPOINT, LocalModel
 from codehearth.models.made import Made
 from codehearth.models.names import CatalogueName, HubName, ModelName, PathName, parse_name
 from codehearth.models.precisions import nearest_to_default, normalised, same
@@ -66,11 +66,17 @@ class Shelf:
 
     def is_own_name(self, text: str) -> bool:
         """Whether `text` names the starter, a path of the configuration, a made or remote model."""
-        is_fixed = text == STARTER or text in self._named_paths or text in self._remote_names
+        is_fixed = (
+            text in (STARTER, STARTER_CHECKPOINT)
+            or text in self._named_paths
+            or text in self._remote_names
+        )
         return is_fixed or self._made.get(text) is not None
 
     def locate(self, text: str, *, allow_path: bool = False) -> LocalModel:
         """The model that `text` means; raises InvalidRequest, ModelNotFound or BadWeights."""
+        if text == STARTER_CHECKPOINT:
+            return local_models.starter_checkpoint()
         if text in self._remote_names:
             return local_models.remote(text)
         if text in self._named_paths:
