@@ -23,7 +23,7 @@ from codehearth.gateway.generate import Choice, Order, count, merged, pieces_of
 from codehearth.gateway.house import House
 from codehearth.gateway.infill import Infill, Notes
 from codehearth.gateway.streams import Writer
-from codehearth.gateway.suggestions import Batches, Place, Keystroke
+from codehearth.gateway.suggestions import Batches, Keystroke, Place
 from codehearth.gateway.writing import Writing, timed_piece
 from codehearth.wire.bounded_json import dump_json
 
