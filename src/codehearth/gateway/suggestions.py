@@ -78,7 +78,7 @@ class Flight:
         self.usage: Any = None
         self.readings: set[Reading] = set()
         self.task = asyncio.ensure_future(self._fly(batches))
-        self.task.add_done_callback(lambda _: self._wake())
+        self.task.add_done_callback(self._landed)
 
     async def _fly(self, batches: Batches) -> None:
         async with aclosing(batches):
@@ -89,6 +89,11 @@ class Flight:
                     self.finish_reason = piece.finish_reason or self.finish_reason
                     self.usage = piece.usage or self.usage
                 self._wake()
+
+    def _landed(self, task: asyncio.Future[None]) -> None:
+        if not task.cancelled():
+            task.exception()  # looked at, also where nobody reads on
+        self._wake()
 
     def _wake(self) -> None:
         for reading in self.readings:
