@@ -72,7 +72,8 @@ async def compare_typing(sides: dict[str, Endpoint], num_keys: int) -> None:
         ordered = sorted(measured)
         print(
             f"typing: {name}: first token p50 {median(ordered) * 1e3:.1f} ms, "
-            f"p90 {ordered[len(ordered) * 9 // 10] * 1e3:.1f}, worst {ordered[-1] * 1e3:.1f}"
+            f"p90 {ordered[len(ordered) * 9 // 10] * 1e3:.1f}, worst {ordered[-1] * 1e3:.1f}, "
+            f"mean {sum(ordered) / len(ordered) * 1e3:.1f}"
         )
     ratio = median(times["hearth"]) / median(times["engine"])
     print(f"typing: hearth against the engine alone, p50: {ratio:.2f} (goal 1)")

@@ -44,7 +44,7 @@ from codehearth.settings import Settings
 from tests.tiny_models import QWEN_CODER_05B, make_gguf
 
 CHAT = "/v1/chat/completions"
-FAKE_TOKENS = 400
+FAKE_TOKENS = 200
 _HAS_TEXT = re.compile(rb'"content":"[^"]')
 
 

@@ -30,7 +30,9 @@ def test_there_are_as_many_threads_as_cores_that_are_ours(
     assert threads_for(num_cores, num_physical_cores, num_parameters=7 * 10**9) == threads
 
 
-@pytest.mark.parametrize(("num_parameters", "threads"), [(7 * 10**6, 1), (10**8, 3), (10**9, 8)])
+@pytest.mark.parametrize(
+    ("num_parameters", "threads"), [(7 * 10**6, 1), (4 * 10**7, 4), (10**9, 8)]
+)
 def test_a_small_model_gets_fewer_threads(num_parameters: int, threads: int) -> None:
     assert threads_for(8, 8, num_parameters=num_parameters) == threads
 

@@ -60,6 +60,8 @@ def test_the_families_own_ends_are_stops() -> None:
         ('print("', '");\n', False),
         ("x = ", " + 1\n", True),
         ("foo(", "bar)\n", True),
+        ("f() {", "}  // end\n", False),
+        ("x = ", "  # note\n", True),
         ("a\n", "b\n", False),
         ("a\n    ", "b\n", False),
     ],
@@ -130,6 +132,7 @@ def test_an_answer_that_repeats_itself_ends(prefix: str, text: str, kept: str) -
         ("def f():\n    ", "\n    a()\n    b()\n", "x()\na()\nb()\n", "x()"),
         ("if x:\n    ", "\nlog(x)\n", "log(x)\n", "log(x)"),
         ("if x:\n    ", "\nlog(x)\n", "log(x)", "log(x)"),
+        ("if x:\n    ", "\nstop()\n)\n", "y()\n    stop()\n    )\n", "y()\n    stop()\n    )"),
     ],
 )
 def test_what_follows_the_cursor_is_not_written_again(

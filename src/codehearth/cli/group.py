@@ -21,6 +21,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "pull": "pull",
         "rm": "rm",
     },
+    "Lab": {"quantize": "quantize", "measure": "measure", "advise": "advise"},
     "Settle in": {
         "keys": "keys",
         "config": "config",
@@ -52,6 +53,10 @@ _SPELLINGS = {
     "infill": "complete",
     "editor": "connect",
     "editors": "connect",
+    "quantise": "quantize",
+    "convert": "quantize",
+    "benchmark": "measure",
+    "bench": "measure",
 }
 
 

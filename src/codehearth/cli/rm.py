@@ -13,16 +13,16 @@ from codehearth.cli.output import print_data, say, size
 @click.option("--dry-run", is_flag=True, help="Only show what would be deleted.")
 @yes_option
 def rm(model: str, dry_run: bool, yes: bool) -> None:
-    """Delete a model that was fetched.
+    """Delete a model that was fetched, or made by `hearth quantize`.
 
-    It leaves the hub's cache, which other programs share.
+    What was fetched leaves the hub's cache, which other programs share.
     """
     from codehearth.cli.questions import agreed
     from codehearth.cli.shelf import store_of
 
     store = store_of(settings_now())
     found = store.locate(model)
-    if found.hub is None:
+    if found.hub is None and found.source != "made":
         store.remove(model)  # says why not: it was not downloaded
     if dry_run:
         for file in found.files:

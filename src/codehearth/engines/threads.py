@@ -9,10 +9,11 @@ from collections.abc import Mapping
 # 0 (always sleep) 26 and 12, 1000 39 and 17-19, 10000 41 and 20 but 11 beside one loop.
 SPIN_COUNT = "1000"
 
-# One model of 7M parameters on two cores: with one thread instead of two the first token comes
-# after 2.3 ms instead of 8.6, but a stream gets 1465 tokens/s instead of 1968 (RESULTS.md). Where
-# between 7M and 500M a second thread pays was not measured: this number is a guess.
-_PARAMETERS_OF_A_THREAD = 32_000_000
+# Below this, a second thread waits longer than it computes. On two cores, one thread against two,
+# tokens/s of one stream: 1781 and 1439 with 7M parameters, 678 and 740 with 20M, 380 and 410 with
+# 40M; first token of 20M after 24 ms and 16. See `benchmarks/threads.py` and RESULTS.md; more than
+# two cores were not measured.
+_PARAMETERS_OF_A_THREAD = 10_000_000
 
 # A core reads prompts at about so many multiplications and additions a second: 0.5B parameters at
 # 178 tokens/s on two (AVX2, Q8_0).

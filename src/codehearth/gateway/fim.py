@@ -102,7 +102,12 @@ async def _generated(house: House, infill: Infill, notes: Notes, number: int) ->
 
 async def _written(house: House, infill: Infill, writing: Writing) -> Batches:
     choice = Choice(
-        0, "/v1/completions", writing.body, is_silent=infill.is_warm_up, read=timed_piece
+        0,
+        "/v1/completions",
+        writing.body,
+        is_silent=infill.is_warm_up,
+        read=timed_piece,
+        is_framed=False,
     )
     async with aclosing(pieces_of(house, _order(infill, [choice]), 0)) as batches:
         async for batch in batches:

@@ -18,7 +18,8 @@ from codehearth.errors import EngineFailed
 from codehearth.gateway.chunk_reader import ChunkReader, Meaning
 from codehearth.gateway.chunks import AnswerFormat, Piece, piece_of, summed_usage
 from codehearth.gateway.house import House
-from codehearth.gateway.link import NothingReceived, ask, refusal
+from codehearth.gateway.link import ask, refusal
+from codehearth.gateway.reply import NothingReceived
 from codehearth.gateway.streams import Writer
 from codehearth.pool.child import ModelFacts
 from codehearth.pool.lease import Lease
@@ -37,6 +38,8 @@ class Choice:
     `body` makes the engine's request from the facts of the loaded model. `echo` is the text that
     the answer repeats before its own. `is_silent` where no token was asked for: an engine makes
     at least one, which is dropped. `read` makes a piece of an engine's chunk.
+    `is_framed` unless somebody decides at each chunk whether the answer ends there: a fast stream
+    is then not read once a frame.
     """
 
     prompt_number: int
@@ -45,6 +48,7 @@ class Choice:
     echo: str = ""
     is_silent: bool = False
     read: Meaning = piece_of
+    is_framed: bool = True
 
 
 @dataclass(frozen=True)
@@ -197,11 +201,13 @@ async def _attempt(house: House, order: Order, choice: Choice) -> Batches:
                 read = reader.feed(received)
                 if read.has_events:  # a comment comes from an engine that stands still, too
                     lease.progressed()
+                if read.is_done or any(piece.finish_reason for piece in read.pieces):
+                    reply.let_end()
                 if read.pieces:
-                    reply.begin_frames()
+                    if choice.is_framed:
+                        reply.begin_frames()
                     yield read.pieces
                 if read.is_done:
-                    reply.close()
                     return
             raise EngineFailed("The engine ended in the middle of an answer.")
 

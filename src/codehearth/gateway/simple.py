@@ -176,7 +176,7 @@ async def _completed(request: Request, name: str | None, prompt: str, options: _
     def body(facts: Any) -> dict[str, Any]:
         return completion_body(asked, prompt, facts, choice=0)
 
-    choice = Choice(0, "/v1/completions", body)
+    choice = Choice(0, "/v1/completions", body, is_framed=False)
     order = Order(model=model, choices=[choice], format=CompletionFormat(model), owner=owner)
     text = ""
     async with aclosing(pieces_of(house, order, 0)) as batches:

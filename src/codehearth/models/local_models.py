@@ -15,6 +15,7 @@ from codehearth.models import checkpoint, precisions
 from codehearth.models.caches import CachedModel, sha256_of_link
 from codehearth.models.catalogue import Format, Row, catalogue, row_of_repository
 from codehearth.models.gguf_files import group_parts
+from codehearth.models.made import MadeModel
 from codehearth.models.names import HUB_PREFIXES, Hub
 from codehearth.models.precisions import precision_of_file
 from codehearth.models.records import Recorded
@@ -26,8 +27,8 @@ STARTER = "starter"
 class LocalModel:
     """A model on disk. `path` is what engines open: the first GGUF file, or the folder.
 
-    `source` is "package", "hf:org/repo", "ms:org/repo" or "path"; `sha256` holds the known hashes
-    by the file's path below `folder`.
+    `source` is "package", "made", "hf:org/repo", "ms:org/repo" or "path"; `sha256` holds the known
+    hashes by the file's path below `folder`.
     """
 
     name: str
@@ -94,6 +95,24 @@ def from_cache(cached: CachedModel) -> LocalModel:
         repo=cached.repo,
         folder=cached.folder,
         files=cached.files,
+    )
+
+
+def from_made(made: MadeModel, path: Path) -> LocalModel:
+    """A model that the lab has made of another one."""
+    return LocalModel(
+        name=made.name,
+        path=path,
+        format="gguf",
+        precision=made.precision,
+        num_bytes=made.num_bytes,
+        source="made",
+        row=None if made.row is None else catalogue().get(made.row),
+        sha256={path.name: made.sha256},
+        created_at=made.created_at,
+        folder=path.parent,
+        files=(path.name,),
+        sizes={path.name: made.num_bytes},
     )
 
 

@@ -1,8 +1,8 @@
 """What is on this machine: the models that can be named, from all places that hold some.
 
-The package (`starter`), paths that the configuration names, what was pulled here (`records`), what
-other programs left in the hubs' caches (`caches`). Reads the disk, never the network, and opens
-nothing larger than a header.
+The package (`starter`), paths that the configuration names, what was made here (`made`), what was
+pulled here (`records`), what other programs left in the hubs' caches (`caches`). Reads the disk,
+never the network, and opens nothing larger than a header.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from codehearth.models import caches, local_models
 from codehearth.models.catalogue import nearest, resolve
 from codehearth.models.hubs import HubPlaces
 from codehearth.models.local_models import STARTER, LocalModel
+from codehearth.models.made import Made
 from codehearth.models.names import CatalogueName, HubName, ModelName, PathName, parse_name
 from codehearth.models.precisions import nearest_to_default, normalised, same
 from codehearth.models.records import Records
@@ -25,15 +26,19 @@ class Shelf:
     """The models of this machine, read anew at every call: other programs change them too."""
 
     def __init__(
-        self, places: HubPlaces, records: Records, named_paths: Mapping[str, Path]
+        self, places: HubPlaces, records: Records, named_paths: Mapping[str, Path], made: Made
     ) -> None:
         self._places = places
         self._records = records
         self._named_paths = dict(named_paths)
+        self._made = made
 
     def models(self) -> tuple[LocalModel, ...]:
-        """The starter first, then the configuration's own, then what was downloaded."""
+        """The starter first, the configuration's own, what was made here, what was downloaded."""
         found = {model.name: model for model in self._packaged_and_named()}
+        for made in self._made.all():
+            model = local_models.from_made(made, self._made.path_of(made))
+            found.setdefault(model.name, model)
         for model in self.downloaded():
             found.setdefault(model.name, model)
         return tuple(found.values())
@@ -54,13 +59,17 @@ class Shelf:
         return tuple(found.values())
 
     def is_own_name(self, text: str) -> bool:
-        """Whether `text` names the starter or a path of the configuration."""
-        return text == STARTER or text in self._named_paths
+        """Whether `text` names the starter, a path of the configuration or a made model."""
+        is_fixed = text == STARTER or text in self._named_paths
+        return is_fixed or self._made.get(text) is not None
 
     def locate(self, text: str, *, allow_path: bool = False) -> LocalModel:
         """The model that `text` means; raises InvalidRequest, ModelNotFound or BadWeights."""
         if text in self._named_paths:
             return local_models.from_path(text, self._named_paths[text])
+        made = self._made.get(text)
+        if made is not None:
+            return local_models.from_made(made, self._made.path_of(made))
         return self.locate_name(parse_name(text, allow_path=allow_path))
 
     def locate_name(self, name: ModelName) -> LocalModel:

@@ -24,6 +24,7 @@ from codehearth.models.hubs import (
     hub_places,
 )
 from codehearth.models.local_models import LocalModel
+from codehearth.models.made import Made
 from codehearth.models.names import CatalogueName, Hub, HubName, PathName, parse_name
 from codehearth.models.progress import Progress, ProgressCallback
 from codehearth.models.pull import FreeBytes, Pulled, free_bytes_at, pull_model
@@ -71,7 +72,8 @@ class Store:
         self._preference = hub
         self._allow_code = dict(allow_code or {})
         self._records = Records(data_dir / "models.json")
-        self._shelf = Shelf(self.places, self._records, named_paths or {})
+        self.made = Made(data_dir / "made")
+        self._shelf = Shelf(self.places, self._records, named_paths or {}, self.made)
         self._hub_memory = data_dir / "hub.json"
         self._free_bytes = free_bytes
 
@@ -134,10 +136,14 @@ class Store:
         return tuple(_verified(model, file) for file in model.files)
 
     def remove(self, text: str) -> int:
-        """Deletes a downloaded model from its hub's cache; the number of bytes freed.
+        """Deletes a model that was made here, or a downloaded one from its hub's cache; the number
+        of bytes freed.
 
         Raises InvalidRequest for a model that is not ours to delete.
         """
+        made = self.made.get(text)
+        if made is not None:
+            return self.made.remove(made)
         model = self.locate(text)
         if model.hub is None:
             raise InvalidRequest(

@@ -1,6 +1,6 @@
 """The end of what is being written at the cursor: a statement, a block or a paragraph.
 
-What is being written is decided by where the cursor stands (`_Place`):
+What is being written is decided by where the cursor stands (`surroundings`):
 
 1. In the middle of a statement: the statement, with its body if it has one.
 2. At the beginning of a block: the whole block, with `else` and its like.
@@ -16,18 +16,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
 
 from codehearth.text.languages import Language
-from codehearth.text.scanning import Closing, Scanner
+from codehearth.text.scanning import Closing
+from codehearth.text.surroundings import Place, Surroundings, columns
 from codehearth.text.syntax import is_complete
 
-_PREFIX_WINDOW = 16_000
-_SUFFIX_WINDOW = 8_000
-_TAB_WIDTH = 4
 _MAX_PENDING_LINES = 3
 # After so many looks the grammar finds nothing whole: the text is broken, or newer than it.
 _MAX_LOOKS = 8
+_MAX_HEADER = 240
 
 # A line that begins so, as far left as the beginning, goes on with what stands above it.
 _CONTINUES_INDENTED = re.compile(r"(?:else|elif|elseif|except|finally|in|then|where)\b|[)\]}]")
@@ -59,7 +57,6 @@ _NOT_DEFINING = re.compile(r"(?:if|for|while|switch|catch|else|do|try|return|mat
 _DECORATES = re.compile(r"@|#\[|#!\[|\[[A-Z]\w*[\](]|template\s*<")
 _MAY_GO_ON = re.compile(r"\b(?:if|else|try|catch|do)\b")
 _ENDS_OPEN = re.compile(r"(?:[=+*/%&|<>,(\[{:\\?.-]|\b(?:and|or|not|in|is|then|do|of|=>))$")
-_LITERAL_BEFORE = re.compile(r"(?:[=([,:?&|]|\breturn)$")
 
 
 @dataclass(frozen=True)
@@ -67,40 +64,6 @@ class Ended:
     """The text ends at `position`, an index into the answer."""
 
     position: int
-
-
-def columns(line: str) -> int:
-    """The width of a line's indentation."""
-    expanded = line.expandtabs(_TAB_WIDTH)
-    return len(expanded) - len(expanded.lstrip())
-
-
-@dataclass(frozen=True)
-class _Line:
-    """A line of the prefix: its text, what was open at its lowest, and whether it is code."""
-
-    text: str
-    lowest_depth: int
-    is_code: bool
-
-    @property
-    def indent(self) -> int:
-        return columns(self.text)
-
-
-_Kind = Literal["statement", "block", "paragraph"]
-
-
-@dataclass(frozen=True)
-class _Place:
-    """What is being written: `indent` is that of the line that began it, and `depth` the number
-    of brackets that were open there. `start` is the text of that beginning, up to the cursor."""
-
-    kind: _Kind
-    indent: int
-    depth: int
-    start: str = ""
-    opener: str = ""
 
 
 class BlockEnd:
@@ -116,23 +79,9 @@ class BlockEnd:
         self._continues, self._closes = _WORDS_BY_BLOCKS[blocks]
         if self._language in ("C++", "Cuda", "Objective-C++"):
             self._continues = _CONTINUES_CPP
-        lines = prefix[-_PREFIX_WINDOW:].split("\n")
-        if len(prefix) > _PREFIX_WINDOW:
-            lines = lines[1:] or lines
-        self._scanner = Scanner(language)
-        self._lines = [self._read_prefix_line(text) for text in lines[:-1]]
-        self._cursor_line = lines[-1]
-        depth = self._scanner.depth
-        lowest = min((c.depth for c in self._scanner.read(self._cursor_line)), default=depth)
-        self._cursor = _Line(
-            self._cursor_line, min(depth, lowest), not self._is_text(self._cursor_line)
-        )
-        self._floor = self._depth_closed_by(suffix[:_SUFFIX_WINDOW])
-        self._quote_of_suffix = self._quote_closed_by(suffix)
-        self._suffix_indent = _first_indent(self._cursor_line, suffix)
-        self._open_at_cursor = tuple(self._scanner.open)
-        self._depth_at_cursor = self._scanner.depth
-        self._place: _Place | None = None
+        self._around = Surroundings(language, prefix, suffix)
+        self._scanner = self._around.scanner
+        self._place: Place | None = None
         self._answer = self._last_line = ""
         self._end = 0  # of the last line that belongs to the answer
         self._num_blank = 0
@@ -141,37 +90,6 @@ class BlockEnd:
         self._num_lines = 0
         self._num_definition_lines = 0
         self._num_looks = 0
-
-    # --- The prefix ---
-
-    def _read_prefix_line(self, text: str) -> _Line:
-        is_text = self._scanner.is_in_text or self._is_text(text)
-        depth = self._scanner.depth
-        lowest = min((c.depth for c in self._scanner.read(text)), default=depth)
-        self._scanner.end_line()
-        return _Line(text, min(depth, lowest), not is_text)
-
-    def _is_text(self, line: str) -> bool:
-        """A comment, or a line that is nothing but a string, as of documentation."""
-        stripped = line.strip()
-        return (
-            stripped.startswith((self._comment, "/*", "* ", '"""', "'''", '"')) or stripped == "*"
-        )
-
-    def _depth_closed_by(self, suffix: str) -> int:
-        """How deep the answer may close: what the suffix closes is not the answer's."""
-        after = self._scanner.copy()
-        lowest = after.depth
-        for line in suffix.split("\n"):
-            lowest = min((lowest, *(c.depth for c in after.read(line))))
-            after.end_line()
-        return self._scanner.depth - lowest
-
-    def _quote_closed_by(self, suffix: str) -> str:
-        """The quote of a string that is open at the cursor and closes behind it on its line."""
-        quote = self._scanner.inside
-        is_quote = quote in ('"', "'", "`")
-        return quote if is_quote and quote in suffix.partition("\n")[0] else ""
 
     # --- The answer ---
 
@@ -182,16 +100,16 @@ class BlockEnd:
 
     def head(self, start: int, line: str) -> Ended | None:
         """The first word of the line at `start` is known; None where the answer goes on."""
-        first = self._cursor_line + line if start == 0 else line
-        if self._scanner.is_in_text or (start == 0 and self._cursor_line.strip()):
+        first = self._around.cursor_line + line if start == 0 else line
+        if self._scanner.is_in_text or (start == 0 and self._around.cursor_line.strip()):
             return None
         if self._place is None:
-            self._place = self._place_of(columns(first))
+            self._place = self._around.place_of(columns(first))
         return self._ends_before(columns(first), first.strip())
 
     def line(self, start: int, line: str) -> Ended | None:
         """The line at `start` is complete; `line` is without its newline."""
-        first = self._cursor_line + line if start == 0 else line
+        first = self._around.cursor_line + line if start == 0 else line
         was_in_text, depth = self._scanner.is_in_text, self._scanner.depth
         if cut := self._closed_too_much(start, line):
             return cut
@@ -199,11 +117,11 @@ class BlockEnd:
         self._scanner.end_line()
         self._num_lines += 1
         if not line.strip():
-            self._num_blank += start > 0 or not self._cursor_line.strip()
+            self._num_blank += start > 0 or not self._around.cursor_line.strip()
             return None
         self._last_line = first
-        if start == 0 and self._cursor_line.strip():
-            self._place = self._place_of_cursor_line()
+        if start == 0 and self._around.cursor_line.strip():
+            self._place = self._around.place_of_cursor_line()
         self._settle(start, line)
         if not was_in_text and self._num_pending == 0:
             self._note(first, depth)
@@ -212,12 +130,12 @@ class BlockEnd:
 
     def _closed_too_much(self, start: int, line: str) -> Ended | None:
         """Where the line closes what the suffix closes, or a string that the suffix ends."""
-        if start == 0 and self._quote_of_suffix:
-            end = _first_unescaped(line, self._quote_of_suffix)
+        if start == 0 and self._around.quote_of_suffix:
+            end = _first_unescaped(line, self._around.quote_of_suffix)
             if end is not None:
                 return Ended(end)
         for closing in self._scanner.read(line):
-            if closing.depth < self._floor:
+            if closing.depth < self._around.floor:
                 return self._cut_at(start, line, closing)
         return None
 
@@ -241,7 +159,7 @@ class BlockEnd:
         if self._is_comment(stripped) or place is None:
             return
         self._has_code = True
-        is_first = depth == self._depth_at_cursor and columns(line) == place.indent
+        is_first = depth == self._around.depth and columns(line) == place.indent
         if is_first and not self._closes.match(stripped):
             self._num_definition_lines = 1 if _defines(stripped) else 0
         elif self._num_definition_lines:
@@ -273,25 +191,26 @@ class BlockEnd:
             return self._block_ends_before(place, indent, head)
         return self._statement_ends_before(place, indent, head)
 
-    def _is_comment_below(self, place: _Place, indent: int, head: str) -> bool:
+    def _is_comment_below(self, place: Place, indent: int, head: str) -> bool:
         """A comment further left says nothing by itself: what follows it does."""
         if place.kind == "statement" or not self._end or not self._is_comment(head):
             return False
         return indent < place.indent or (place.kind == "block" and indent == place.indent)
 
-    def _inside_brackets(self, place: _Place, indent: int, *, closes: bool) -> Ended | None:
+    def _inside_brackets(self, place: Place, indent: int, *, closes: bool) -> Ended | None:
         """Within brackets only what the suffix will close can end before it is closed."""
-        is_ours = self._floor <= place.depth or self._scanner.depth > self._depth_at_cursor
-        if is_ours or closes or indent > place.indent:
+        is_ours = self._around.floor <= place.depth or self._scanner.depth > self._around.depth
+        is_block = self._is_braced and self._scanner.open[-1].character == "{"
+        if is_ours or closes or is_block or indent > place.indent:
             return None
         return Ended(self._end)
 
-    def _block_ends_before(self, place: _Place, indent: int, head: str) -> Ended | None:
+    def _block_ends_before(self, place: Place, indent: int, head: str) -> Ended | None:
         if indent > place.indent or (indent == place.indent and self._continues.match(head)):
             return None
         return Ended(self._end)
 
-    def _statement_ends_before(self, place: _Place, indent: int, head: str) -> Ended | None:
+    def _statement_ends_before(self, place: Place, indent: int, head: str) -> Ended | None:
         if indent > place.indent or (indent == place.indent and self._continues.match(head)):
             return None
         if indent == place.indent and not self._is_whole_statement(place):
@@ -299,9 +218,9 @@ class BlockEnd:
         return Ended(self._end)
 
     def _paragraph_ends_before(
-        self, place: _Place, indent: int, head: str, depth: int
+        self, place: Place, indent: int, head: str, depth: int
     ) -> Ended | None:
-        if depth > self._depth_at_cursor:
+        if depth > self._around.depth:
             return None
         if indent < place.indent:
             return self._leaves_block(place, indent, head)
@@ -311,14 +230,14 @@ class BlockEnd:
             return Ended(self._end)
         return None
 
-    def _leaves_block(self, place: _Place, indent: int, head: str) -> Ended | None:
+    def _leaves_block(self, place: Place, indent: int, head: str) -> Ended | None:
         """Further left than the paragraph: its block ends, with what closes it if that is ours."""
         if not self._closes.match(head):
             return Ended(self._end)
         if head[0] in ")]}":
-            is_ours = self._floor < self._depth_at_cursor
+            is_ours = self._around.floor < self._around.depth
         else:
-            is_ours = self._suffix_indent != indent
+            is_ours = self._around.suffix_indent != indent
         return None if is_ours else Ended(self._end)
 
     def _is_complete_here(self, stripped: str) -> Ended | None:
@@ -327,12 +246,10 @@ class BlockEnd:
         if place is None or self._scanner.inside:
             return None
         if place.kind == "paragraph":
-            return (
-                Ended(self._end) if depth < self._depth_at_cursor else self._word_closed(stripped)
-            )
+            return Ended(self._end) if depth < self._around.depth else self._word_closed(stripped)
         if depth > place.depth:
             return None
-        if place.kind == "block" and depth < self._depth_at_cursor:
+        if place.kind == "block" and depth < self._around.depth:
             goes_on = _MAY_GO_ON.search(place.opener) is not None
             return None if goes_on else Ended(self._end)
         if place.kind == "statement" and self._ends_surely(stripped):
@@ -355,7 +272,7 @@ class BlockEnd:
             and self._num_lines == 1
         )
 
-    def _is_whole_statement(self, place: _Place) -> bool:
+    def _is_whole_statement(self, place: Place) -> bool:
         """By the grammar; by the look of its last line where there is none."""
         last = self._last_line.strip()
         if self._statement_end == "only ;":
@@ -368,58 +285,13 @@ class BlockEnd:
             whole = is_complete(self._language, place.start + self._answer.rstrip())
         return not _ENDS_OPEN.search(last) if whole is None else whole
 
-    # --- The place of the cursor ---
-
-    def _place_of_cursor_line(self) -> _Place:
-        """Code stands before the cursor on its line: a statement, from where it began."""
-        if not self._cursor.is_code:
-            return _Place("paragraph", self._cursor.indent, self._depth_at_cursor)
-        line, start = self._cursor, self._cursor.text
-        bracket = self._literal_around(self._cursor.lowest_depth)
-        if bracket is not None:
-            line = self._lines[bracket]
-            start = "\n".join([*(one.text for one in self._lines[bracket:]), self._cursor.text])
-        return _Place("statement", line.indent, line.lowest_depth, start, opener=line.text)
-
-    def _literal_around(self, depth: int) -> int | None:
-        """The line where the outermost bracket was opened that is open there and no block."""
-        found = None
-        for bracket in reversed(self._open_at_cursor[:depth]):
-            is_block = bracket.character == "{" and not _LITERAL_BEFORE.search(bracket.before)
-            if self._is_braced and is_block:
-                break
-            if bracket.line < len(self._lines):
-                found = bracket.line
-        return found
-
-    def _place_of(self, indent: int) -> _Place:
-        """The cursor stands on an empty line; `indent` is that of the answer's first line."""
-        lines = [*self._lines, *([self._cursor] if self._cursor_line.strip() else [])]
-        if (bracket := self._literal_around(self._depth_at_cursor)) is not None:
-            line = self._lines[bracket]
-            start = "\n".join(one.text for one in self._lines[bracket:]) + "\n"
-            return _Place("statement", line.indent, line.lowest_depth, start, opener=line.text)
-        for line in reversed(lines):
-            if not line.text.strip() or not line.is_code:
-                continue
-            if line.indent >= indent or self._suffix_indent == indent:
-                break
-            return _Place("block", line.indent, line.lowest_depth, opener=line.text)
-        return _Place("paragraph", indent, self._depth_at_cursor)
-
-
-def _first_indent(cursor_line: str, suffix: str) -> int | None:
-    """The indentation of the first line of code behind the cursor."""
-    rest, _, below = suffix.partition("\n")
-    if rest.strip():
-        return None if cursor_line.strip() else columns(cursor_line + rest)
-    return next((columns(line) for line in below.split("\n") if line.strip()), None)
-
 
 def _first_unescaped(line: str, quote: str) -> int | None:
-    found = re.search(rf"(?:[^\\{quote}]|\\.)*?({quote})", line)
-    return found.start(1) if found and found.start() == 0 else None
+    found = re.match(rf"(?:[^\\{quote}]|\\.)*", line)
+    assert found is not None
+    return found.end() if found.end() < len(line) and line[found.end()] == quote else None
 
 
 def _defines(stripped: str) -> bool:
-    return not _NOT_DEFINING.match(stripped) and _DEFINES.match(stripped) is not None
+    beginning = stripped[:_MAX_HEADER]
+    return not _NOT_DEFINING.match(beginning) and _DEFINES.match(beginning) is not None

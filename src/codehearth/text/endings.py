@@ -24,7 +24,8 @@ Reason = Literal["stop", "pattern", "line", "block", "suffix", "loop"]
 
 # After the cursor on its line, these do not make it the middle of a line: editors close brackets
 # and quotes by themselves.
-_CLOSERS = frozenset(")]}>\"'`;,: \t\r")
+_CLOSERS = frozenset(")]}>\"'`;,: \t")
+_COMMENT = re.compile(r"\s(?://|#|/\*|--)")
 _PATTERN_WINDOW = 4096
 
 # The first word of a line with what follows it, or its first characters.
@@ -74,7 +75,8 @@ def is_mid_line(prefix: str, suffix: str) -> bool:
     At the beginning of a line it does not count: there whole lines are wanted.
     """
     before, after = prefix.rpartition("\n")[2], suffix.partition("\n")[0]
-    return bool(before.strip()) and not _CLOSERS.issuperset(after)
+    closers = _COMMENT.split(after, maxsplit=1)[0].strip()
+    return bool(before.strip() and after.strip()) and not (closers and _CLOSERS.issuperset(closers))
 
 
 class Cutter:

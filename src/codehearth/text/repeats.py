@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from codehearth.text.blocks import columns
+from codehearth.text.surroundings import columns
 
 _MAX_PERIOD = 8
 _HISTORY_LINES = 2 * _MAX_PERIOD
@@ -61,6 +61,8 @@ class SuffixStart:
     def may_begin_with(self, line: str, *, is_first: bool) -> bool:
         """Whether the line is like the first one behind the cursor, and the next must tell."""
         if len(self._lines) < 2 or (is_first and self._cursor_line.strip()):
+            return False
+        if not says_something(self._lines[1:]):
             return False
         return _normal(line) == _normal(self._lines[0])
 

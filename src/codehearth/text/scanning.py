@@ -7,7 +7,7 @@ its comment marks and quotes. It reads each character once.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +19,17 @@ PAIRS = {")": "(", "]": "[", "}": "{"}
 _CHARACTER = r"'(?:\\.[^'\n]{0,8}|[^'\\\n])'"
 
 
+_BEGINS_FILE = re.compile(r"\s*(?:#|//|/\*|import |from |def |class |package |using |use |<\?)")
+_LOOKS_LIKE_CODE = re.compile(
+    r"\s*(?:def \w|class \w|return\b|import \w|from \w|self\.|if .*:$|for .*:$|\w+ = |"
+    r"(?:val|var|fun|func|let|public|private) )"
+)
+_HERE = "<<"
+_HERE_DOCUMENT = r"<<-?[ ]?(?:'\w+'|\"\w+\"|[A-Za-z_]\w*)"
+# A regular expression of JavaScript, where no division can stand.
+_REGEX = r"(?<=[(=,:\[!&|?{};\s])/(?![/*\s=])(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\\[\n])+/"
+
+
 @dataclass(frozen=True)
 class _Lexicon:
     """`tokens` finds the next comment, quote or bracket; `closings` what ends each opening."""
@@ -26,6 +37,8 @@ class _Lexicon:
     tokens: re.Pattern[str]
     closings: dict[str, str]
     line_comments: frozenset[str]
+    strings_go_on: bool
+    """Whether a string may go on in the next line."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +62,13 @@ class Closing:
 class Scanner:
     """What is open at the end of what was read. Begins at the start of a text."""
 
-    def __init__(self, language: Language | None) -> None:
+    def __init__(self, language: Language | None, *, inside: str = "") -> None:
         self._lexicon = _lexicon(language)
         self.open: list[Bracket] = []
-        self.inside = ""
+        self.inside = inside
         """What closes the string or comment in which the text ends; empty outside of them."""
         self.num_lines = 0
+        self._here_word = ""
 
     def copy(self) -> Scanner:
         other = copy(self)
@@ -68,13 +82,17 @@ class Scanner:
     @property
     def is_in_text(self) -> bool:
         """Whether the next line begins inside of a string or a comment."""
-        return self.inside not in ("", "\n", '"', "'")
+        if self.inside in ('"', "'"):
+            return self._lexicon.strings_go_on
+        return self.inside not in ("", "\n")
 
     def end_line(self) -> None:
-        """Strings of one line and line comments end, closed or not."""
+        """Strings of one line and line comments end, closed or not; a here-document begins."""
         self.num_lines += 1
         if not self.is_in_text:
             self.inside = ""
+        if self._here_word:
+            self.inside, self._here_word = _HERE + self._here_word, ""
 
     def read(self, part: str) -> list[Closing]:
         """Reads a part of one line; the brackets that close in it, and whether they were open."""
@@ -97,6 +115,8 @@ class Scanner:
                 if self.open and self.open[-1].character == PAIRS[text]:
                     self.open.pop()
                     yield Closing(token.start(), self.depth)
+            elif text.startswith(_HERE):
+                self._here_word = text.lstrip(_HERE + "- ").strip("'\"")
             elif text in self._lexicon.line_comments:
                 self.inside = "\n"
             elif text in self._lexicon.closings:
@@ -105,6 +125,9 @@ class Scanner:
     def _leave(self, part: str, at: int) -> int:
         """Past the end of the string or comment, or of the part."""
         if self.inside == "\n":
+            return len(part)
+        if self.inside.startswith(_HERE):
+            self.inside = "" if part.strip() == self.inside.removeprefix(_HERE) else self.inside
             return len(part)
         has_escapes = self.inside[0] in "\"'`"
         while at < len(part):
@@ -121,8 +144,40 @@ class Scanner:
         return len(part)
 
 
+def opened_before(language: Language | None, lines: Sequence[str]) -> str:
+    """What closes the comment or string in which a text begins that was cut out of a longer one.
+
+    A comment is told by its end that comes before any beginning; a string of several lines by the
+    code that would stand within strings if the text began outside of one.
+    """
+    text = "\n".join(lines)
+    if _BEGINS_FILE.match(text):
+        return ""
+    closings = _lexicon(language).closings
+    for opening, closing in closings.items():
+        begin, end = text.find(opening), text.find(closing + "\n")
+        if opening != closing and end >= 0 and (begin < 0 or end < begin):
+            return closing
+    for quotes in ('"""', "'''"):
+        if quotes in closings and quotes in text:
+            outside, within = _code_lines(language, lines)
+            return quotes if within > outside else ""
+    return ""
+
+
+def _code_lines(language: Language | None, lines: Sequence[str]) -> tuple[int, int]:
+    """How many lines that look like code stand outside of strings, and how many within."""
+    scanner, counts = Scanner(language), [0, 0]
+    for line in lines:
+        counts[scanner.is_in_text] += _LOOKS_LIKE_CODE.match(line) is not None
+        scanner.read(line)
+        scanner.end_line()
+    return counts[0], counts[1]
+
+
 @cache
 def _lexicon(language: Language | None) -> _Lexicon:
+    name = language.name if language else ""
     mark, closing = language.comment_marks if language else ("#", "")
     quotes = language.quotes if language else ('"', "'")
     closings = {quote: quote for quote in quotes}
@@ -134,8 +189,15 @@ def _lexicon(language: Language | None) -> _Lexicon:
     openings = sorted({*closings, *line_comments}, key=len, reverse=True)
     # Elsewhere an apostrophe may be a lifetime, a prime or a quotation.
     has_characters = mark in ("//", "--") and "'" not in quotes
-    words = [*([_CHARACTER] if has_characters else []), *map(_bounded, openings), r"[()\[\]{}]"]
-    return _Lexicon(re.compile("|".join(words)), closings, line_comments)
+    first = [_CHARACTER] if has_characters else []
+    if name in ("JavaScript", "TypeScript", "Vue", "Svelte", "Astro"):
+        first.append(_REGEX)
+    if name == "Bash":
+        first.append(_HERE_DOCUMENT)
+    words = [*first, *map(_bounded, openings), r"[()\[\]{}]"]
+    return _Lexicon(
+        re.compile("|".join(words)), closings, line_comments, strings_go_on=name in ("Bash", "Rust")
+    )
 
 
 def _bounded(mark: str) -> str:

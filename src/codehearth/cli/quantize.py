@@ -1,0 +1,213 @@
+"""`hearth quantize`: a model in other precisions, as GGUF files that can be served at once."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from codehearth.cli.options import json_option, model_argument, settings_options
+from codehearth.cli.output import (
+    duration,
+    has_colour,
+    print_json,
+    print_table,
+    say,
+    size,
+    tell_warning,
+)
+from codehearth.errors import InvalidRequest
+from codehearth.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from codehearth.lab.layout import Layout
+    from codehearth.lab.mixture import Recipe
+    from codehearth.lab.quantize import Progress, ProgressCallback, Quantised
+    from codehearth.models.local_models import LocalModel
+
+_PLAIN_EVERY_S = 10.0
+
+
+@click.command()
+@model_argument()
+@click.option(
+    "--to",
+    "precisions",
+    required=True,
+    metavar="PRECISIONS",
+    help="What to make, the names separated by commas: q8_0,q5_k_m,q4_k_m.",
+)
+@click.option("--dry-run", is_flag=True, help="Only tell how large the files would be.")
+@settings_options("threads", "data")
+@json_option
+def quantize(model: str, precisions: str, dry_run: bool, as_json: bool, **flags: Any) -> None:
+    """Write a model in other precisions, as GGUF.
+
+    MODEL is the name of a model on this machine, a GGUF file or the folder of a Hugging Face
+    checkpoint. Each file is found as NAME:PRECISION and can be served at once. A run that was cut
+    off goes on where it was.
+    """
+    from codehearth.cli.shelf import store_of
+    from codehearth.lab.layout import layout
+    from codehearth.lab.sources import source_of
+
+    recipes = _recipes(precisions)
+    settings = read_settings(flags=flags)
+    store = store_of(settings)
+    found = store.find(model, allow_path=True)
+    source = source_of(found)
+    layouts = [layout(source, recipe) for recipe in recipes]
+    _warn(found, layouts)
+    if dry_run:
+        _print_plan(layouts, as_json=as_json)
+        return
+    try:
+        made = [_make(settings, found, laid_out) for laid_out in layouts]
+    except KeyboardInterrupt:
+        say("\nStopped. What is on disk is kept; the same command goes on from there.")
+        raise
+    if as_json:
+        print_json([one.as_document() for one in made])
+        return
+    print_table(("NAME", "SIZE", "BITS/WEIGHT", "TIME"), map(_cells, made))
+    say(f"\n`hearth run {made[-1].name}` uses it, `hearth measure {model}` tells what it costs.")
+
+
+def _recipes(precisions: str) -> list[Recipe]:
+    from codehearth.lab.mixture import recipe_of
+
+    wanted = [name for name in precisions.replace(",", " ").split() if name]
+    if not wanted:
+        raise InvalidRequest("No precision is named.", hint="--to q8_0,q4_k_m")
+    recipes = [recipe_of(name) for name in wanted]
+    return list({recipe.precision: recipe for recipe in recipes}.values())
+
+
+def _make(settings: Settings, found: LocalModel, laid_out: Layout) -> Quantised:
+    from codehearth.cli.shelf import store_of
+    from codehearth.lab.naming import base_of
+    from codehearth.lab.quantize import run
+    from codehearth.models.hardware import snapshot
+    from codehearth.models.made import MadeModel
+    from codehearth.models.pull import free_bytes_at
+
+    precision = laid_out.recipe.precision
+    row = found.row.name if found.row else None
+    model = MadeModel(base_of(found), precision, row)
+    threads = settings.threads or max(1, int(snapshot().num_cores))
+    with shown(precision) as progress:
+        made = run(
+            laid_out,
+            store_of(settings).made,
+            model,
+            num_threads=threads,
+            free_bytes=free_bytes_at,
+            progress=progress,
+        )
+    if made.was_there:
+        say(f"'{made.name}' is there already.")
+    return made
+
+
+def _warn(found: LocalModel, layouts: list[Layout]) -> None:
+    from codehearth.models.precisions import BITS_PER_WEIGHT
+
+    bits = BITS_PER_WEIGHT.get(found.precision or "", 16.0)
+    if bits < 8:
+        tell_warning(
+            f"'{found.name}' is {found.precision} already: what that lost stays lost. "
+            "A better source gives better files."
+        )
+    for laid_out in layouts:
+        if laid_out.fallbacks:
+            say(
+                f"{laid_out.recipe.precision}: {len(laid_out.fallbacks)} of "
+                f"{len(laid_out.tensors)} tensors have rows that 256 does not divide; "
+                "they keep more bits."
+            )
+
+
+def _print_plan(layouts: list[Layout], *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            [
+                {
+                    "precision": laid_out.recipe.precision,
+                    "num_bytes": laid_out.num_bytes,
+                    "bits_per_weight": laid_out.bits_per_weight,
+                    "types": dict(laid_out.types),
+                }
+                for laid_out in layouts
+            ]
+        )
+        return
+    rows = [
+        (
+            laid_out.recipe.precision,
+            size(laid_out.num_bytes),
+            f"{laid_out.bits_per_weight:.2f}",
+            ", ".join(f"{count} {kind}" for kind, count in sorted(laid_out.types.items())),
+        )
+        for laid_out in layouts
+    ]
+    print_table(("PRECISION", "SIZE", "BITS/WEIGHT", "TENSORS"), rows)
+
+
+def _cells(made: Quantised) -> tuple[str, ...]:
+    took = "" if made.was_there else duration(made.seconds)
+    return made.name, size(made.num_bytes), f"{made.bits_per_weight:.2f}", took
+
+
+def shown(precision: str) -> AbstractContextManager[ProgressCallback]:
+    """A bar where somebody watches, a line now and then where not."""
+    return _bar(precision) if sys.stderr.isatty() else nullcontext(_Lines(precision))
+
+
+class _Lines:
+    def __init__(self, precision: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._precision = precision
+        self._clock = clock
+        self._said_at = clock()
+        self._is_first = True
+
+    def __call__(self, progress: Progress) -> None:
+        if self._is_first and progress.resumed_bytes:
+            say(f"{self._precision}: goes on behind {size(progress.resumed_bytes)}")
+        self._is_first = False
+        if self._clock() - self._said_at >= _PLAIN_EVERY_S:
+            self._said_at = self._clock()
+            say(
+                f"{self._precision}: {size(progress.done_bytes)} of {size(progress.total_bytes)}, "
+                f"{progress.tensor}"
+            )
+
+
+@contextmanager
+def _bar(precision: str) -> Iterator[ProgressCallback]:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+    )
+    console = Console(stderr=True, no_color=not has_colour(sys.stderr))
+    with Bars(*columns, console=console, transient=True) as bars:
+        task = bars.add_task(precision, total=None)
+
+        def show(progress: Progress) -> None:
+            bars.update(
+                task,
+                description=f"{precision} {progress.tensor}"[:50],
+                completed=progress.done_bytes,
+                total=progress.total_bytes,
+            )
+
+        yield show

@@ -1,0 +1,153 @@
+"""The precisions of one model that are to be measured: the reference, and those made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from codehearth.errors import InvalidRequest
+from codehearth.lab import quantize
+from codehearth.lab.layout import layout
+from codehearth.lab.mixture import RECIPES, Recipe, recipe_of
+from codehearth.lab.naming import base_of
+from codehearth.lab.result import NotMeasured
+from codehearth.lab.source import SourceModel
+from codehearth.lab.sources import source_of
+from codehearth.models import precisions as names
+from codehearth.models.facts import Weights
+from codehearth.models.hardware import Hardware
+from codehearth.models.local_models import LocalModel
+from codehearth.models.made import Made, MadeModel
+from codehearth.models.transfer import file_digest
+from codehearth.models.weights import read_weights
+
+DEFAULT_PRECISIONS = ("q8_0", "q6_k", "q5_k_m", "q4_k_m", "q3_k_m", "q2_k")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where things are kept, and how much room there is."""
+
+    made: Made
+    scratch: Path
+    free_bytes: Callable[[Path], int]
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who is told: `say` of choices with their reasons, `step` of how far a stage is."""
+
+    say: Callable[[str], None]
+    step: Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One precision on disk. `file` is the GGUF's first file."""
+
+    precision: str
+    path: Path
+    weights: Weights
+    num_bytes: int
+    sha256: str
+    is_reference: bool = False
+
+
+@dataclass
+class _Wanted:
+    recipes: list[Recipe] = field(default_factory=list)
+    missing: list[NotMeasured] = field(default_factory=list)
+
+
+def candidates_of(
+    model: LocalModel,
+    precisions: tuple[str, ...] | None,
+    place: Place,
+    hardware: Hardware,
+    listener: Listener,
+) -> tuple[list[Candidate], list[NotMeasured]]:
+    """The reference first, then the others, made where they are missing."""
+    source = source_of(model)
+    reference = _reference(model, source, place, hardware, listener)
+    wanted = _wanted(precisions, reference.precision)
+    if not wanted.recipes:
+        raise InvalidRequest(
+            f"There is nothing to compare '{reference.precision}' with.",
+            hint=f"--precisions, of these: {', '.join(RECIPES)}",
+        )
+    others = [_made(model, source, recipe, place, hardware, listener) for recipe in wanted.recipes]
+    listener.say(
+        f"reference: {reference.precision}, the model as it is here; all loss is counted from it"
+    )
+    return [reference, *others], wanted.missing
+
+
+def _wanted(precisions: tuple[str, ...] | None, reference: str) -> _Wanted:
+    """What was asked for, or the usual ones that are smaller than the reference."""
+    wanted = _Wanted()
+    bits = names.BITS_PER_WEIGHT
+    if precisions is None:
+        limit = bits.get(reference, 32.0)
+        wanted.recipes = [
+            RECIPES[name] for name in DEFAULT_PRECISIONS if bits[name] < limit and name != reference
+        ]
+        return wanted
+    for name in dict.fromkeys(precisions):
+        try:
+            recipe = recipe_of(name)
+        except InvalidRequest as error:
+            wanted.missing.append(NotMeasured(name, error.message, error.hint or ""))
+            continue
+        if recipe.precision != reference and recipe not in wanted.recipes:
+            wanted.recipes.append(recipe)
+    if wanted.missing and not wanted.recipes:
+        raise InvalidRequest(wanted.missing[0].reason, hint=wanted.missing[0].hint)
+    return wanted
+
+
+def _reference(
+    model: LocalModel, source: SourceModel, place: Place, hardware: Hardware, listener: Listener
+) -> Candidate:
+    if model.format == "safetensors":
+        name = names.normalised(model.precision or "bf16")
+        recipe = RECIPES.get(name, RECIPES["bf16"])
+        made = _made(model, source, recipe, place, hardware, listener)
+        return Candidate(
+            made.precision, made.path, made.weights, made.num_bytes, made.sha256, is_reference=True
+        )
+    weights = read_weights(model.path)
+    digests = [model.sha256.get(path.name) or file_digest(path, "sha256") for path in source.files]
+    return Candidate(
+        precision=names.normalised(weights.precision),
+        path=model.path,
+        weights=weights,
+        num_bytes=sum(path.stat().st_size for path in source.files),
+        sha256=digests[0] if len(digests) == 1 else ",".join(digests),
+        is_reference=True,
+    )
+
+
+def _made(
+    model: LocalModel,
+    source: SourceModel,
+    recipe: Recipe,
+    place: Place,
+    hardware: Hardware,
+    listener: Listener,
+) -> Candidate:
+    row = model.row.name if model.row is not None else None
+    wanted = MadeModel(base_of(model), recipe.precision, row)
+    made = quantize.run(
+        layout(source, recipe),
+        place.made,
+        wanted,
+        num_threads=max(1, int(hardware.num_cores)),
+        free_bytes=place.free_bytes,
+        progress=lambda progress: listener.step(
+            f"making {recipe.precision}", progress.done_bytes / progress.total_bytes
+        ),
+    )
+    return Candidate(
+        recipe.precision, made.path, read_weights(made.path), made.num_bytes, made.sha256
+    )

@@ -1,0 +1,72 @@
+"""The lab's children: programs of this room that compute with llama.cpp's library.
+
+A job goes in as one JSON document, JSON lines come out. A child has an environment without
+secrets, a session of its own, and is tied to us by `workers.tether`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from codehearth.engines.threads import child_environment
+from codehearth.errors import EngineFailed
+from codehearth.workers import tether
+
+_PACKAGES = Path(__file__).parent.parent.parent
+
+
+def child_lines(module: str, job: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The JSON lines of a child of the lab. It is ended with whoever stops listening.
+
+    Raises EngineFailed with the end of its standard error where it dies.
+    """
+    said = tempfile.TemporaryFile()  # noqa: SIM115 - closed below; it lives as long as the child
+    argv = (sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), "--",
+            sys.executable, "-P", "-m", module)  # fmt: skip
+    child = subprocess.Popen(
+        argv,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=said,
+        env=child_environment(os.environ) | {"PYTHONPATH": str(_PACKAGES)},
+        start_new_session=True,
+    )
+    assert child.stdin is not None and child.stdout is not None
+    try:
+        with _broken_pipe_is_death():
+            child.stdin.write(json.dumps(job).encode())
+            child.stdin.close()
+        is_told = False
+        for line in child.stdout:
+            told = json.loads(line)
+            is_told = is_told or "error" in told
+            yield told
+        if child.wait() != 0 and not is_told:
+            said.seek(0)
+            raise EngineFailed(
+                f"The lab's child ended with {child.returncode}.",
+                log_tail=said.read().decode("utf-8", "replace")[-2000:],
+                retry_after_s=None,
+            )
+    finally:
+        child.terminate()
+        for pipe in (child.stdin, child.stdout, said):
+            pipe.close()
+        child.wait()
+
+
+@contextmanager
+def _broken_pipe_is_death() -> Iterator[None]:
+    """A child that died before it has read its job says why on standard error."""
+    try:
+        yield
+    except BrokenPipeError:
+        return

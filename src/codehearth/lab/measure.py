@@ -1,0 +1,275 @@
+"""All precisions of one model: made, read through a text, timed; one result.
+
+1. The reference is the model as it is here, which should be the best that there is; a checkpoint
+   becomes a GGUF of its own precision. The others are made from it where they are missing.
+2. Loss: every precision reads the same windows of the same text (`scoring`).
+3. Speed and memory: every precision takes its turns in the engine that serves (`timing`).
+4. Report and plots (`report`, `plots`); the JSON is written last.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import platform
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from codehearth import __version__
+from codehearth.engines.threads import threads_for
+from codehearth.errors import InvalidRequest, Unsupported
+from codehearth.lab import scoring, timing
+from codehearth.lab.candidates import Candidate, Listener, Place, candidates_of
+from codehearth.lab.extent import extent, timing_plan
+from codehearth.lab.naming import base_of
+from codehearth.lab.result import (
+    File,
+    ModelFacts,
+    Precision,
+    Published,
+    Result,
+    TextFacts,
+    TimingFacts,
+)
+from codehearth.lab.statistics import quantiles, sample
+from codehearth.lab.texts import Text
+from codehearth.models.facts import Weights
+from codehearth.models.hardware import Hardware
+from codehearth.models.local_models import LocalModel
+from codehearth.models.weights import read_weights
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is asked for. `precisions` None: the usual ones below the reference."""
+
+    model: LocalModel
+    text: Text
+    context_tokens: int
+    precisions: tuple[str, ...] | None = None
+    num_threads: int | None = None
+    llama_server: str = "auto"
+    seed: int = 0
+    command: tuple[str, ...] = ()
+
+
+def run(options: Options, place: Place, hardware: Hardware, listener: Listener) -> Result:
+    """Measures; raises what quantising, scoring and timing raise, InvalidRequest for a text too
+    short, and Unsupported for a model that writes no text."""
+    started, now = time.monotonic(), datetime.datetime.now(datetime.UTC)
+    _check(options, read_weights(options.model.path))
+    candidates, missing = candidates_of(
+        options.model, options.precisions, place, hardware, listener
+    )
+    reference = candidates[0]
+    num_threads = options.num_threads or threads_for(
+        hardware.num_cores,
+        hardware.num_physical_cores,
+        num_parameters=reference.weights.num_parameters,
+    )
+    tokens, vocabulary_size = scoring.tokenize(reference.path, options.text.content)
+    windows = _windows(options, tokens, vocabulary_size, reference.weights, hardware, listener)
+    scores = _scores(candidates, windows, place, num_threads, listener)
+    plan = timing_plan(reference.weights, num_threads, hardware)
+    timed = _timed(candidates, tokens, plan, options, hardware, listener)
+    return Result(
+        id=f"{now.strftime('%Y%m%d-%H%M%S')}-{_plain(base_of(options.model))}",
+        created_at=now.isoformat(timespec="seconds"),
+        command=options.command,
+        seed=options.seed,
+        duration_s=round(time.monotonic() - started, 1),
+        versions=_versions(),
+        machine=_machine(hardware),
+        noise=timed.noise,
+        model=_model_facts(options.model, reference.weights),
+        text=TextFacts(
+            title=options.text.title,
+            sha256=options.text.sha256,
+            num_bytes=len(options.text.content.encode()),
+            num_tokens=len(tokens),
+            num_windows=len(windows.windows),
+            context_tokens=windows.context_tokens,
+            num_scored_tokens=windows.num_scored_tokens,
+        ),
+        timing=TimingFacts(
+            engine=timed.engine,
+            num_threads=num_threads,
+            num_rounds=plan.num_rounds,
+            prompt_tokens=plan.prompt_tokens,
+            new_tokens=plan.new_tokens,
+            context_tokens=plan.context_tokens,
+            num_slots=plan.num_slots,
+        ),
+        reference=reference.precision,
+        precisions=tuple(
+            _precision(one, scores, scores[reference.precision], timed, options.seed)
+            for one in sorted(candidates, key=lambda one: -one.num_bytes)
+        ),
+        not_measured=tuple(missing),
+        published=_published(options.model),
+    )
+
+
+def _check(options: Options, weights: Weights) -> None:
+    """What can be seen before anything is made."""
+    if weights.is_embedding_model:
+        raise Unsupported(f"'{options.model.name}' makes vectors, no text: nothing to measure.")
+    if options.context_tokens > weights.context_tokens:
+        raise InvalidRequest(
+            f"The model has a context of {weights.context_tokens} tokens, not "
+            f"{options.context_tokens}.",
+            hint="take a smaller --context",
+        )
+
+
+def _windows(
+    options: Options,
+    tokens: Sequence[int],
+    vocabulary_size: int,
+    weights: Weights,
+    hardware: Hardware,
+    listener: Listener,
+) -> scoring.Windows:
+    context = options.context_tokens
+    limits = extent(weights, hardware, context_tokens=context, vocabulary_size=vocabulary_size)
+    windows = scoring.cut(
+        tokens,
+        vocabulary_size=vocabulary_size,
+        context_tokens=context,
+        max_windows=limits.max_windows,
+        num_prompts=limits.num_prompts,
+    )
+    listener.say(
+        f"text: {len(windows.windows)} windows of {context} tokens of {options.text.title}, "
+        f"{windows.num_scored_tokens} tokens scored"
+    )
+    return windows
+
+
+def _scores(
+    candidates: Sequence[Candidate],
+    windows: scoring.Windows,
+    place: Place,
+    num_threads: int,
+    listener: Listener,
+) -> dict[str, scoring.Scores]:
+    found: dict[str, scoring.Scores] = {}
+    with scoring.kept_logits(windows, place.scratch, place.free_bytes) as logits:
+        for one in candidates:
+            found[one.precision] = scoring.score(
+                one.path,
+                windows,
+                logits,
+                is_reference=one.is_reference,
+                num_threads=num_threads,
+                done=_windows_done(listener, one.precision, len(windows.windows)),
+            )
+    return found
+
+
+def _windows_done(listener: Listener, precision: str, total: int) -> Callable[[int], None]:
+    return lambda done: listener.step(f"reading with {precision}", done / total)
+
+
+def _timed(
+    candidates: Sequence[Candidate],
+    tokens: Sequence[int],
+    plan: timing.Plan,
+    options: Options,
+    hardware: Hardware,
+    listener: Listener,
+) -> timing.Timed:
+    subjects = [timing.Subject(one.precision, one.path, one.weights) for one in candidates]
+    listener.say(
+        f"timing: {plan.num_rounds} rounds, threads: {plan.num_threads}, prompts of "
+        f"{plan.prompt_tokens} tokens, answers of {plan.new_tokens}"
+    )
+    turns = plan.num_rounds * len(subjects)
+    taken = 0
+
+    def turn_done(precision: str, number: int) -> None:
+        nonlocal taken
+        taken += 1
+        listener.step(f"timing {precision}, round {number}", taken / turns)
+
+    return timing.measure(
+        subjects,
+        tokens,
+        plan,
+        hardware,
+        llama_server=options.llama_server,
+        turn_done=turn_done,
+    )
+
+
+def _precision(
+    one: Candidate,
+    scores: dict[str, scoring.Scores],
+    reference: scoring.Scores,
+    timed: timing.Timed,
+    seed: int,
+) -> Precision:
+    found, ours = timed.timings[one.precision], scores[one.precision]
+    return Precision(
+        precision=one.precision,
+        is_reference=one.is_reference,
+        file=File(one.path.name, one.num_bytes, one.sha256),
+        bits_per_weight=one.weights.bits_per_weight,
+        load_s=sample(found.load_s),
+        ttft_s=sample(found.ttft_s),
+        streams=found.streams(),
+        memory=found.memory(),
+        loss=(
+            scoring.loss_of_reference(ours)
+            if one.is_reference
+            else scoring.loss_of(ours, reference, seed=seed)
+        ),
+        kl_quantiles=() if one.is_reference else quantiles(ours.kl),
+    )
+
+
+def _model_facts(model: LocalModel, weights: Weights) -> ModelFacts:
+    return ModelFacts(
+        name=model.name,
+        source=model.source,
+        architecture=weights.architecture,
+        num_parameters=weights.num_parameters,
+        vocabulary_size=weights.vocabulary_size,
+        context_tokens=weights.context_tokens,
+        licence=weights.licence,
+    )
+
+
+def _published(model: LocalModel) -> tuple[Published, ...]:
+    figures = model.row.figures if model.row is not None else ()
+    return tuple(
+        Published(one.benchmark, one.metric, one.value, one.precision, one.source)
+        for one in figures
+    )
+
+
+def _versions() -> dict[str, str]:
+    packages = ("xllamacpp", "numpy")
+    return {
+        "codehearth": __version__,
+        "python": platform.python_version(),
+        **{package: importlib.metadata.version(package) for package in packages},
+    }
+
+
+def _machine(hardware: Hardware) -> dict[str, object]:
+    return {
+        "system": hardware.system,
+        "machine": hardware.machine,
+        "cpu_name": hardware.cpu_name,
+        "num_cores": hardware.num_cores,
+        "num_physical_cores": hardware.num_physical_cores,
+        "total_bytes": hardware.total_bytes,
+        "gpus": [gpu.name for gpu in hardware.gpus],
+    }
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:60]

@@ -1,0 +1,32 @@
+"""The name that models made from a model get: its own, without a precision. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from codehearth.models.local_models import LocalModel
+from codehearth.models.names import HUB_PREFIXES
+from codehearth.models.precisions import precision_of_file
+
+
+def base_of(model: LocalModel) -> str:
+    """`starter`, `qwen2.5-coder-1.5b`, `hf:org/repo`, or a path's own name.
+
+    `./coder-7b-F16.gguf` becomes `coder-7b`: its parts in other precisions are named beside it.
+    """
+    if model.row is not None:
+        return model.row.name
+    if model.hub is not None and model.repo is not None:
+        return f"{HUB_PREFIXES[model.hub]}:{model.repo}"
+    if model.source == "made":
+        return model.name.rpartition(":")[0]
+    return _plain(model.path.name.removesuffix(".gguf"))
+
+
+def _plain(name: str) -> str:
+    name = re.sub(r"-\d{5}-of-\d{5}$", "", name)
+    shorter = re.sub(r"[-._][A-Za-z0-9_]+$", "", name)
+    tail = name[len(shorter) :]
+    if tail and precision_of_file(f"model{tail}.gguf"):
+        name = shorter
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or "model"

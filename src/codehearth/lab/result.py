@@ -1,0 +1,259 @@
+"""A measurement as data: what `hearth measure` writes and others read. `docs/lab.md` explains it.
+
+Times are seconds, sizes bytes, speeds tokens per second; None is what could not be measured.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from codehearth.errors import InvalidRequest, NotFound
+
+SCHEMA = 1
+_MAX_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Repeated timings of one thing."""
+
+    median: float
+    min: float
+    max: float
+    values: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Estimate:
+    value: float
+    standard_error: float
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """KL(reference || this precision) over the tokens of the text, in nats."""
+
+    mean: Interval
+    p99: Interval
+    max: float
+
+
+@dataclass(frozen=True)
+class Greedy:
+    """Completions without chance, against the reference's: which share is the same to the end, and
+    how many tokens are the same until the first that differs."""
+
+    num_prompts: int
+    num_new_tokens: int
+    agreement: Interval
+    same_tokens: float
+
+
+@dataclass(frozen=True)
+class Loss:
+    perplexity: Estimate
+    log_ratio: Estimate | None = None
+    kl: Divergence | None = None
+    top_1_agreement: Interval | None = None
+    top_5_agreement: Interval | None = None
+    greedy: Greedy | None = None
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Speeds of all requests together, `num_streams` of them at a time."""
+
+    num_streams: int
+    prefill_tokens_per_s: Sample
+    decode_tokens_per_s: Sample
+
+
+@dataclass(frozen=True)
+class Memory:
+    peak_bytes: int
+    predicted_bytes: int
+    gpu_peak_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class File:
+    name: str
+    num_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Precision:
+    precision: str
+    is_reference: bool
+    file: File
+    bits_per_weight: float
+    load_s: Sample
+    ttft_s: Sample
+    streams: tuple[Streams, ...]
+    memory: Memory
+    loss: Loss
+    kl_quantiles: tuple[tuple[float, float], ...] = ()
+    # Left for evaluation: nothing fills it yet.
+    pass_at_1: Interval | None = None
+
+    def at(self, num_streams: int) -> Streams | None:
+        return next((one for one in self.streams if one.num_streams == num_streams), None)
+
+
+@dataclass(frozen=True)
+class Noise:
+    load_average: float
+    other_cores: float
+    is_noisy: bool
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    name: str
+    source: str
+    architecture: str
+    num_parameters: int
+    vocabulary_size: int
+    context_tokens: int
+    licence: str | None = None
+
+
+@dataclass(frozen=True)
+class TextFacts:
+    title: str
+    sha256: str
+    num_bytes: int
+    num_tokens: int
+    num_windows: int
+    context_tokens: int
+    num_scored_tokens: int
+
+
+@dataclass(frozen=True)
+class TimingFacts:
+    engine: str
+    num_threads: int
+    num_rounds: int
+    prompt_tokens: int
+    new_tokens: int
+    context_tokens: int
+    num_slots: int
+
+
+@dataclass(frozen=True)
+class NotMeasured:
+    precision: str
+    reason: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class Published:
+    """A figure of the model's makers, at the precision they used: not measured here."""
+
+    benchmark: str
+    metric: str
+    value: float
+    precision: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Plot:
+    name: str
+    title: str
+    svg: str
+    png: str | None = None
+
+
+@dataclass(frozen=True)
+class Files:
+    report: str
+    plots: tuple[Plot, ...] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    id: str
+    created_at: str
+    command: tuple[str, ...]
+    seed: int
+    duration_s: float
+    versions: dict[str, str]
+    machine: dict[str, Any]
+    noise: Noise
+    model: ModelFacts
+    text: TextFacts
+    timing: TimingFacts
+    reference: str
+    precisions: tuple[Precision, ...]
+    not_measured: tuple[NotMeasured, ...] = ()
+    published: tuple[Published, ...] = ()
+    files: Files | None = None
+    schema: int = SCHEMA
+
+    def as_document(self) -> dict[str, Any]:
+        document = asdict(self)
+        return {"schema": document.pop("schema"), **document}
+
+    def precision(self, name: str) -> Precision | None:
+        return next((one for one in self.precisions if one.precision == name), None)
+
+
+def read_result(path: Path) -> Result:
+    """The result in a JSON file; raises NotFound and InvalidRequest."""
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise InvalidRequest(f"'{path.name}' is too large for a result.")
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise NotFound(
+            f"There is no result '{path}'.", hint="`hearth measure MODEL` makes one"
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise InvalidRequest(f"'{path.name}' cannot be read as JSON.") from error
+    return result_of(document, path.name)
+
+
+def result_of(document: object, name: str) -> Result:
+    """A document as a result; raises InvalidRequest."""
+    from pydantic import TypeAdapter, ValidationError
+
+    schema = document.get("schema") if isinstance(document, Mapping) else None
+    if schema != SCHEMA:
+        raise InvalidRequest(
+            f"'{name}' is no result of `hearth measure` that can be read here "
+            f"(schema {str(schema)[:20]}, not {SCHEMA}).",
+            hint="measure again with this version",
+        )
+    try:
+        return TypeAdapter(Result).validate_python(document)
+    except ValidationError as error:
+        place = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise InvalidRequest(f"'{name}' is no result: '{place}' is not as it should be.") from error
+
+
+def results(folder: Path) -> tuple[Result, ...]:
+    """Every readable result in the lab's folder, the newest first."""
+    found = []
+    for path in sorted(folder.glob("*.json"), reverse=True):
+        try:
+            found.append(read_result(path))
+        except (InvalidRequest, NotFound):
+            continue
+    return tuple(found)

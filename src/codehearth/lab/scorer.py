@@ -1,0 +1,235 @@
+"""Reads a text with one model and tells how likely it found every token: a child of `scoring.py`.
+
+The job comes as JSON on standard input, results go out as JSON lines, one for each window. The
+reference writes its logits to a file, window by window; every other precision reads them from
+there, so that memory holds two windows however long the text is. Logits are kept as 32-bit floats:
+what is measured may be smaller than 16 bits can say.
+
+Windows are cut and scored as `llama-perplexity` does it: each begins anew with the token that
+begins a text, where the model wants one; the first half is context only, and every token of the
+second half but the last predicts its successor.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from codehearth.lab import library
+
+EXIT_REFUSED = 3
+
+# Rows that are computed with at once in 64-bit floats: 16 x 152,000 take 19 MB.
+_ROWS = 16
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Refused(Exception):
+    """Why nothing can be said of this model, for the user."""
+
+
+def main() -> int:
+    job = json.load(sys.stdin)
+    try:
+        network = Network(job["model"], job["context_tokens"], job["num_threads"])
+        if job["task"] == "tokenize":
+            _tell({"tokens": network.tokenize(job["text"]), "vocabulary_size": network.vocabulary})
+        else:
+            for line in score(network, job):
+                _tell(line)
+    except library.LibraryChanged as error:
+        _tell({"error": "EngineFailed", "message": f"Nothing was measured: {error}."})
+        return EXIT_REFUSED
+    except Refused as error:
+        _tell({"error": "BadWeights", "message": str(error)})
+        return EXIT_REFUSED
+    except OSError as error:
+        kind = "DiskFull" if error.errno in (28, 122) else "EngineFailed"
+        _tell({"error": kind, "message": f"Logits cannot be kept: {error.strerror or error}."})
+        return EXIT_REFUSED
+    return 0
+
+
+def score(network: Network, job: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    is_reference = job["task"] == "reference"
+    with Path(job["logits"]).open("wb" if is_reference else "rb") as kept:
+        for number, tokens in enumerate(job["windows"]):
+            logits = network.second_half(tokens)
+            if not np.isfinite(logits).all():
+                raise Refused(
+                    f"The model computes NaN or infinity in window {number + 1} of the text."
+                )
+            targets = np.asarray(tokens[len(tokens) // 2 + 1 :])
+            if is_reference:
+                kept.write(logits.tobytes())
+                yield {"window": number, "nll": _losses(logits, targets)}
+            else:
+                reference = np.fromfile(kept, np.float32, logits.size).reshape(logits.shape)
+                yield {"window": number, **_compared(reference, logits, targets)}
+    for prompt in job["prompts"]:
+        yield {"greedy": network.continued(prompt, job["num_new_tokens"])}
+
+
+class Network:
+    """A model and one context of llama.cpp's, in memory until the process ends."""
+
+    def __init__(self, path: str, context_tokens: int, num_threads: int) -> None:
+        self._native = library.load()
+        params = library.model_params(self._native)
+        context = library.context_params(self._native)
+        self._quiet = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(_log)
+        self._native.llama_log_set(ctypes.cast(self._quiet, ctypes.c_void_p), None)
+        self._native.llama_backend_init()
+        params.n_gpu_layers = 0
+        model = self._native.llama_model_load_from_file(path.encode(), params)
+        if not model:
+            raise Refused(f"llama.cpp cannot load the model: {_last_words()}")
+        context.n_ctx = context.n_batch = context.n_outputs_max_per_seq = context_tokens
+        context.n_ubatch = min(context_tokens, 512)
+        context.n_threads = context.n_threads_batch = num_threads
+        self._context = self._native.llama_init_from_model(model, context)
+        if not self._context:
+            raise Refused(f"llama.cpp cannot make a context: {_last_words()}")
+        self._vocabulary = self._native.llama_model_get_vocab(model)
+        self.vocabulary = int(self._native.llama_vocab_n_tokens(self._vocabulary))
+
+    def tokenize(self, text: str) -> list[int]:
+        """The text's tokens, without a beginning-of-text token: each window gets its own."""
+        raw = text.encode()
+        room = len(raw) + 16
+        found = (ctypes.c_int32 * room)()
+        count = self._native.llama_tokenize(
+            self._vocabulary, raw, len(raw), found, room, False, False
+        )
+        if count < 0:
+            raise Refused("The text cannot be cut into tokens.")
+        return list(found[:count])
+
+    def second_half(self, tokens: Sequence[int]) -> Array:
+        """Logits (S, V) behind each token of the second half but the last."""
+        tokens = list(tokens)
+        if self._native.llama_vocab_get_add_bos(self._vocabulary):
+            tokens[0] = self._native.llama_vocab_bos(self._vocabulary)
+        self._forget()
+        scored = range(len(tokens) // 2, len(tokens) - 1)
+        self._decode(tokens, first_position=0, wanted=scored)
+        return np.stack([self._row(index) for index in scored])
+
+    def continued(self, prompt: Sequence[int], num_new_tokens: int) -> list[int]:
+        """The likeliest tokens behind `prompt`, up to the first that ends a text."""
+        self._forget()
+        self._decode(prompt, first_position=0, wanted=(len(prompt) - 1,))
+        made: list[int] = []
+        index = len(prompt) - 1
+        for _ in range(num_new_tokens):
+            token = int(self._row(index).argmax())
+            if self._native.llama_vocab_is_eog(self._vocabulary, token):
+                break
+            made.append(token)
+            self._decode([token], first_position=len(prompt) + len(made) - 1, wanted=(0,))
+            index = 0
+        return made
+
+    def _forget(self) -> None:
+        self._native.llama_memory_clear(self._native.llama_get_memory(self._context), True)
+
+    def _decode(self, tokens: Sequence[int], *, first_position: int, wanted: Sequence[int]) -> None:
+        count = len(tokens)
+        zero = (ctypes.c_int32 * 1)(0)
+        sequence = ctypes.cast(zero, ctypes.POINTER(ctypes.c_int32))
+        flags = (ctypes.c_int8 * count)()
+        for index in wanted:
+            flags[index] = 1
+        batch = library.Batch(
+            n_tokens=count,
+            token=(ctypes.c_int32 * count)(*tokens),
+            pos=(ctypes.c_int32 * count)(*range(first_position, first_position + count)),
+            n_seq_id=(ctypes.c_int32 * count)(*[1] * count),
+            seq_id=(ctypes.POINTER(ctypes.c_int32) * count)(*[sequence] * count),
+            logits=flags,
+        )
+        code = self._native.llama_decode(self._context, batch)
+        if code != 0:
+            raise Refused(f"llama.cpp could not compute (code {code}): {_last_words()}")
+
+    def _row(self, index: int) -> Array:
+        found = self._native.llama_get_logits_ith(self._context, index)
+        if not found:
+            raise Refused("llama.cpp keeps the logits to itself.")
+        return np.ctypeslib.as_array(found, (self.vocabulary,)).copy()
+
+
+# --- arithmetic -----------------------------------------------------------------------------------
+
+
+def _losses(logits: Array, targets: Array) -> list[float]:
+    """-log p of each target, in nats."""
+    found: list[float] = []
+    for start in range(0, len(targets), _ROWS):
+        logs = _log_softmax(logits[start : start + _ROWS])
+        chosen = targets[start : start + _ROWS]
+        found += (-logs[np.arange(len(chosen)), chosen]).tolist()
+    return found
+
+
+def _compared(reference: Array, logits: Array, targets: Array) -> dict[str, list[float]]:
+    """For each position: loss, divergence KL(reference || this) in nats, and agreements."""
+    found: dict[str, list[float]] = {"nll": [], "kl": [], "top_1": [], "top_5": []}
+    for start in range(0, len(targets), _ROWS):
+        theirs = _log_softmax(reference[start : start + _ROWS])
+        ours = _log_softmax(logits[start : start + _ROWS])
+        chosen = targets[start : start + _ROWS]
+        found["nll"] += (-ours[np.arange(len(chosen)), chosen]).tolist()
+        # It cannot be negative; rounding can make a tiny negative number of 0.
+        kl = np.maximum((np.exp(theirs) * (theirs - ours)).sum(axis=1), 0.0)
+        found["kl"] += kl.tolist()
+        found["top_1"] += (theirs.argmax(axis=1) == ours.argmax(axis=1)).astype(float).tolist()
+        found["top_5"] += _overlap(theirs, ours, 5).tolist()
+    return found
+
+
+def _log_softmax(logits: Array) -> Array:
+    shifted = logits.astype(np.float64)
+    shifted -= shifted.max(axis=1, keepdims=True)
+    shifted -= np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return shifted
+
+
+def _overlap(theirs: Array, ours: Array, count: int) -> Array:
+    """Which share of the `count` likeliest tokens both have."""
+    count = min(count, theirs.shape[1])
+    first = np.argpartition(theirs, -count, axis=1)[:, -count:]
+    second = np.argpartition(ours, -count, axis=1)[:, -count:]
+    shared: Array = (first[:, :, None] == second[:, None, :]).any(axis=2).mean(axis=1)
+    return shared
+
+
+# --- llama.cpp's log ------------------------------------------------------------------------------
+
+_said: list[str] = []
+
+
+def _log(level: int, text: bytes | None, _data: object) -> None:
+    if level >= 3 and text:  # warnings and errors
+        _said.append(text.decode("utf-8", "replace"))
+        del _said[:-8]
+
+
+def _last_words() -> str:
+    return " ".join("".join(_said).split())[-300:] or "it does not say why"
+
+
+def _tell(line: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""The text that models are measured on."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+
+from codehearth.errors import InvalidRequest
+
+MAX_BYTES = 4 << 20
+
+# Modules of Python's own library, of many hands and kinds: on every machine, no download.
+_MODULES = (
+    "textwrap", "heapq", "json/decoder", "csv", "statistics", "difflib", "functools", "shlex",
+    "string", "calendar", "configparser", "fractions", "queue", "tempfile", "argparse",
+    "dataclasses", "contextlib", "collections/__init__", "zipfile", "http/cookies",
+    "logging/__init__",
+)  # fmt: skip
+# No module may fill the text alone.
+_BYTES_OF_A_MODULE = 12_000
+
+
+@dataclass(frozen=True)
+class Text:
+    title: str
+    content: str
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.content.encode()).hexdigest()
+
+
+def packaged_text() -> Text:
+    """Code of this Python's standard library. It differs between versions of Python, and its hash
+    stands in every result; models have most likely read it in training."""
+    folder = Path(sysconfig.get_paths()["stdlib"])
+    parts = []
+    for module in _MODULES:
+        path = folder / f"{module}.py"
+        if path.is_file():
+            content = path.read_text(encoding="utf-8", errors="ignore")
+            cut = content.rfind("\n", 0, _BYTES_OF_A_MODULE) + 1
+            parts.append(content[: cut or None])
+    if not parts:
+        raise InvalidRequest(
+            "This Python comes without the sources of its library.",
+            hint="name a text to measure on: --text FILE",
+        )
+    version = ".".join(platform.python_version_tuple()[:2])
+    return Text(f"the standard library of Python {version}", "\n".join(parts))
+
+
+def text_of_file(path: Path) -> Text:
+    """A text file's content; raises InvalidRequest."""
+    try:
+        raw = path.read_bytes() if path.stat().st_size <= MAX_BYTES else None
+    except (OSError, ValueError) as error:
+        raise InvalidRequest(f"'{path}' cannot be read.") from error
+    if raw is None:
+        raise InvalidRequest(
+            f"'{path.name}' is larger than {MAX_BYTES >> 20} MiB.", hint="take a part of it"
+        )
+    try:
+        return Text(path.name, raw.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"'{path.name}' is not a text in UTF-8.") from error

@@ -1,0 +1,104 @@
+"""What is advised, from figures made up to make each rule decide."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from codehearth.lab.advice import Advice, Option, advise, measured_option
+from codehearth.lab.report import keep
+from codehearth.models.hardware import snapshot
+from tests.cli.command_line import Hearth
+from tests.lab.results import PRECISIONS, result
+
+OPTIONS = [
+    option for option in (measured_option(one, 8192) for one in PRECISIONS) if option is not None
+]
+
+
+def advised(options: list[Option]) -> dict[str, Advice]:
+    found = advise(options, num_threads=2, reference="f16", is_measured=True)
+    return {one.purpose: one for one in found}
+
+
+def slowed(options: list[Option], factor: float) -> list[Option]:
+    return [replace(one, decode_tokens_per_s=one.decode_tokens_per_s / factor) for one in options]
+
+
+def test_chat_gets_the_fastest_of_those_that_hardly_differ() -> None:
+    advice = advised(OPTIONS)["chat"]
+
+    assert advice.precision == "q5_k_m"
+    assert "hardly differ from f16" in advice.reason
+    assert "50 tokens/s" in advice.reason
+
+
+def test_where_only_the_small_ones_keep_pace_the_closest_of_them_is_taken() -> None:
+    advice = advised(slowed(OPTIONS, 4.5))["chat"]
+
+    assert advice.precision == "q4_k_m"
+    assert "as fast as one reads" in advice.reason
+
+
+def test_on_a_slow_machine_speed_decides_among_those_that_say_mostly_the_same() -> None:
+    advice = advised(slowed(OPTIONS, 50))["chat"]
+
+    assert advice.precision == "q4_k_m"
+    assert "none writes as fast" in advice.reason
+
+
+def test_typing_gets_the_quickest_completion_that_agrees() -> None:
+    advice = advised(OPTIONS)["typing"]
+
+    assert advice.precision == "q4_k_m"
+    assert advice.context_tokens == 4096
+    assert "95 %" in advice.reason
+
+
+def test_what_does_not_fit_is_out() -> None:
+    options = [replace(one, context_tokens=0 if one.num_bytes > 4e6 else 2048) for one in OPTIONS]
+
+    assert advised(options)["chat"].precision == "q2_k"
+    assert advised([replace(one, context_tokens=0) for one in OPTIONS]) == {}
+
+
+def test_the_command_uses_what_was_measured_on_this_machine(hearth: Hearth) -> None:
+    machine = snapshot()
+    keep(
+        result(
+            machine={"cpu_name": machine.cpu_name, "num_cores": machine.num_cores},
+            model=replace(result().model, name="starter"),
+        ),
+        hearth.data / "lab",
+    )
+
+    told = hearth("advise", "starter", "--json")
+
+    assert told.code == 0, told.err
+    assert told.document["result"] == "20260101-000000-model"
+    chat, typing = told.document["advice"]
+    assert (chat["precision"], typing["precision"]) == ("q5_k_m", "q4_k_m")
+    assert chat["is_measured"]
+
+
+def test_without_a_measurement_it_says_that_it_predicts(hearth: Hearth) -> None:
+    keep(result(model=replace(result().model, name="starter")), hearth.data / "lab")  # elsewhere
+
+    told = hearth("advise", "starter")
+
+    assert told.code == 0, told.err
+    assert told.out.startswith("chat: ")
+    assert "predicted" in told.err
+
+
+def test_a_model_that_is_not_here_is_not_advised_on(hearth: Hearth) -> None:
+    assert hearth("advise", "qwen2.5-coder-7b").code == 4
+
+
+def test_results_that_cannot_be_read_are_passed_over(hearth: Hearth, tmp_path: Path) -> None:
+    lab = hearth.data / "lab"
+    lab.mkdir(parents=True)
+    (lab / "20990101-000000-starter.json").write_text('{"schema": 99}')
+    (lab / "20990101-000001-starter.json").write_text("{")
+
+    assert hearth("advise", "starter").code == 0

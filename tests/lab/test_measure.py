@@ -1,0 +1,236 @@
+"""Measuring the starter, through the command line and with real children."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import pytest
+
+from codehearth.errors import BadWeights, DiskFull
+from codehearth.lab import library, scoring
+from codehearth.lab.scoring import kept_logits, score, tokenize
+from codehearth.lab.source import gguf_source
+from tests.cli.command_line import STARTER, Hearth, served
+from tests.lab.test_quantize import quantised, room
+from tests.tiny_models import make_gguf
+
+TEXT = "def add(first, second):\n    return first + second\n\n\n" * 60
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Hearth, Mapping[str, Any]]:
+    """The starter and its two-bit version, on a short text."""
+    home = tmp_path_factory.mktemp("measured")
+    hearth = Hearth(home)
+    (home / "text.py").write_text(TEXT)
+    done = hearth(
+        "measure", "starter", "--precisions", "q2_k,gptq4", "--context", "64",
+        "--text", "text.py", "--json",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    return hearth, done.document
+
+
+def test_every_figure_is_there(measured: tuple[Hearth, Mapping[str, Any]]) -> None:
+    _, result = measured
+    reference, small = result["precisions"]
+
+    assert result["schema"] == 1
+    assert (reference["precision"], small["precision"]) == ("q8_0", "q2_k")
+    assert reference["is_reference"] and reference["loss"]["kl"] is None
+    assert small["file"]["num_bytes"] < reference["file"]["num_bytes"] / 2
+    assert small["loss"]["log_ratio"]["standard_error"] > 0
+    kl = small["loss"]["kl"]
+    assert 0 < kl["mean"]["low"] < kl["mean"]["value"] < kl["mean"]["high"] < kl["max"]
+    assert 0 < small["loss"]["top_1_agreement"]["value"] < 1
+    for one in (reference, small):
+        assert len(one["load_s"]["values"]) == 3
+        assert [streams["num_streams"] for streams in one["streams"]] == [1, 8]
+        for streams in one["streams"]:
+            speed = streams["decode_tokens_per_s"]
+            assert 0 < speed["min"] <= speed["median"] <= speed["max"]
+        assert one["memory"]["peak_bytes"] > one["file"]["num_bytes"]
+
+
+def test_a_precision_of_another_engine_is_told_and_does_not_stop_the_others(
+    measured: tuple[Hearth, Mapping[str, Any]],
+) -> None:
+    missing = measured[1]["not_measured"]
+
+    assert [one["precision"] for one in missing] == ["gptq4"]
+    assert "GPTQModel" in missing[0]["reason"]
+
+
+def test_the_result_lies_with_its_report_and_plots(
+    measured: tuple[Hearth, Mapping[str, Any]],
+) -> None:
+    hearth, result = measured
+    lab = hearth.data / "lab"
+
+    assert json.loads((lab / f"{result['id']}.json").read_text()) == result
+    assert (lab / result["files"]["report"]).read_text().startswith("# What the precisions of")
+    assert all((lab / plot["svg"]).is_file() for plot in result["files"]["plots"])
+    assert not list(lab.glob("measuring-*"))
+
+
+def test_the_documented_shape_is_the_written_one(
+    measured: tuple[Hearth, Mapping[str, Any]],
+) -> None:
+    """docs/lab.md holds an example that other programs are written after."""
+    text = (Path(__file__).parents[2] / "docs" / "lab.md").read_text()
+    documented = json.loads(text.split("```json\n", 1)[1].split("```", 1)[0])
+
+    result = measured[1]
+    assert set(documented) == set(result)
+    for key in ("machine", "noise", "model", "text", "timing", "versions", "files"):
+        assert set(documented[key]) == set(result[key]), key
+    ours, theirs = result["precisions"][1], documented["precisions"][0]
+    assert set(ours) == set(theirs)
+    for key in ("file", "load_s", "memory", "loss"):
+        assert set(ours[key]) == set(theirs[key]), key
+    assert set(ours["loss"]["kl"]) == set(theirs["loss"]["kl"])
+    assert set(ours["loss"]["greedy"]) == set(theirs["loss"]["greedy"])
+    assert set(ours["streams"][0]) == set(theirs["streams"][0])
+
+
+def test_a_measured_precision_is_advised_with_its_reason(
+    measured: tuple[Hearth, Mapping[str, Any]],
+) -> None:
+    hearth, result = measured
+
+    advice = hearth("advise", "starter", "--json").document
+
+    assert advice["result"] == result["id"]
+    assert all(one["is_measured"] for one in advice["advice"])
+
+
+# --- exact logits -------------------------------------------------------------------------------
+
+
+def scores(path: Path, folder: Path, *, reference: Path | None = None) -> scoring.Scores:
+    """`path` through the children, against `reference` or itself."""
+    tokens, vocabulary = tokenize(path, TEXT)
+    windows = scoring.cut(
+        tokens, vocabulary_size=vocabulary, context_tokens=64, max_windows=4, num_prompts=2
+    )
+    with kept_logits(windows, folder, room) as logits:
+        first = reference or path
+        score(first, windows, logits, is_reference=True, num_threads=1, done=lambda _: None)
+        return score(path, windows, logits, is_reference=False, num_threads=1, done=lambda _: None)
+
+
+def test_a_model_does_not_differ_from_itself(tmp_path: Path) -> None:
+    found = scores(STARTER, tmp_path)
+
+    assert max(found.kl) == 0
+    assert set(found.top_1) == set(found.top_5) == {1.0}
+
+
+def test_eight_bits_differ_less_than_four(tmp_path: Path) -> None:
+    exact = make_gguf(tmp_path / "exact.gguf", precision="F32")
+    eight = quantised(gguf_source(exact), "q8_0", tmp_path / "a")
+    four = quantised(gguf_source(exact), "q4_0", tmp_path / "b")
+
+    one, other = (scores(path, tmp_path, reference=exact).kl for path in (eight, four))
+
+    assert 0 < np.mean(one) < np.mean(other) / 20
+
+
+def test_greedy_completions_are_those_of_the_engine_that_serves(
+    hearth: Hearth, tmp_path: Path
+) -> None:
+    prompt = "def is_even(number):\n    "
+    tokens, vocabulary = tokenize(STARTER, prompt)
+    windows = scoring.Windows((tuple(tokens * 8)[:32],), (tuple(tokens),), vocabulary)
+    with kept_logits(windows, tmp_path, room) as logits:
+        found = score(
+            STARTER, windows, logits, is_reference=True, num_threads=1, done=lambda _: None
+        )
+
+    with served(hearth, "-m", "starter"):
+        answer = hearth("complete", "--max-tokens", "32", "--temperature", "0", stdin=prompt)
+
+    assert answer.code == 0, answer.err
+    pieces = gguf.GGUFReader(STARTER).fields["tokenizer.ggml.tokens"].contents()
+    text = "".join(pieces[token] for token in found.greedy[0])
+    assert text.replace("Ġ", " ").replace("Ċ", "\n").strip() == answer.out.strip()
+
+
+# --- what goes wrong ----------------------------------------------------------------------------
+
+
+def test_a_text_too_short_says_how_much_is_needed(hearth: Hearth) -> None:
+    (hearth.home / "short.py").write_text("print(1)\n")
+
+    refused = hearth("measure", "starter", "--precisions", "q2_k", "--text", "short.py")
+
+    assert refused.code == 2
+    assert "at least 2048 are needed" in refused.err
+
+
+def test_logits_that_are_no_numbers_are_told(tmp_path: Path) -> None:
+    path = make_gguf(tmp_path / "nan.gguf", precision="F32")
+    raw = bytearray(path.read_bytes())
+    raw[-400:] = np.full(100, np.nan, np.float32).tobytes()  # the last norm
+    path.write_bytes(raw)
+
+    with pytest.raises(BadWeights, match="NaN or infinity in window 1"):
+        scores(path, tmp_path)
+
+
+def test_a_full_disk_is_seen_before_any_work(tmp_path: Path) -> None:
+    windows = scoring.Windows(((0,) * 512,) * 40, (), 152_000)
+
+    with (
+        pytest.raises(DiskFull, match=r"5\.8 GiB while measuring; 100 MiB are free"),
+        kept_logits(windows, tmp_path, lambda _: 100 << 20),
+    ):
+        raise AssertionError
+
+
+def test_memory_of_the_reference_is_that_of_one_window() -> None:
+    windows = scoring.Windows(((0,) * 512,) * 40, (), 1000)
+
+    assert windows.logits_bytes == 40 * 255 * 1000 * 4
+
+
+def test_a_release_that_lays_out_its_structs_otherwise_is_refused() -> None:
+    """Found by size and place, even where every default is the same."""
+
+    class Moved(ctypes.Structure):
+        _fields_ = (*library.ModelParams._fields_, ("new", ctypes.c_bool), ("more", ctypes.c_int))
+
+    native = library.load()
+    library.model_params(native)  # as it is, it is accepted
+
+    with pytest.raises(library.LibraryChanged, match="llama_model_default_params"):
+        library._check_layout(native, "llama_model_default_params", Moved, library._MODEL_DEFAULTS)
+    with pytest.raises(library.LibraryChanged, match="llama_context_default_params"):
+        library._check_layout(
+            native,
+            "llama_context_default_params",
+            library.ContextParams,
+            {**library._CONTEXT_DEFAULTS, "n_ctx": 1024},
+        )
+
+
+def test_a_model_that_is_not_here_is_not_measured(hearth: Hearth) -> None:
+    assert hearth("measure", "qwen2.5-coder-7b").code == 4
+    assert hearth("measure").code == 2
+    assert hearth("measure", "starter", "--context", "9000").code == 2
+
+
+def test_greedy_prompts_are_never_longer_than_half_a_window() -> None:
+    found = scoring.cut(
+        range(640), vocabulary_size=1000, context_tokens=64, max_windows=8, num_prompts=3
+    )
+
+    assert {len(prompt) for prompt in found.prompts} == {32}
+    assert replace(found).num_scored_tokens == 8 * 31

@@ -1,0 +1,89 @@
+"""Models that were made here: found by name, and only when they are whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from codehearth.errors import ModelNotFound
+from codehearth.models.made import Made, MadeModel
+from codehearth.models.store import Store
+
+
+def put(folder: Path, base: str, precision: str = "q4_k_m") -> Path:
+    """A made model of four bytes."""
+    made, model = Made(folder / "made"), MadeModel(base, precision)
+    path = made.path_of(model)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"GGUF")
+    made.put(model, identity="x", sha256="0" * 64, num_bytes=4)
+    return path
+
+
+def store(folder: Path) -> Store:
+    return Store(folder, environment={"HOME": str(folder), "HF_HUB_OFFLINE": "1"})
+
+
+@pytest.mark.parametrize(
+    ("base", "asked"),
+    [("tiny", "tiny:q4_k_m"), ("tiny", "Tiny:Q4-K-M"), ("hf:org/repo", "hf:org/repo:q4_k_m"),
+     ("starter", "starter:q4_k_m"), ("qwen2.5-coder-7b", "qwen2.5-coder-7b:Q4_K_M")],
+)  # fmt: skip
+def test_a_made_model_is_found_by_its_name(base: str, asked: str, tmp_path: Path) -> None:
+    path = put(tmp_path, base)
+
+    found = store(tmp_path).find(asked)
+
+    assert (found.path, found.source, found.precision) == (path, "made", "q4_k_m")
+    assert found.name == f"{base}:q4_k_m"
+
+
+def test_made_models_of_near_names_do_not_share_a_file(tmp_path: Path) -> None:
+    assert put(tmp_path, "hf:a/b") != put(tmp_path, "hf-a-b")
+    assert len(store(tmp_path).models()) == 3  # with the starter
+
+
+def test_a_file_without_its_record_is_not_found(tmp_path: Path) -> None:
+    path = put(tmp_path, "tiny")
+    path.with_name(f"{path.name}.json").unlink()
+
+    with pytest.raises(ModelNotFound):
+        store(tmp_path).find("tiny:q4_k_m")
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{", '{"base": "../../x", "precision": "q4_k_m"}', '{"base": 3, "precision": 4}'],
+)
+def test_a_record_that_is_not_sound_is_passed_over(content: str, tmp_path: Path) -> None:
+    path = put(tmp_path, "tiny")
+    path.with_name(f"{path.name}.json").write_text(content)
+
+    assert [model.name for model in store(tmp_path).models()] == ["starter"]
+
+
+def test_a_record_does_not_reach_other_files(tmp_path: Path) -> None:
+    """The file's place follows from the name, so a record cannot name another one."""
+    path = put(tmp_path, "tiny")
+    record = path.with_name(f"{path.name}.json")
+    record.write_text(json.dumps({**json.loads(record.read_text()), "base": "other"}))
+
+    assert [model.name for model in store(tmp_path).models()] == ["starter"]
+
+
+def test_a_made_model_that_was_cut_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, "tiny").write_bytes(b"GG")
+
+    with pytest.raises(Exception, match="has 2 bytes instead of 4"):
+        store(tmp_path).find("tiny:q4_k_m")
+
+
+def test_removing_frees_its_bytes_and_leaves_the_others(tmp_path: Path) -> None:
+    put(tmp_path, "tiny", "q8_0")
+    path = put(tmp_path, "tiny")
+
+    assert store(tmp_path).remove("tiny:q4_k_m") == 4
+    assert not path.exists()
+    assert store(tmp_path).find("tiny:q8_0").name == "tiny:q8_0"
