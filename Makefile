@@ -6,15 +6,26 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$p && break; done)
+PINS := src/codehearth/engines/requirements
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: up test lint lock docs clean
+.PHONY: up test test-page test-engines lint lock docs clean
 
 up: $(VENV)/installed ## serve the starter model and print the address
 	$(BIN)/hearth serve -m starter
 
 test: $(VENV)/installed-dev tests/clients/node_modules ## install what tests need and run them
 	$(BIN)/python -m pytest $(ARGS)
+
+test-page: $(VENV)/installed-dev tests/clients/node_modules ## the page in a real browser
+	scripts/install_chromium.sh
+	$(BIN)/python -m pytest tests/page $(ARGS)
+
+# Engines that live in environments of their own are installed once, into .engines (gigabytes).
+test-engines: $(VENV)/installed-dev ## run the contract suite on every engine that can run here
+	HEARTH_DATA=$(CURDIR)/.engines $(BIN)/hearth engines install transformers --cpu
+	HEARTH_TEST_ENGINES=required $(BIN)/python -m pytest tests/engines/contract tests/workers \
+		tests/system/test_transformers_served.py $(ARGS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
@@ -29,6 +40,11 @@ lock: $(VENV)/installed-dev ## pin anew what pyproject.toml allows
 	$(BIN)/uv pip compile pyproject.toml --group dev --quiet --upgrade --universal \
 		--python-version 3.11 --no-emit-index-url --no-emit-find-links --generate-hashes \
 		--custom-compile-command "make lock" -o requirements-dev.txt
+
+	$(BIN)/uv pip compile $(PINS)/transformers.in --quiet --upgrade --universal \
+		--python-version 3.11 --no-emit-index-url --no-emit-find-links --no-annotate \
+		--custom-compile-command "make lock" -o $(PINS)/transformers-cuda.txt
+	grep -vE '^(nvidia-|cuda-|triton)' $(PINS)/transformers-cuda.txt > $(PINS)/transformers-cpu.txt
 
 $(VENV)/python-is-there:
 	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or newer is needed" >&2; exit 1; }

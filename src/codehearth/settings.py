@@ -127,10 +127,29 @@ class Settings:
         "Where models come from.",
         choices=("auto", "huggingface", "modelscope"),
     )
+    engine: str = _setting(
+        "auto",
+        "choice",
+        "What computes. `auto` takes the fastest one here that reads a model's weights.",
+        choices=("auto", "llama.cpp", "transformers"),
+    )
+    precision: str = _setting(
+        "auto",
+        "choice",
+        "What transformers computes in; `auto` is as the weights are stored.",
+        choices=("auto", "bf16", "fp16", "fp32", "int8", "int4"),
+    )
     llama_server: str = _setting(
         "auto",
         "text",
         "A native llama-server: a path, `auto` to use one found on PATH, `off` for the wheel.",
+        is_trusted_only=True,
+    )
+    remotes: tuple[str, ...] = _setting(
+        (),
+        "names",
+        "Models of other servers, as `NAME=URL` or `NAME=URL#MODEL`; several of one name share "
+        "the work. Their key is read from HEARTH_REMOTE_KEY.",
         is_trusted_only=True,
     )
     allow_code: tuple[str, ...] = _setting(

@@ -68,6 +68,7 @@ def test_a_process_killed_from_outside_said_nothing_about_it() -> None:
     [
         "ggml_backend_cpu_buffer_type_alloc_buffer: failed to allocate buffer of size 9",
         "CUDA error: out of memory",
+        "error: RuntimeError: DefaultCPUAllocator: can't allocate memory: 9 GB",
         "terminate called after throwing an instance of 'std::bad_alloc'",
         "MemoryError",
         "what():  Resource temporarily unavailable",

@@ -55,6 +55,8 @@ os.execv(sys.executable, [sys.executable, {fake!r}, "--socket", socket])
 class Facts:
     kind: str = "gguf"
     architecture: str = "qwen2"
+    precision: str = "F16"
+    is_embedding_model: bool = False
 
 
 def make_server(
@@ -77,19 +79,19 @@ def test_a_server_on_the_path_is_preferred_and_announced(
     assert native.name == "llama-server"
     assert "6789" in getattr(native.availability(), "detail", "")
     assert embedded.name == "llama.cpp"
-    assert choose_engine(Facts()).name == "llama-server"
+    assert choose_engine(Facts()).engine.name == "llama-server"
 
 
 def test_it_can_be_switched_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_server(tmp_path / "llama-server")
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    assert choose_engine(Facts(), llama_server="off").name == "llama.cpp"
+    assert choose_engine(Facts(), llama_server="off").engine.name == "llama.cpp"
 
 
 def test_it_serves_on_its_socket_with_its_key(tmp_path: Path) -> None:
     path = make_server(tmp_path / "my-server")
-    engine = choose_engine(Facts(), llama_server=str(path))
+    engine = choose_engine(Facts(), llama_server=str(path)).engine
     launch = Launch(tmp_path / "m.gguf", "m", 512, 2, 1)
 
     async def story() -> None:
@@ -130,7 +132,7 @@ def test_a_server_that_lacks_what_we_depend_on_is_too_old(
     path = make_server(tmp_path / "llama-server", help_text=HELP.replace(missing, "--other"))
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    assert choose_engine(Facts()).name == "llama.cpp"
+    assert choose_engine(Facts()).engine.name == "llama.cpp"
     with pytest.raises(EngineMissing, match=told):
         choose_engine(Facts(), llama_server=str(path))
 

@@ -25,7 +25,7 @@ import uvloop
 from codehearth.engines.base import Command
 from codehearth.engines.endpoint import Endpoint
 from codehearth.engines.process import EngineProcess, Patience
-from codehearth.errors import ModelNotFound
+from codehearth.errors import InvalidRequest, ModelNotFound
 from codehearth.gateway.app import create_app
 from codehearth.gateway.auth import Doorkeeper
 from codehearth.gateway.desk import open_desk
@@ -109,6 +109,12 @@ class Shelf:
             sha256={},
             created_at=1_700_000_000,
         )
+
+    def locate(self, name: str) -> LocalModel:
+        return self.find(name)
+
+    def check_removable(self, model: LocalModel) -> None:
+        raise InvalidRequest(f"'{model.name}' was not downloaded.", param="model")
 
     def models(self) -> tuple[LocalModel, ...]:
         return tuple(self.find(name) for name in self.models_by_name)

@@ -18,13 +18,14 @@ from tests.gateway.served import FakeModel, Served, served
 
 PREFIX = "import os\n\ndef f(a):\n    x ="
 SUFFIX = "\n\nf(1)\n"
-WORDS = [f"w{number}" for number in range(40)]  # no two alike: a loop would be cut
+# Different words: an answer that repeats itself is cut.
+WORDS = ["alpha", "beta", *(f"word{number}" for number in range(38))]
 SLOW = ("--tokens", "40", "--text", " ".join(WORDS), "--token-delay-s", "0.03")
 
 
 @pytest.fixture
 def slow(tmp_path: Path) -> Iterator[Served]:
-    """A model that needs a second and more for an answer: `w0 w1 w2 …`."""
+    """A model that needs a second and more for an answer: `alpha beta word0 word1 …`."""
     with served(tmp_path, {"fake": FakeModel(flags=SLOW, num_slots=4)}) as running:
         running.post("/v1/completions", {"prompt": "load", "max_tokens": 1})
         yield running
@@ -97,7 +98,7 @@ def test_the_latest_request_ends_the_one_before_within_a_tenth_of_a_second(
     assert headers["x-hearth-overtaken"] == "1"
     assert answer["choices"][0]["finish_reason"] == "length"
     wait_until(lambda: stats(slow)["aborted"] == 1)
-    assert text_of(second.result(10)).startswith("w0 w1")
+    assert text_of(second.result(10)).startswith("alpha beta")
 
 
 def test_a_stream_is_overtaken_too(slow: Served, pool: ThreadPoolExecutor) -> None:
@@ -242,7 +243,7 @@ def test_who_types_along_what_is_being_written_joins_it(
 ) -> None:
     before = stats(slow)["total"]
     first = under_way(pool, slow)
-    typed = "w0 w"
+    typed = "alpha b"
     time.sleep(0.3)  # six words: what is typed must have been written
 
     second = ask(slow, PREFIX + typed)

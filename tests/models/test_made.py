@@ -9,6 +9,7 @@ import pytest
 
 from codehearth.errors import ModelNotFound
 from codehearth.models.made import Made, MadeModel
+from codehearth.models.records import Recorded, RecordedFile, Records
 from codehearth.models.store import Store
 
 
@@ -87,3 +88,29 @@ def test_removing_frees_its_bytes_and_leaves_the_others(tmp_path: Path) -> None:
     assert store(tmp_path).remove("tiny:q4_k_m") == 4
     assert not path.exists()
     assert store(tmp_path).find("tiny:q8_0").name == "tiny:q8_0"
+
+
+def test_making_a_precision_does_not_change_what_its_name_meant(tmp_path: Path) -> None:
+    """One that was fetched under the same name stays the one that is served."""
+    folder = tmp_path / "fetched"
+    folder.mkdir()
+    (folder / "model-q4_k_m.gguf").write_bytes(b"GGUF")
+    records = Records(tmp_path / "models.json")
+    records.put(
+        Recorded(
+            name="hf:org/repo:q4_k_m",
+            hub="huggingface",
+            repo="org/repo",
+            revision="main",
+            commit="0" * 40,
+            format="gguf",
+            precision="q4_k_m",
+            folder=str(folder),
+            main="model-q4_k_m.gguf",
+            files=(RecordedFile("model-q4_k_m.gguf", 4, "0" * 64),),
+            created_at=0,
+        )
+    )
+    put(tmp_path, "hf:org/repo")
+
+    assert store(tmp_path).find("hf:org/repo:q4_k_m").source == "hf:org/repo"

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from codehearth.cli.options import json_option, model_argument, settings_now
+from codehearth.cli.options import json_option, model_argument, settings_options
 from codehearth.cli.output import count, print_data, print_json, print_table, size
+from codehearth.settings import read_settings
 
 if TYPE_CHECKING:
     from codehearth.models.fitting import Fit
@@ -33,8 +34,9 @@ class TokensType(click.ParamType[int]):
 @click.option(
     "--slots", type=click.IntRange(1, 256), metavar="N", help="Requests answered at a time."
 )
+@settings_options("engine", "precision")
 @json_option
-def fit(model: str, context: int | None, slots: int | None, as_json: bool) -> None:
+def fit(model: str, context: int | None, slots: int | None, as_json: bool, **flags: Any) -> None:
     """Show how much memory a model needs here, and what fits.
 
     What is not asked for is chosen, and the reason is told. A model that is not here yet is
@@ -44,7 +46,7 @@ def fit(model: str, context: int | None, slots: int | None, as_json: bool) -> No
     from codehearth.cli.shelf import store_of
     from codehearth.models.fitting import fit_of
 
-    settings = settings_now()
+    settings = read_settings(flags=flags)
     hardware = usable_hardware(settings)
     found = fit_of(
         store_of(settings),
@@ -52,6 +54,8 @@ def fit(model: str, context: int | None, slots: int | None, as_json: bool) -> No
         hardware,
         context_tokens=context or settings.context or None,
         num_slots=slots or settings.slots or None,
+        engine=settings.engine,
+        precision=settings.precision,
     )
     if as_json:
         print_json(as_document(found, hardware))

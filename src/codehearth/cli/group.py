@@ -23,6 +23,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
     },
     "Lab": {"quantize": "quantize", "measure": "measure", "advise": "advise"},
     "Settle in": {
+        "engines": "engines",
         "keys": "keys",
         "config": "config",
         "doctor": "doctor",
@@ -48,6 +49,7 @@ _SPELLINGS = {
     "info": "show",
     "inspect": "show",
     "key": "keys",
+    "engine": "engines",
     "settings": "config",
     "log": "logs",
     "infill": "complete",

@@ -98,7 +98,7 @@ def _local_fits(model: LocalModel, hardware: Hardware) -> bool:
         fit_of_local(model, hardware)
     except HearthError:  # also weights that cannot be read: they will not run
         return False
-    return model.format == "gguf"
+    return True
 
 
 def _catalogue(here: set[str], hardware: Hardware | None) -> list[Entry]:

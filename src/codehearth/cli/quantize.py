@@ -110,6 +110,12 @@ def _make(settings: Settings, found: LocalModel, laid_out: Layout) -> Quantised:
         )
     if made.was_there:
         say(f"'{made.name}' is there already.")
+    named = store_of(settings).locate(made.name)
+    if named.path != made.path:
+        tell_warning(
+            f"'{made.name}' goes on to mean the one from {named.source}; "
+            f"the new one is at {made.path}"
+        )
     return made
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,9 @@ from codehearth.cli.options import settings_options
 from codehearth.cli.output import print_data, say
 from codehearth.settings import Settings, read_settings
 
+if TYPE_CHECKING:
+    from codehearth.gateway.late_page import PageMaker
+
 
 @click.command()
 @settings_options()
@@ -20,7 +23,8 @@ def serve(**flags: Any) -> None:
     """Serve the models of this machine to any OpenAI client.
 
     Any request's `model` is loaded when it is asked for; -m names the one that answers where a
-    request names none: a name of the catalogue, hf:org/repo, ms:org/repo or a path to a GGUF file.
+    request names none: a name of the catalogue, hf:org/repo, ms:org/repo, or a path to a GGUF file
+    or to the folder of a checkpoint.
     The address is printed on standard output once requests are taken.
     """
     serve_here(read_settings(flags=flags))
@@ -38,7 +42,18 @@ def serve_here(settings: Settings) -> None:
     store_of(settings).find(settings.model, allow_path=True)
 
     begin_log(settings)
-    serve_house(settings, on_ready=partial(_announce, settings))
+    serve_house(
+        settings,
+        on_ready=partial(_announce, settings),
+        page_maker=_page_maker() if settings.page else None,
+    )
+
+
+def _page_maker() -> PageMaker:
+    from codehearth.gateway.late_page import PageMaker
+    from codehearth.web.page import build_page, page_paths
+
+    return PageMaker(build=build_page, owns=page_paths)
 
 
 def _announce(settings: Settings, url: str) -> None:

@@ -50,9 +50,9 @@ def _document(store: Store, text: str) -> dict[str, Any]:
             raise error from None
         return {"name": row.name, "is_here": False} | _of_row(row)
     from codehearth.models.infilling import InfillProofs
-    from codehearth.models.weights import read_weights
+    from codehearth.models.weights import weights_here
 
-    weights = read_weights(local.path)
+    weights = weights_here(local)
     proof = InfillProofs(settings_now().data).find(local.path)
     return (
         {"name": local.name, "is_here": True}

@@ -33,7 +33,7 @@ def try_model(settings: Settings, name: str) -> Trial:
     from codehearth.cli.shelf import store_of
 
     path = store_of(settings).find(name).path
-    engine = choose_engine(read_weights(path), llama_server=settings.llama_server)
+    engine = choose_engine(read_weights(path), llama_server=settings.llama_server).engine
     threads = settings.threads or max(1, int(snapshot().num_cores))
     launch = Launch(path, alias=name, context_tokens=512, num_slots=1, num_threads=threads)
     return asyncio.run(_try(EngineProcess(name, partial(engine.command, launch))))

@@ -23,6 +23,9 @@ class Launch:
     layers is all. `batch_tokens` of a prompt are computed at once; embedding models take a whole
     input at once instead. `prompt_cache_bytes` may be used for prompts that left their slot.
     `mapped`: the weights are mapped from the file, else read into memory (see `models.memory`).
+    `precision` is the user's word (bf16, fp16, fp32, int8, int4), or auto: as the weights are
+    stored, which is `stored_precision`. `allows_code`: the checkpoint may run code of its own.
+    llama.cpp's weights are what they are; these three mean nothing to it.
     """
 
     path: Path
@@ -35,6 +38,9 @@ class Launch:
     prompt_cache_bytes: int = 0
     is_embedding: bool = False
     mapped: bool = True
+    precision: str = "auto"
+    stored_precision: str = ""
+    allows_code: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,10 @@ class LoadableWeights(Protocol):
     def kind(self) -> str: ...
     @property
     def architecture(self) -> str: ...
+    @property
+    def precision(self) -> str: ...
+    @property
+    def is_embedding_model(self) -> bool: ...
 
 
 class Engine(Protocol):
@@ -78,6 +88,15 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str: ...
+    @property
+    def sees_gpus(self) -> bool:
+        """Whether it would use this machine's GPUs, where there are some."""
+        ...
+
+    @property
+    def scores_prompts(self) -> bool:
+        """Whether it gives the log-probabilities of a prompt's own tokens (`echo`)."""
+        ...
 
     def availability(self) -> Available | Unavailable:
         """Whether the engine can run on this machine as it is installed now."""

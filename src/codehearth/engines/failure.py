@@ -9,14 +9,15 @@ from pathlib import Path
 
 from codehearth.errors import EngineFailed, OutOfMemory
 
-# What llama.cpp, C++, Python and GPU drivers write when an allocation fails. The last is what a
-# thread that cannot have a stack says.
+# What llama.cpp, PyTorch, C++, Python and GPU drivers write when an allocation fails. The last is
+# what a thread that cannot have a stack says.
 _MEMORY_WORDS = (
     "out of memory",
     "outofmemory",
     "failed to allocate",
     "unable to allocate",
     "cannot allocate memory",
+    "can't allocate memory",
     "bad_alloc",
     "memoryerror",
     "erroroutofdevicememory",

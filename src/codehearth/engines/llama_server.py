@@ -39,6 +39,14 @@ class LlamaServer:
     ours: dict[str, str] = field(default_factory=dict, repr=False)
     name: str = "llama-server"
 
+    @property
+    def sees_gpus(self) -> bool:
+        return True  # assumed: it was built for this machine
+
+    @property
+    def scores_prompts(self) -> bool:
+        return False
+
     def availability(self) -> Available | Unavailable:
         return Available(f"llama-server {self.version} at {self.path}")
 

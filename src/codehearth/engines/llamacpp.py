@@ -28,6 +28,14 @@ class LlamaCpp:
     ours: dict[str, str] = field(default_factory=dict, repr=False)
     name: str = "llama.cpp"
 
+    @property
+    def sees_gpus(self) -> bool:
+        return sys.platform == "darwin"  # the wheel knows Metal, and not CUDA
+
+    @property
+    def scores_prompts(self) -> bool:
+        return False
+
     def availability(self) -> Available | Unavailable:
         try:
             version = importlib.metadata.version("xllamacpp")

@@ -17,7 +17,6 @@ from codehearth.gateway import (
     completions,
     conversations,
     inventory,
-    landing,
     llama_cpp,
     login,
     measurements,
@@ -38,6 +37,7 @@ from codehearth.gateway.desk import Desk
 from codehearth.gateway.documentation import describe_bodies
 from codehearth.gateway.door import Door, Guests, Leaving
 from codehearth.gateway.house import House
+from codehearth.gateway.late_page import LatePage
 from codehearth.gateway.replies import describe, error_reply, unexpected
 
 log = logging.getLogger(__name__)
@@ -53,6 +53,9 @@ DIALECTS = (
     tabby,
     simple,
     admin,
+)
+
+_OF_THE_PAGE = (
     login,
     conversations,
     talks,
@@ -64,7 +67,14 @@ DIALECTS = (
 )
 
 
-def create_app(house: House, desk: Desk, *, doorkeeper: Doorkeeper, leaving: Leaving) -> ASGIApp:
+def create_app(
+    house: House,
+    desk: Desk,
+    *,
+    doorkeeper: Doorkeeper,
+    leaving: Leaving,
+    page: LatePage | None = None,
+) -> ASGIApp:
     """The ASGI application of a house and its desk, with its door before it."""
     app = FastAPI(
         title="CodeHearth",
@@ -76,10 +86,10 @@ def create_app(house: House, desk: Desk, *, doorkeeper: Doorkeeper, leaving: Lea
     app.state.desk = desk
     app.state.doorkeeper = doorkeeper
     app.state.leaving = leaving
-    for dialect in DIALECTS:
-        app.include_router(dialect.router)
-    if house.settings.page:
-        app.include_router(landing.router)
+    for routes in (*DIALECTS, *_OF_THE_PAGE):
+        app.include_router(routes.router)
+    if page is not None:
+        app.router.routes.append(page)
     app.add_exception_handler(HearthError, _tell)
     app.add_exception_handler(HTTPException, _tell_http)
     app.add_exception_handler(Exception, _tell_unexpected)

@@ -34,7 +34,7 @@ from codehearth.gateway.infill import Infill, Notes
 from codehearth.gateway.link import engine_json
 from codehearth.gateway.segments import TabbyDialect, fim_of_segments, sampling_of_segments
 from codehearth.gateway.streams import Generation
-from codehearth.gateway.upstream import check_completion, completion_body
+from codehearth.gateway.upstream import check_completion, completion_body, scores_prompt
 from codehearth.pool.child import ModelFacts
 from codehearth.text.fim import Fim, take_apart
 from codehearth.text.languages import find_language, language_of_file
@@ -143,7 +143,7 @@ async def _continue(request: Request, asked: CompletionRequest) -> Response:
             "/v1/completions",
             partial(_body_of, asked, prompt, number),
             echo=echoes[prompt_number],
-            is_silent=asked.max_tokens == 0,
+            is_silent=asked.max_tokens == 0 and not scores_prompt(asked),
         )
         for prompt_number, prompt in enumerate(asked.prompts)
         for number in range(asked.num_choices)
@@ -168,7 +168,7 @@ def _body_of(
 
 async def _echoes(house: House, asked: CompletionRequest, model: str, owner: str) -> list[str]:
     """What the answers repeat first: prompts as text; token ids are read back by the engine."""
-    if not asked.echo:
+    if not asked.echo or scores_prompt(asked):
         return [""] * len(asked.prompts)
     if all(isinstance(prompt, str) for prompt in asked.prompts):
         return [str(prompt) for prompt in asked.prompts]

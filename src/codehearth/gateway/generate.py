@@ -252,7 +252,7 @@ def count(house: House, order: Order, usage: Mapping[str, Any]) -> None:
     house.metrics.duration_s.labels(order.model).observe(time.monotonic() - order.arrived_at)
 
 
-async def counted_pieces(house: House, order: Order) -> AsyncGenerator[list[Piece], None]:
+async def counted_pieces(house: House, order: Order) -> Batches:
     """The pieces of an order with one choice, for who keeps them; counted when all have come."""
     usage: Mapping[str, Any] | None = None
     async with aclosing(pieces_of(house, order, 0)) as batches:

@@ -83,6 +83,7 @@ async def delete_model(request: Request, name: str) -> Response:
     require_admin(request)
     house = house_of(request)
     model = await asyncio.to_thread(house.store.locate, name)
+    house.store.check_removable(model)
     life = next((one for one in house.pool.status() if one.name == model.name), None)
     if life is not None and (life.in_flight or life.waiting):
         raise Conflict(f"'{model.name}' is answering somebody.", hint="try again in a moment")
@@ -156,6 +157,7 @@ def _variants(row: Row, local: tuple[LocalModel, ...], scene: _Scene) -> Iterato
 
 def _local(model: LocalModel, scene: _Scene) -> dict[str, Any]:
     life = scene.lives.get(model.name)
+    can_delete = model.hub is not None or model.source == "made"
     verdict = verdict_of_local(model, scene.hardware, scene.budget_bytes)
     return {
         **_head(model.row),
@@ -168,8 +170,8 @@ def _local(model: LocalModel, scene: _Scene) -> dict[str, Any]:
         "source": model.source,
         **_fit(verdict),
         "measured_bytes": (life.memory_bytes or None) if life else None,
-        "can_delete": model.hub is not None,
-        "frees_bytes": model.num_bytes if model.hub is not None else 0,
+        "can_delete": can_delete,
+        "frees_bytes": model.num_bytes if can_delete else 0,
         "pull_id": None,
     }
 

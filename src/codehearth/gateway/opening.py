@@ -7,22 +7,28 @@ here; the pool does that when there is room.
 from __future__ import annotations
 
 import asyncio
-import sys
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from codehearth.engines import choose_engine
 from codehearth.engines.base import Engine, Launch
 from codehearth.engines.process import EngineProcess, Patience
+from codehearth.engines.remote import KEY_VARIABLE, Remote
 from codehearth.engines.threads import batch_tokens_for, threads_for
 from codehearth.errors import DoesNotFit
 from codehearth.gateway.proving import ErrandChild, prove_when_idle
-from codehearth.models.facts import Weights
+from codehearth.models.facts import UNKNOWN_WEIGHTS, Weights
 from codehearth.models.hardware import Hardware, snapshot
 from codehearth.models.infilling import InfillProofs
+from codehearth.models.local_models import needs_code
+from codehearth.models.memory import Predict
 from codehearth.models.planning import Plan, plan
+from codehearth.models.remotes import parse_remotes
 from codehearth.models.store import LocalModel, Store
+from codehearth.models.torch_memory import predictor
 from codehearth.models.weights import read_weights
 from codehearth.pool.child import Child, ModelFacts, OpenModel, Room
 from codehearth.settings import Settings
@@ -30,6 +36,8 @@ from codehearth.text.fim import fim_format_of
 
 _COMFORTABLE_CONTEXT_TOKENS = 8192
 _LEAST_CONTEXT_TOKENS = 512
+_REMOTE_SLOTS = 64  # requests that one other server is given at a time
+_REMOTE_BYTES = 48 << 20  # measured: the child that passes them on
 
 
 class Opener:
@@ -44,22 +52,34 @@ class Opener:
 
     def _open(self, name: str, attempt: int, room: Room) -> OpenModel | None:
         model = self._store.find(name)
+        if model.format == "remote":
+            return self._open_remote(model) if attempt == 0 else None
         weights = read_weights(model.path)
-        engine = choose_engine(weights, llama_server=self._settings.llama_server)
+        choice = choose_engine(
+            weights,
+            wanted=self._settings.engine,
+            llama_server=self._settings.llama_server,
+            environments=environments_of(self._settings),
+        )
+        engine = choice.engine
         hardware = _as_seen_by(engine, snapshot())
         num_threads = self._settings.threads or threads_for(
             hardware.num_cores,
             hardware.num_physical_cores,
             num_parameters=weights.num_parameters,
         )
-        asked = self._planning(weights, hardware, num_threads)
+        asked = self._planning(weights, engine, hardware, num_threads)
         chosen = self._plan(asked, weights, room)
         if attempt > 0:
             smaller = _smaller(asked, chosen, room)
             if smaller is None:
                 return None
             chosen = smaller
-        launch = _launch(model, weights, chosen, num_threads)
+        launch = replace(
+            _launch(model, weights, chosen, num_threads),
+            precision=self._settings.precision,
+            allows_code=needs_code(model),
+        )
         process = EngineProcess(
             model.name,
             partial(engine.command, launch),
@@ -72,13 +92,37 @@ class Opener:
             num_slots=chosen.num_slots,
             weights=weights,
             row=model.row,
+            scores_prompts=engine.scores_prompts,
         )
         return OpenModel(
             process=self._proving(process, model, weights, engine),
             footprint_bytes=chosen.host_bytes,
             facts=facts,
             engine=engine.name,
-            why=chosen.why,
+            why=choice.why + chosen.why,
+        )
+
+    def _open_remote(self, model: LocalModel) -> OpenModel:
+        """A model of other servers: what is known of it is its name."""
+        servers = parse_remotes(self._settings.remotes)[model.name]
+        engine = Remote(servers, key=os.environ.get(KEY_VARIABLE, ""), ours=dict(os.environ))
+        num_slots = self._settings.slots or _REMOTE_SLOTS * len(servers)
+        launch = Launch(model.path, model.name, 0, num_slots, num_threads=1)
+        process = EngineProcess(
+            model.name,
+            partial(engine.command, launch),
+            log_path=self._settings.data / "logs" / f"{_file_name(model.name)}.log",
+            patience=Patience(start_s=self._settings.load_timeout),
+        )
+        facts = ModelFacts(
+            name=model.name, context_tokens=0, num_slots=num_slots, weights=UNKNOWN_WEIGHTS
+        )
+        return OpenModel(
+            process=process,
+            footprint_bytes=_REMOTE_BYTES,
+            facts=facts,
+            engine=engine.name,
+            why=(f"served by {engine.addresses}",),
         )
 
     def _proving(
@@ -117,7 +161,7 @@ class Opener:
         return asked(budget_bytes=room.capacity_bytes)
 
     def _planning(
-        self, weights: Weights, hardware: Hardware, num_threads: int
+        self, weights: Weights, engine: Engine, hardware: Hardware, num_threads: int
     ) -> Callable[..., Plan]:
         """The plans of these weights on this machine; budget, context and slots are still open."""
         layers = None if self._settings.gpu_layers < 0 else self._settings.gpu_layers
@@ -130,6 +174,7 @@ class Opener:
             batch_tokens=batch_tokens_for(
                 weights.num_parameters, num_threads, gpu_layers=likely_layers
             ),
+            predict_for_engine=prediction_of(engine.name, self._settings.precision),
         )
 
 
@@ -146,17 +191,23 @@ def _launch(model: LocalModel, weights: Weights, chosen: Plan, num_threads: int)
             weights.num_parameters, num_threads, gpu_layers=chosen.gpu_layers
         ),
         mapped=chosen.mapped,
+        stored_precision=weights.precision,
     )
 
 
-def _as_seen_by(engine: Engine, hardware: Hardware) -> Hardware:
-    """The machine without GPUs that the engine cannot use: the wheel knows Metal, but not CUDA.
+def environments_of(settings: Settings) -> Path:
+    """The folder of the engines' own environments."""
+    return settings.data / "engines"
 
-    Of a native llama-server it is assumed that it was built for the machine's GPU.
-    """
-    if engine.name == "llama.cpp" and sys.platform != "darwin":
-        return replace(hardware, gpus=())
-    return hardware
+
+def prediction_of(engine: str, precision: str) -> Predict | None:
+    """How an engine's memory is predicted; None is llama.cpp's way, which the planner has."""
+    return predictor(precision) if engine == "transformers" else None
+
+
+def _as_seen_by(engine: Engine, hardware: Hardware) -> Hardware:
+    """The machine without GPUs that the engine cannot use."""
+    return hardware if engine.sees_gpus else replace(hardware, gpus=())
 
 
 def _smaller(asked: Callable[..., Plan], chosen: Plan, room: Room) -> Plan | None:

@@ -160,5 +160,5 @@ async def _idle(endpoint: Endpoint) -> None:
 async def _is_quiet(endpoint: Endpoint) -> bool:
     answer = await get(endpoint, "/metrics", timeout_s=_ANSWER_S)
     lines = answer.body.decode("utf-8", "replace").splitlines()
-    counts = [line for line in lines if line.startswith("llamacpp:requests_")]
+    counts = [line for line in lines if ":requests_" in line and not line.startswith("#")]
     return bool(counts) and all(line.rpartition(" ")[2] in ("0", "0.0") for line in counts)

@@ -27,6 +27,7 @@ from codehearth.gateway.auth import Doorkeeper
 from codehearth.gateway.desk import open_desk
 from codehearth.gateway.door import Leaving
 from codehearth.gateway.house import House
+from codehearth.gateway.late_page import LatePage, PageMaker
 from codehearth.gateway.metrics import Metrics
 from codehearth.gateway.opening import Opener
 from codehearth.gateway.protocol import BoundedProtocol
@@ -46,16 +47,19 @@ _LAST_BYTES_S = 5
 _BACKLOG = 2048
 
 
-def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
+def serve(
+    settings: Settings, *, on_ready: Callable[[str], None], page_maker: PageMaker | None = None
+) -> None:
     """Serves until a signal ends it; raises HearthError where it cannot start.
 
-    `on_ready` is told the address once the server takes requests.
+    `on_ready` is told the address once the server takes requests. Without a `page_maker` there
+    is no page.
     """
     _raise_file_limit()
     with only_server(settings.data), contextlib.closing(Keys(settings.data)) as keys:
         _refuse_open_door(settings, keys)
         with contextlib.closing(_bind(settings.host, settings.port)) as listener:
-            _run(_serve(settings, keys, listener, on_ready))
+            _run(_serve(settings, keys, listener, on_ready, page_maker))
 
 
 async def _serve(
@@ -63,22 +67,26 @@ async def _serve(
     keys: Keys,
     listener: socket.socket,
     on_ready: Callable[[str], None],
+    page_maker: PageMaker | None,
 ) -> None:
     leaving = Leaving()
     house = open_house(settings)
     token = secrets.token_urlsafe(32)
     doorkeeper = Doorkeeper(keys, operator_token=token, is_loopback=settings.is_loopback)
     desk = await open_desk(house)
-    app = create_app(house, desk, doorkeeper=doorkeeper, leaving=leaving)
+    page = LatePage(page_maker) if page_maker else None
+    app = create_app(house, desk, doorkeeper=doorkeeper, leaving=leaving, page=page)
     server = _Server(app, house, leaving, drain_s=settings.drain)
     url = _url(settings.host, listener.getsockname()[1])
     with announced(settings.data, url, token):
         preload = asyncio.create_task(_preload(house)) if settings.preload else None
+        making = asyncio.create_task(page.build()) if page else None
         try:
             await server.serve_until_signal(listener, on_ready=lambda: on_ready(url))
         finally:
-            if preload is not None:
-                preload.cancel()
+            for task in (preload, making):
+                if task is not None:
+                    task.cancel()
             await desk.close()
             await house.pool.close(0.0)
 

@@ -13,6 +13,7 @@ from codehearth.errors import BadSetting
 from codehearth.models.hubs import HubPreference
 from codehearth.models.local_models import STARTER
 from codehearth.models.names import PathName, parse_name
+from codehearth.models.remotes import parse_remotes
 from codehearth.models.store import Store
 from codehearth.settings import Settings
 
@@ -22,7 +23,14 @@ def make_store(settings: Settings) -> Store:
     named = named_path(settings)
     allowed = dict(entry.rpartition("@")[::2] for entry in settings.allow_code)
     hub = cast(HubPreference, settings.hub)
-    return Store(settings.data, hub=hub, named_paths=named, allow_code=allowed)
+    remote_names = parse_remotes(settings.remotes)
+    return Store(
+        settings.data,
+        hub=hub,
+        named_paths=named,
+        allow_code=allowed,
+        remote_names=remote_names,
+    )
 
 
 def with_named_model(settings: Settings) -> Settings:

@@ -46,12 +46,6 @@ def check_completion(request: CompletionRequest) -> None:
     _check_grammar(request)
     if request.best_of is not None and request.best_of > request.num_choices:
         raise Unsupported("'best_of' above 'n' is not done here.", param="best_of")
-    if request.echo and request.logprobs is not None:
-        raise Unsupported(
-            "'echo' together with 'logprobs' is not done by this engine: it does not give the "
-            "log-probabilities of a prompt.",
-            param="echo",
-        )
     if request.suffix and any(not isinstance(prompt, str) for prompt in request.prompts):
         raise InvalidRequest("'suffix' needs prompts that are text.", param="suffix")
 
@@ -94,7 +88,27 @@ def completion_body(
     )
     if request.logprobs is not None:
         body["logprobs"] = max(1, request.logprobs)
-    return body
+    return body | _scoring(request, facts) if scores_prompt(request) else body
+
+
+def scores_prompt(request: CompletionRequest) -> bool:
+    """Whether the prompt's own log-probabilities are wanted, as evaluation harnesses do.
+
+    The engine then repeats the prompt itself, and may be asked for no token more.
+    """
+    return bool(request.echo) and request.logprobs is not None
+
+
+def _scoring(request: CompletionRequest, facts: ModelFacts) -> dict[str, Any]:
+    if not facts.scores_prompts:
+        raise Unsupported(
+            "'echo' together with 'logprobs' is not done by this engine: it does not give the "
+            "log-probabilities of a prompt.",
+            param="echo",
+            hint="the engine transformers does",
+        )
+    max_tokens = DEFAULT_MAX_TOKENS if request.max_tokens is None else request.max_tokens
+    return {"echo": True, "max_tokens": max_tokens}
 
 
 def _prompt(

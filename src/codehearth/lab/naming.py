@@ -13,13 +13,15 @@ def base_of(model: LocalModel) -> str:
     """`starter`, `qwen2.5-coder-1.5b`, `hf:org/repo`, or a path's own name.
 
     `./coder-7b-F16.gguf` becomes `coder-7b`: its parts in other precisions are named beside it.
+    What is made of a made model keeps that one's precision in its name, so that it is not taken
+    for one that was made of the original: `starter-q4_k_m:q2_k`.
     """
+    if model.source == "made":
+        return _plain(model.name + ".made").removesuffix(".made")
     if model.row is not None:
         return model.row.name
     if model.hub is not None and model.repo is not None:
         return f"{HUB_PREFIXES[model.hub]}:{model.repo}"
-    if model.source == "made":
-        return model.name.rpartition(":")[0]
     return _plain(model.path.name.removesuffix(".gguf"))
 
 

@@ -210,7 +210,6 @@ def _locked(target: Path) -> Iterator[None]:
         except BlockingIOError:
             raise Overloaded(f"'{target.name}' is being made by another command.") from None
         yield
-        Path(lock.name).unlink(missing_ok=True)
 
 
 def _result(

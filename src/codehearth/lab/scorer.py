@@ -114,9 +114,7 @@ class Network:
 
     def second_half(self, tokens: Sequence[int]) -> Array:
         """Logits (S, V) behind each token of the second half but the last."""
-        tokens = list(tokens)
-        if self._native.llama_vocab_get_add_bos(self._vocabulary):
-            tokens[0] = self._native.llama_vocab_bos(self._vocabulary)
+        tokens = self._begun(tokens)
         self._forget()
         scored = range(len(tokens) // 2, len(tokens) - 1)
         self._decode(tokens, first_position=0, wanted=scored)
@@ -125,7 +123,7 @@ class Network:
     def continued(self, prompt: Sequence[int], num_new_tokens: int) -> list[int]:
         """The likeliest tokens behind `prompt`, up to the first that ends a text."""
         self._forget()
-        self._decode(prompt, first_position=0, wanted=(len(prompt) - 1,))
+        self._decode(self._begun(prompt), first_position=0, wanted=(len(prompt) - 1,))
         made: list[int] = []
         index = len(prompt) - 1
         for _ in range(num_new_tokens):
@@ -136,6 +134,13 @@ class Network:
             self._decode([token], first_position=len(prompt) + len(made) - 1, wanted=(0,))
             index = 0
         return made
+
+    def _begun(self, tokens: Sequence[int]) -> list[int]:
+        """With the token that begins a text in place of the first, where the model wants one."""
+        begun = list(tokens)
+        if self._native.llama_vocab_get_add_bos(self._vocabulary):
+            begun[0] = self._native.llama_vocab_bos(self._vocabulary)
+        return begun
 
     def _forget(self) -> None:
         self._native.llama_memory_clear(self._native.llama_get_memory(self._context), True)

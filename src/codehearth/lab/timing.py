@@ -100,7 +100,7 @@ def measure(
     turn_done: Callable[[str, int], None],
 ) -> Timed:
     """Times every subject in every round. Raises EngineFailed and EngineMissing."""
-    engine = choose_engine(subjects[0].weights, llama_server=llama_server)
+    engine = choose_engine(subjects[0].weights, llama_server=llama_server).engine
     timings = {subject.precision: Timings() for subject in subjects}
     watch = _Watch()
     for number in range(plan.num_rounds):

@@ -12,7 +12,7 @@ from typing import Literal
 
 from codehearth.text.fim_formats import all_marks
 
-WeightsKind = Literal["gguf", "safetensors"]
+WeightsKind = Literal["gguf", "safetensors", "unknown"]
 
 # Texts of fill-in-the-middle tokens by which a vocabulary shows its family.
 FIM_MARKS: tuple[str, ...] = all_marks()
@@ -79,3 +79,22 @@ class Weights:
     @property
     def bits_per_weight(self) -> float:
         return 8 * self.num_bytes / self.num_parameters if self.num_parameters else 0.0
+
+
+# Of a model that another server serves.
+UNKNOWN_WEIGHTS = Weights(
+    kind="unknown",
+    architecture="unknown",
+    num_parameters=0,
+    num_bytes=0,
+    precision="",
+    num_layers=0,
+    embedding_size=0,
+    num_heads=0,
+    num_kv_heads=0,
+    key_size=0,
+    value_size=0,
+    feed_forward_size=0,
+    vocabulary_size=0,
+    context_tokens=0,
+)

@@ -14,6 +14,8 @@ from codehearth.models.facts import Weights
 from codehearth.models.hardware import Hardware
 from codehearth.models.names import CatalogueName, parse_name
 from codehearth.models.planning import Plan, plan
+from codehearth.models.torch_memory import predictor
+from codehearth.models.weights import weights_here
 
 if TYPE_CHECKING:
     from codehearth.models.store import LocalModel, Store
@@ -38,6 +40,8 @@ def fit_of(
     *,
     context_tokens: int | None = None,
     num_slots: int | None = None,
+    engine: str = "auto",
+    precision: str = "auto",
 ) -> Fit:
     """How the model would run; raises DoesNotFit, ModelNotFound, BadWeights.
 
@@ -46,11 +50,16 @@ def fit_of(
     try:
         model = store.find(text, allow_path=True)
     except ModelNotFound:
-        row, precision = _row_of(text)
-        return fit_of_row(
-            row, hardware, precision, context_tokens=context_tokens, num_slots=num_slots
-        )
-    return fit_of_local(model, hardware, context_tokens=context_tokens, num_slots=num_slots)
+        row, of_row = _row_of(text)
+        return fit_of_row(row, hardware, of_row, context_tokens=context_tokens, num_slots=num_slots)
+    return fit_of_local(
+        model,
+        hardware,
+        context_tokens=context_tokens,
+        num_slots=num_slots,
+        engine=engine,
+        precision=precision,
+    )
 
 
 def fit_of_local(
@@ -59,12 +68,23 @@ def fit_of_local(
     *,
     context_tokens: int | None = None,
     num_slots: int | None = None,
+    engine: str = "auto",
+    precision: str = "auto",
 ) -> Fit:
-    from codehearth.models.weights import read_weights
-
-    weights = read_weights(model.path)
-    chosen = plan(weights, hardware, context_tokens=context_tokens, num_slots=num_slots)
-    return Fit(model.name, weights.precision, weights, chosen, chosen.why, is_here=True)
+    """The plan of weights that are here; of `auto` engines, the one that reads them counts."""
+    weights = weights_here(model)
+    if engine == "auto":
+        engine = "llama.cpp" if weights.kind == "gguf" else "transformers"
+    chosen = plan(
+        weights,
+        hardware,
+        context_tokens=context_tokens,
+        num_slots=num_slots,
+        predict_for_engine=predictor(precision) if engine == "transformers" else None,
+    )
+    is_stored = engine != "transformers" or precision == "auto"
+    shown = weights.precision if is_stored else precision
+    return Fit(model.name, shown, weights, chosen, chosen.why, is_here=True)
 
 
 def fit_of_row(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
+from typing import Literal
 
 from codehearth.errors import BadWeights
 from codehearth.models import checkpoint, precisions
@@ -27,13 +28,14 @@ STARTER = "starter"
 class LocalModel:
     """A model on disk. `path` is what engines open: the first GGUF file, or the folder.
 
-    `source` is "package", "made", "hf:org/repo", "ms:org/repo" or "path"; `sha256` holds the known
-    hashes by the file's path below `folder`.
+    One of another server has the format "remote" and no files. `source` is "package", "made",
+    "hf:org/repo", "ms:org/repo", "path" or "remote"; `sha256` holds the known hashes by the file's
+    path below `folder`.
     """
 
     name: str
     path: Path
-    format: Format
+    format: Format | Literal["remote"]
     precision: str | None
     num_bytes: int
     source: str
@@ -96,6 +98,11 @@ def from_cache(cached: CachedModel) -> LocalModel:
         folder=cached.folder,
         files=cached.files,
     )
+
+
+def remote(name: str) -> LocalModel:
+    """A model that another server serves: nothing of it is here."""
+    return LocalModel(name, Path(), "remote", precision=None, num_bytes=0, source="remote")
 
 
 def from_made(made: MadeModel, path: Path) -> LocalModel:
@@ -206,19 +213,29 @@ def require_whole(model: LocalModel) -> None:
 
 def require_no_code(model: LocalModel, *, allows: bool) -> None:
     """Raises BadWeights for a checkpoint that would run code of its own when loaded."""
-    if model.format == "gguf" or allows or model.path.is_file():
-        return
-    try:
-        names = [entry.name for entry in model.folder.iterdir() if entry.is_file()]
-    except OSError as error:
-        raise BadWeights(f"The files of '{model.name}' cannot be read.") from error
-    why = checkpoint.code_needed(model.folder, names)
+    why = None if allows else _code_needed(model)
     if why is not None:
         key = f"{model.repo or model.name}@{model.revision or 'path'}"
         raise BadWeights(
             f"'{model.name}' carries its own Python code: {why}. It is not loaded.",
             hint=f'read that code; to allow it for this revision only, set allow_code = ["{key}"]',
         )
+
+
+def needs_code(model: LocalModel) -> bool:
+    """Whether a model that `find` gave runs code of its own: then that was allowed."""
+    return _code_needed(model) is not None
+
+
+def _code_needed(model: LocalModel) -> str | None:
+    """Why the model would run code of its own. A single file is loaded without any."""
+    if model.format != "safetensors" or model.path.is_file():
+        return None
+    try:
+        names = [entry.name for entry in model.folder.iterdir() if entry.is_file()]
+    except OSError as error:
+        raise BadWeights(f"The files of '{model.name}' cannot be read.") from error
+    return checkpoint.code_needed(model.folder, names)
 
 
 def _from_folder(name: str, folder: Path) -> LocalModel:

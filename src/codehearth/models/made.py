@@ -89,6 +89,7 @@ class Made:
         """Deletes a made model; the bytes freed."""
         path = self.path_of(model)
         _record_of(path).unlink(missing_ok=True)
+        path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
         num_bytes = path.stat().st_size if path.is_file() else 0
         path.unlink(missing_ok=True)
         return num_bytes

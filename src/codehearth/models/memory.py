@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from codehearth.models.facts import Weights
 
@@ -69,6 +70,24 @@ class Footprint:
             ("compute", self.compute_bytes),
             ("process", self.overhead_bytes),
         )
+
+
+class Predict(Protocol):
+    """How much memory a child needs; one for each way to compute. See `predict`."""
+
+    def __call__(
+        self,
+        weights: Weights,
+        *,
+        context_tokens: int,
+        num_slots: int,
+        gpu_layers: int,
+        num_gpus: int,
+        batch_tokens: int,
+        kv_type: str,
+        mapped: bool,
+        machine: str,
+    ) -> Footprint: ...
 
 
 def predict(

@@ -20,6 +20,7 @@ from codehearth.models.hardware import Hardware
 from codehearth.models.memory import (
     DEFAULT_BATCH_TOKENS,
     Footprint,
+    Predict,
     is_mapping_worth_it,
     predict,
 )
@@ -93,6 +94,7 @@ def plan(
     budget_bytes: int | None = None,
     batch_tokens: int = DEFAULT_BATCH_TOKENS,
     kv_type: str = "f16",
+    predict_for_engine: Predict | None = None,
 ) -> Plan:
     """The best that fits `budget_bytes` of host memory, unless given: what is free now.
 
@@ -100,15 +102,17 @@ def plan(
     without. Layers asked for where no GPU is known (other makers' cannot be asked what they have
     free) are passed on, and memory is planned as if they were on the host. Raises DoesNotFit with
     both numbers and what would fit, and InvalidRequest for what the model or engine cannot do at
-    all.
+    all. `predict_for_engine` counts the bytes of another engine than llama.cpp.
     """
     _check(weights, context_tokens, num_slots)
     room = _room(weights, hardware, budget_bytes)
     counted_layers = gpu_layers if hardware.gpus else 0
-    mapped = is_mapping_worth_it(weights, hardware.machine)
+    # To map or to read is llama.cpp's question; other engines have their own prediction.
+    mapped = predict_for_engine is not None or is_mapping_worth_it(weights, hardware.machine)
+    predict_bytes = predict_for_engine or predict
 
     def footprint_of(attempt: _Attempt) -> Footprint:
-        return predict(
+        return predict_bytes(
             weights,
             context_tokens=attempt.context_tokens,
             num_slots=attempt.num_slots,

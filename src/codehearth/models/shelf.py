@@ -7,7 +7,7 @@ never the network, and opens nothing larger than a header.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,20 +26,26 @@ class Shelf:
     """The models of this machine, read anew at every call: other programs change them too."""
 
     def __init__(
-        self, places: HubPlaces, records: Records, named_paths: Mapping[str, Path], made: Made
+        self,
+        places: HubPlaces,
+        records: Records,
+        named_paths: Mapping[str, Path],
+        made: Made,
+        remote_names: Collection[str] = (),
     ) -> None:
         self._places = places
         self._records = records
         self._named_paths = dict(named_paths)
         self._made = made
+        self._remote_names = tuple(remote_names)
 
     def models(self) -> tuple[LocalModel, ...]:
-        """The starter first, the configuration's own, what was made here, what was downloaded."""
+        """The starter first, the configuration's own, what was downloaded, what was made here."""
         found = {model.name: model for model in self._packaged_and_named()}
+        for model in self.downloaded():
+            found.setdefault(model.name, model)
         for made in self._made.all():
             model = local_models.from_made(made, self._made.path_of(made))
-            found.setdefault(model.name, model)
-        for model in self.downloaded():
             found.setdefault(model.name, model)
         return tuple(found.values())
 
@@ -59,16 +65,19 @@ class Shelf:
         return tuple(found.values())
 
     def is_own_name(self, text: str) -> bool:
-        """Whether `text` names the starter, a path of the configuration or a made model."""
-        is_fixed = text == STARTER or text in self._named_paths
+        """Whether `text` names the starter, a path of the configuration, a made or remote model."""
+        is_fixed = text == STARTER or text in self._named_paths or text in self._remote_names
         return is_fixed or self._made.get(text) is not None
 
     def locate(self, text: str, *, allow_path: bool = False) -> LocalModel:
         """The model that `text` means; raises InvalidRequest, ModelNotFound or BadWeights."""
+        if text in self._remote_names:
+            return local_models.remote(text)
         if text in self._named_paths:
             return local_models.from_path(text, self._named_paths[text])
         made = self._made.get(text)
-        if made is not None:
+        # Making a precision must not change what a name meant before.
+        if made is not None and all(model.name != made.name for model in self.downloaded()):
             return local_models.from_made(made, self._made.path_of(made))
         return self.locate_name(parse_name(text, allow_path=allow_path))
 
@@ -130,6 +139,7 @@ class Shelf:
                 yield load()
             except BadWeights:
                 continue  # `find` says what is wrong with it
+        yield from map(local_models.remote, self._remote_names)
 
 
 def best(models: Iterable[LocalModel]) -> LocalModel | None:

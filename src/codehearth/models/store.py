@@ -7,7 +7,7 @@ disk starts offline.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -53,9 +53,10 @@ def _ignore(_: Progress) -> None:
 class Store:
     """The models of this machine. Synchronous: callers put slow calls into a thread.
 
-    `named_paths` are models of the configuration. `allow_code` maps `org/repo` (or the name of a
-    path) to the one revision whose own Python code may be fetched and loaded. `environment` holds
-    the hubs' variables; `free_bytes` tells how much room a folder's disk has.
+    `named_paths` are models of the configuration, `remote_names` those of other servers.
+    `allow_code` maps `org/repo` (or the name of a path) to the one revision whose own Python code
+    may be fetched and loaded. `environment` holds the hubs' variables; `free_bytes` tells how much
+    room a folder's disk has.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Store:
         hub: HubPreference = "auto",
         named_paths: Mapping[str, Path] | None = None,
         allow_code: Mapping[str, str] | None = None,
+        remote_names: Collection[str] = (),
         environment: Mapping[str, str] | None = None,
         free_bytes: FreeBytes = free_bytes_at,
     ) -> None:
@@ -73,7 +75,7 @@ class Store:
         self._allow_code = dict(allow_code or {})
         self._records = Records(data_dir / "models.json")
         self.made = Made(data_dir / "made")
-        self._shelf = Shelf(self.places, self._records, named_paths or {}, self.made)
+        self._shelf = Shelf(self.places, self._records, named_paths or {}, self.made, remote_names)
         self._hub_memory = data_dir / "hub.json"
         self._free_bytes = free_bytes
 
@@ -145,15 +147,20 @@ class Store:
         if made is not None:
             return self.made.remove(made)
         model = self.locate(text)
-        if model.hub is None:
+        self.check_removable(model)
+        assert model.hub is not None
+        freed = self._client(model.hub).remove(model.folder, self._own_files(model))
+        self._records.drop(model.name)
+        return freed
+
+    def check_removable(self, model: LocalModel) -> None:
+        """Raises InvalidRequest for a model that is not ours to delete."""
+        if model.hub is None and self.made.get(model.name) is None:
             raise InvalidRequest(
                 f"'{model.name}' was not downloaded by CodeHearth, so it is not deleted.",
                 hint="delete its files yourself, and its line in the configuration",
                 param="model",
             )
-        freed = self._client(model.hub).remove(model.folder, self._own_files(model))
-        self._records.drop(model.name)
-        return freed
 
     def discard(self, text: str) -> int:
         """Deletes what half-done pulls of a model left in the hubs' caches; the bytes freed."""

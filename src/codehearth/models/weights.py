@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from codehearth.errors import BadWeights
+from codehearth.errors import BadWeights, Unsupported
 from codehearth.models.facts import FIM_MARKS, Weights, WeightsKind
 from codehearth.models.gguf_weights import read_gguf_weights, split_parts
+from codehearth.models.local_models import LocalModel
 from codehearth.models.safetensors_weights import read_safetensors_weights
 
-__all__ = ["FIM_MARKS", "Weights", "WeightsKind", "read_weights"]
+__all__ = ["FIM_MARKS", "Weights", "WeightsKind", "read_weights", "weights_here"]
 
 
 def read_weights(path: Path) -> Weights:
@@ -50,3 +51,13 @@ def _read_folder(folder: Path) -> Weights:
         f"'{folder.name}' holds neither safetensors nor a GGUF file.",
         hint="only these two formats are taken: the others can hold code",
     )
+
+
+def weights_here(model: LocalModel) -> Weights:
+    """The facts of a model's weights; raises BadWeights, and Unsupported for a remote model."""
+    if model.format == "remote":
+        raise Unsupported(
+            f"'{model.name}' is served by another server; nothing of it is here to be looked at.",
+            hint="`hearth engines` shows which server that is",
+        )
+    return read_weights(model.path)

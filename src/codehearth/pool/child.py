@@ -52,6 +52,8 @@ class ModelFacts:
     num_slots: int
     weights: Weights
     row: Row | None = None
+    scores_prompts: bool = False
+    """Whether its engine gives the log-probabilities of a prompt's own tokens."""
 
 
 @dataclass(frozen=True)

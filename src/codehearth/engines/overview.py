@@ -1,0 +1,73 @@
+"""All engines as a list for people: what each runs on this machine, or why not and what helps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from codehearth.engines import engines
+from codehearth.engines.base import Engine, Unavailable
+from codehearth.engines.environments import Broken, Environments, Installed
+from codehearth.engines.recipes import RECIPES
+from codehearth.models.remotes import Server
+
+_READS = {
+    "llama.cpp": "GGUF",
+    "llama-server": "GGUF",
+    "transformers": "safetensors, and GGUF when asked for",
+}
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One engine. `hint` is the command that makes it run, or run better."""
+
+    name: str
+    state: Literal["ready", "missing", "broken"]
+    reads: str
+    detail: str
+    hint: str | None = None
+
+
+def overview(
+    *, llama_server_setting: str, environments: Path, remotes: Mapping[str, Sequence[Server]]
+) -> tuple[Listed, ...]:
+    """The engines in the order in which they are preferred. Raises as `engines` does."""
+    found = engines(llama_server_setting=llama_server_setting, environments=environments)
+    listed = [_listed(engine, environments) for engine in found]
+    if not any(one.name == "llama-server" for one in listed):
+        listed.insert(1, _no_native(llama_server_setting))
+    if remotes:
+        listed.append(_remote(remotes))
+    return tuple(listed)
+
+
+def _remote(remotes: Mapping[str, Sequence[Server]]) -> Listed:
+    served = [
+        f"{name} at {', '.join(one.url for one in servers)}" for name, servers in remotes.items()
+    ]
+    return Listed("remote", "ready", "models of other servers", "; ".join(served))
+
+
+def _listed(engine: Engine, environments: Path) -> Listed:
+    reads, availability = _READS[engine.name], engine.availability()
+    state = Environments(environments).state(engine.name) if engine.name in RECIPES else None
+    if isinstance(availability, Unavailable):
+        reason, hint = availability.reason, availability.hint
+        is_broken = isinstance(state, Broken)
+        return Listed(engine.name, "broken" if is_broken else "missing", reads, reason, hint)
+    is_old = isinstance(state, Installed) and state.digest not in _digests(engine.name)
+    renew = f"its packages are an earlier release's: `hearth engines install {engine.name}`"
+    return Listed(engine.name, "ready", reads, availability.detail, renew if is_old else None)
+
+
+def _digests(engine: str) -> frozenset[str]:
+    return frozenset(recipe.digest for recipe in RECIPES[engine].values())
+
+
+def _no_native(setting: str) -> Listed:
+    reason = "switched off" if setting == "off" else "none found on PATH that can be used"
+    hint = "a llama-server built for this machine is faster, and may know its GPU; it needs no more"
+    return Listed("llama-server", "missing", "GGUF", reason, f"{hint} than to be on PATH")

@@ -1,0 +1,135 @@
+"""Hugging Face checkpoints with PyTorch: our worker in an environment of its own.
+
+The slower engine for what llama.cpp reads too; the one that reads everything else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from codehearth.engines.base import (
+    Available,
+    Command,
+    Launch,
+    LoadableWeights,
+    Unavailable,
+)
+from codehearth.engines.endpoint import Endpoint
+from codehearth.engines.environments import Broken, Installed, NotInstalled, State
+from codehearth.engines.threads import child_environment
+
+INSTALL = "`hearth engines install transformers`"
+
+_WORKER = Path(__file__).parent.parent / "workers" / "transformers" / "__main__.py"
+
+# What release 5.23 reads out of GGUF files; they are dequantised as they are loaded.
+_GGUF_ARCHITECTURES = frozenset(
+    {"llama", "mistral", "qwen2", "qwen2moe", "qwen3", "qwen3moe", "phi3", "gemma2", "gemma3"}
+    | {"starcoder2", "gpt2", "stablelm", "falcon", "bloom"}
+)
+_PACKED = ("GPTQ", "AWQ")
+
+Dtype = Literal["bf16", "fp16", "fp32"]
+
+
+@dataclass(frozen=True)
+class Transformers:
+    """The engine in the environment `state`; a child gets a part of `ours`."""
+
+    state: State
+    ours: dict[str, str] = field(default_factory=dict, repr=False)
+    name: str = "transformers"
+
+    @property
+    def sees_gpus(self) -> bool:
+        return len(self._facts("devices")) > 1
+
+    @property
+    def scores_prompts(self) -> bool:
+        return True
+
+    def availability(self) -> Available | Unavailable:
+        match self.state:
+            case Installed(version=version, facts=facts):
+                devices = ", ".join(self._facts("devices")) or "cpu"
+                return Available(f"transformers {version}, torch {facts.get('torch')}, {devices}")
+            case NotInstalled():
+                return Unavailable("it is not installed", INSTALL)
+            case Broken(reason):
+                return Unavailable(
+                    f"its environment is broken: {reason}", f"{INSTALL} makes it anew"
+                )
+
+    def can_load(self, weights: LoadableWeights) -> str | None:
+        if weights.is_embedding_model:
+            return "transformers serves models that generate, and this one makes embeddings"
+        if weights.kind == "gguf":
+            if weights.architecture in _GGUF_ARCHITECTURES:
+                return None
+            return (
+                f"transformers does not read GGUF files of the architecture {weights.architecture}"
+            )
+        if weights.architecture == "chatglm":
+            return "the code that ChatGLM checkpoints bring does not run in transformers 5"
+        packing = next((name for name in _PACKED if f"({name})" in weights.precision), None)
+        if packing and self._is_installed and "gptqmodel" not in self._facts("quantisers"):
+            return f"weights packed by {packing} need the package gptqmodel beside transformers"
+        return None
+
+    def command(self, launch: Launch, endpoint: Endpoint) -> Command:
+        """Our worker under the environment's Python, with the key in its environment."""
+        assert isinstance(self.state, Installed)
+        on_gpu = launch.gpu_layers > 0 and self.sees_gpus
+        dtype, why = dtype_for(launch.precision, launch.stored_precision, on_gpu=on_gpu)
+        is_quantised = launch.precision in ("int8", "int4")
+        argv = (
+            str(self.state.python), "-P", "-u", str(_WORKER),
+            "--model", str(launch.path.absolute()),
+            "--alias", launch.alias,
+            "--socket", str(endpoint.socket_path),
+            "--context-tokens", str(launch.context_tokens),
+            "--slots", str(launch.num_slots),
+            "--threads", str(launch.num_threads),
+            "--batch-tokens", str(launch.batch_tokens),
+            "--device", "gpu" if on_gpu else "cpu",
+            "--dtype", dtype,
+            *(("--quantise", launch.precision) if is_quantised else ()),
+            *(("--allow-code",) if launch.allows_code else ()),
+        )  # fmt: skip
+        environment = child_environment(self.ours) | {
+            "HEARTH_ENGINE_KEY": endpoint.api_key,
+            "TQDM_DISABLE": "1",
+        }
+        return Command(argv, environment, why=(f"{launch.num_threads} threads", *why))
+
+    @property
+    def _is_installed(self) -> bool:
+        return isinstance(self.state, Installed)
+
+    def _facts(self, name: str) -> tuple[str, ...]:
+        facts = self.state.facts if isinstance(self.state, Installed) else {}
+        return tuple(facts.get(name) or ())
+
+
+def dtype_for(asked: str, stored: str, *, on_gpu: bool) -> tuple[Dtype, tuple[str, ...]]:
+    """What is computed in, and why where it was chosen. A GPU without bf16 gets fp16 later.
+
+    `asked` is the user's word, `stored` the type of the tensors as `Weights.precision` names it.
+    On a CPU fp16 is no choice: it read a prompt 9 times slower than bf16 (AVX-512, torch 2.13).
+    """
+    match asked:
+        case "bf16" | "fp16" | "fp32":
+            return asked, ()
+        case "int8" | "int4":
+            return "bf16", (f"{asked} by bitsandbytes, computed in bf16",)
+    if stored == "F32":
+        return "fp32", ("fp32: as the weights are stored",)
+    if stored == "F16" and on_gpu:
+        return "fp16", ("fp16: as the weights are stored",)
+    if stored == "F16":
+        return "bf16", ("bf16: a CPU computes it many times faster than the fp16 of the weights",)
+    if stored == "BF16":
+        return "bf16", ("bf16: as the weights are stored",)
+    return "bf16", (f"bf16: what {stored} weights are computed in",)

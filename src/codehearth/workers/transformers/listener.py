@@ -1,0 +1,169 @@
+"""A small HTTP/1.1 server on a Unix socket, for the one client that there is: the house.
+
+One request a connection. Closing the connection cancels what was asked. Whoever lacks the key gets
+nothing but `/health`; a body is bounded; a server that nobody else can reach needs no more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import json
+import sys
+import traceback
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+_MAX_HEAD_BYTES = 64 << 10
+_MAX_BODY_BYTES = 64 << 20
+_REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found"}
+_DONE = b"data: [DONE]\n\n"
+
+
+class Refused(Exception):
+    """A request that is answered with an error in the shape that the gateway reads."""
+
+    def __init__(self, status: int, message: str, kind: str, **more: object) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = {"error": {"code": status, "message": message, "type": kind} | more}
+
+
+def invalid(message: str) -> Refused:
+    return Refused(400, message, "invalid_request_error")
+
+
+def unsupported(message: str) -> Refused:
+    return Refused(501, message, "not_supported_error")
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A JSON document, or a text."""
+
+    content: Any
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Chunks, each of which becomes an event; `[DONE]` follows."""
+
+    chunks: AsyncIterator[Mapping[str, Any]]
+
+
+class App(Protocol):
+    async def answer(self, method: str, path: str, body: bytes) -> Whole | Stream:
+        """Raises Refused. Cancelled when the client leaves."""
+        ...
+
+
+async def listen(socket_path: str, key: str, app: App) -> asyncio.Server:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            await _serve(reader, writer, key, app)
+        writer.close()
+
+    return await asyncio.start_unix_server(serve, socket_path, limit=_MAX_HEAD_BYTES, backlog=512)
+
+
+async def _serve(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: str, app: App
+) -> None:
+    try:
+        method, path, headers = await _head(reader)
+        if path == "/health":
+            await _send(writer, 200, {"status": "ok"})
+            return
+        if not hmac.compare_digest(headers.get("authorization", ""), f"Bearer {key}"):
+            raise Refused(401, "Invalid API key", "authentication_error")
+        body = await reader.readexactly(_length(headers))
+        await _until_gone(reader, _answer(writer, app, method, path, body))
+    except Refused as refused:
+        await _send(writer, refused.status, refused.body)
+
+
+async def _until_gone(reader: asyncio.StreamReader, work: Any) -> None:
+    """Do the work unless the client leaves before it is done."""
+    working = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(reader.read(1))
+    try:
+        await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            await working
+    finally:
+        for task in (working, gone):
+            task.cancel()
+        await asyncio.wait((working, gone))
+
+
+async def _answer(
+    writer: asyncio.StreamWriter, app: App, method: str, path: str, body: bytes
+) -> None:
+    try:
+        answer = await app.answer(method, path, body)
+        if isinstance(answer, Whole):
+            await _send(writer, 200, answer.content)
+        else:
+            await _stream(writer, answer)
+    except (Refused, OSError, asyncio.CancelledError):
+        raise
+    except Exception as error:
+        traceback.print_exc(file=sys.stderr)
+        raise Refused(500, f"{type(error).__name__}: {error}"[:300], "server_error") from error
+
+
+async def _stream(writer: asyncio.StreamWriter, answer: Stream) -> None:
+    """Events from the first chunk on; an error before it is an answer of its own."""
+    chunks = answer.chunks
+    first = await anext(chunks, None)
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+    try:
+        if first is not None:
+            writer.write(_event(first))
+        async for chunk in chunks:
+            writer.write(_event(chunk))
+            await writer.drain()
+        writer.write(_DONE)
+    except Refused as refused:
+        writer.write(_event(refused.body))
+    await writer.drain()
+
+
+def _event(chunk: Mapping[str, Any]) -> bytes:
+    return b"data: " + json.dumps(chunk, ensure_ascii=False).encode() + b"\n\n"
+
+
+async def _send(writer: asyncio.StreamWriter, status: int, content: Any) -> None:
+    is_text = isinstance(content, str)
+    body = content.encode() if is_text else json.dumps(content, ensure_ascii=False).encode()
+    kind = "text/plain; version=0.0.4" if is_text else "application/json"
+    head = (
+        f"HTTP/1.1 {status} {_REASONS.get(status, 'Error')}\r\nContent-Type: {kind}\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    writer.write(head.encode() + body)
+    await writer.drain()
+
+
+async def _head(reader: asyncio.StreamReader) -> tuple[str, str, Mapping[str, str]]:
+    try:
+        lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+    except asyncio.LimitOverrunError as error:
+        raise invalid("the header is too long") from error
+    words = lines[0].split(" ")
+    if len(words) != 3:
+        raise invalid("that is not HTTP")
+    headers = {}
+    for line in lines[1:]:
+        name, _, value = line.partition(":")
+        headers[name.strip().lower()] = value.strip()
+    return words[0], words[1].partition("?")[0], headers
+
+
+def _length(headers: Mapping[str, str]) -> int:
+    text = headers.get("content-length", "0")
+    if not text.isdecimal() or int(text[:12]) > _MAX_BODY_BYTES or "transfer-encoding" in headers:
+        raise invalid("the body is too long or of unknown length")
+    return int(text)

@@ -1,0 +1,172 @@
+"""From logits to tokens: what a request asks of the choice, and how a batch of rows is chosen from.
+
+Every row draws from a generator of its own, a number between 0 and 1 for each token. So a seed
+gives the same answer whoever else is in the batch and on whatever device.
+
+The order is transformers' and vLLM's: penalties, bias, temperature, top-k, top-p, min-p.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+_FEW = 1024  # candidates that are looked at before a whole vocabulary is sorted
+_GREEDY = 1e-5
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a row's tokens are chosen. Temperature 0 takes the most likely one."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    repeat_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    seed: int | None = None
+    bias: Mapping[int, float] = field(default_factory=dict)
+
+    @property
+    def is_greedy(self) -> bool:
+        return self.temperature < _GREEDY
+
+    @property
+    def is_cut(self) -> bool:
+        return self.top_p < 1 or self.top_k > 0 or self.min_p > 0
+
+    @property
+    def has_penalties(self) -> bool:
+        return (self.repeat_penalty, self.presence_penalty, self.frequency_penalty) != (1, 0, 0)
+
+
+class Chooser:
+    """One row's choice: its sampling, its generator, and what it has seen so far."""
+
+    def __init__(self, sampling: Sampling, prompt: Sequence[int]) -> None:
+        self.sampling = sampling
+        self._random = random.Random(sampling.seed)  # noqa: S311 - no secret is made of it
+        self._prompt = tuple(prompt) if sampling.has_penalties else ()
+        self._counts: torch.Tensor | None = None  # (V,) how often each token was generated
+        self._seen: torch.Tensor | None = None  # (V,) whether it was there at all
+
+    def draw(self) -> float:
+        return self._random.random()
+
+    def took(self, token: int) -> None:
+        if self._counts is not None and self._seen is not None:
+            self._counts[token] += 1
+            self._seen[token] = True
+
+    def adjust(self, logits: torch.Tensor) -> torch.Tensor:
+        """Penalties and bias on the row's logits (V,)."""
+        sampling = self.sampling
+        if sampling.has_penalties:
+            seen, counts = self._memory(logits)
+            if sampling.repeat_penalty != 1:
+                penalised = torch.where(
+                    logits > 0, logits / sampling.repeat_penalty, logits * sampling.repeat_penalty
+                )
+                logits = torch.where(seen, penalised, logits)
+            logits = logits - sampling.frequency_penalty * counts
+            logits = logits - sampling.presence_penalty * (counts > 0)
+        if sampling.bias:
+            logits = logits.clone()
+            ids = torch.tensor(list(sampling.bias), device=logits.device)
+            logits[ids] += torch.tensor(list(sampling.bias.values()), device=logits.device)
+        return logits
+
+    def _memory(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if self._counts is None or self._seen is None:
+            self._counts = torch.zeros_like(logits)
+            self._seen = torch.zeros_like(logits, dtype=torch.bool)
+            self._seen[torch.tensor(self._prompt, dtype=torch.long, device=logits.device)] = True
+        return self._seen, self._counts
+
+
+def choose(logits: torch.Tensor, choosers: Sequence[Chooser]) -> list[int]:
+    """The next token of each row; `logits` are (B, V) in float32."""
+    rows = [
+        chooser.adjust(row) if chooser.sampling.has_penalties or chooser.sampling.bias else row
+        for row, chooser in zip(logits, choosers, strict=True)
+    ]
+    if any(row is not old for row, old in zip(rows, logits, strict=False)):
+        logits = torch.stack(rows)
+    chosen = logits.argmax(dim=-1)
+    drawn = [i for i, chooser in enumerate(choosers) if not chooser.sampling.is_greedy]
+    if drawn:
+        index = torch.tensor(drawn, device=logits.device)
+        chosen[index] = _drawn(logits[index], [choosers[i] for i in drawn])
+    tokens: list[int] = chosen.tolist()
+    for token, chooser in zip(tokens, choosers, strict=True):
+        chooser.took(token)
+    return tokens
+
+
+def _drawn(logits: torch.Tensor, choosers: Sequence[Chooser]) -> torch.Tensor:
+    """Tokens drawn from the rows' distributions, after their cuts."""
+
+    def column(values: Sequence[float]) -> torch.Tensor:
+        return torch.tensor(values, dtype=torch.float32, device=logits.device)[:, None]
+
+    asked = [chooser.sampling for chooser in choosers]
+    probs = torch.softmax(logits / column([one.temperature for one in asked]), dim=-1)
+    draws = column([chooser.draw() for chooser in choosers])
+    if not any(one.is_cut for one in asked):
+        return _picked(probs, draws)[:, 0]
+    top_p = column([one.top_p for one in asked])
+    top_k = column([one.top_k or probs.shape[-1] for one in asked])
+    min_p = column([one.min_p for one in asked])
+    values, ids = _candidates(probs, top_k, top_p, min_p)
+    ranks = torch.arange(values.shape[-1], device=values.device)
+    kept = torch.where(ranks < top_k, values, 0)
+    kept = kept / kept.sum(dim=-1, keepdim=True)
+    before = kept.cumsum(dim=-1) - kept
+    is_kept = (before < top_p) & (kept >= min_p * kept[:, :1])
+    is_kept[:, 0] = True
+    picked = _picked(torch.where(is_kept, kept, 0), draws)
+    return ids.gather(-1, picked)[:, 0]
+
+
+def _candidates(
+    probs: torch.Tensor, top_k: torch.Tensor, top_p: torch.Tensor, min_p: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The most likely tokens, sorted: a few where that is exact, else all of them.
+
+    Sorting a vocabulary of 150,000 takes longer on a CPU than a small model's whole step.
+    """
+    if probs.shape[-1] > _FEW:
+        values, ids = probs.topk(_FEW, dim=-1)
+        is_enough = (
+            (top_k[:, 0] <= _FEW)
+            | ((top_p[:, 0] < 1) & (values.sum(dim=-1) >= top_p[:, 0]))
+            | ((min_p[:, 0] > 0) & (values[:, -1] < min_p[:, 0] * values[:, 0]))
+        )
+        if bool(is_enough.all()):
+            return values, ids
+    values, ids = probs.sort(dim=-1, descending=True)
+    return values, ids
+
+
+def _picked(weights: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+    """The place where the cumulated weights pass the draw, (B, 1)."""
+    cumulated = weights.cumsum(dim=-1)
+    passed = (cumulated <= draws * cumulated[:, -1:]).sum(dim=-1, keepdim=True)
+    # A place without weight cannot be picked: rounding may lead one past the last that has some.
+    last = weights.shape[-1] - 1 - (weights > 0).flip(-1).to(torch.uint8).argmax(-1, keepdim=True)
+    return torch.minimum(passed, last)
+
+
+def top_logprobs(
+    logits: torch.Tensor, chosen: int, count: int
+) -> tuple[float, list[tuple[int, float]]]:
+    """The log-probability of `chosen` and of the `count` likeliest; `logits` (V,) as they came."""
+    logprobs = torch.log_softmax(logits.float(), dim=-1)
+    values, ids = logprobs.topk(min(count, logprobs.shape[-1]))
+    top = list(zip(ids.tolist(), values.tolist(), strict=True))
+    return float(logprobs[chosen]), top

@@ -1,0 +1,181 @@
+"""Models in the page: fetched, paused, loaded, sent away, deleted, switched and compared."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.models.loopback_hub import LoopbackHub
+from tests.page.conftest import (
+    ENDLESS,
+    WITH_PAGE,
+    OpenPage,
+    answered,
+    ask,
+    chromium_or_skip,
+    ready,
+    screenshot,
+    wait_for_page,
+)
+from tests.page.test_page_chat import PROMPT
+from tests.system.conftest import Hearth, Server
+from tests.tiny_models import tiny_qwen2
+
+REPO = "Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF"
+NAME = "qwen2.5-coder-0.5b:q8_0"
+FILE = "qwen2.5-coder-0.5b-instruct-q8_0.gguf"
+HELD_AT = 300_000
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackHub]:
+    with LoopbackHub() as hub:
+        hub.add(REPO, {FILE: tiny_qwen2(tmp_path_factory.mktemp("models")).read_bytes()})
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def online(
+    tmp_path_factory: pytest.TempPathFactory, hub: LoopbackHub, slow_engine: Path
+) -> Iterator[Server]:
+    """A server whose hubs are the loopback one; its models write 250 tokens a second."""
+    chromium_or_skip()
+    more = {
+        **WITH_PAGE,
+        "HF_HUB_OFFLINE": "",
+        "HF_ENDPOINT": hub.endpoint,
+        "MODELSCOPE_ENDPOINT": hub.endpoint,
+        "HEARTH_LLAMA_SERVER": str(slow_engine),
+    }
+    with Hearth(tmp_path_factory.mktemp("home")).serving(**more) as running:
+        wait_for_page(running)
+        yield running
+
+
+def test_a_model_is_fetched_paused_and_resumed_through_a_reload(
+    open_page: OpenPage, online: Server, hub: LoopbackHub
+) -> None:
+    held, goes_on = threading.Event(), threading.Event()
+    hub.faults.at_offset = {HELD_AT: lambda: (held.set(), goes_on.wait(60))}  # type: ignore[dict-item]
+    page = open_page(online, "/#/models")
+    page.get_by_role("searchbox", name="Search models").fill(NAME)
+    page.get_by_role("button", name=f"Download: {NAME}").click()
+    assert held.wait(60)
+    pull = page.get_by_role("region", name=f"Download of {NAME}")
+    expect(pull.get_by_role("progressbar")).to_be_visible()
+    page.reload()
+    ready(page)
+    expect(pull).to_contain_text("downloading")
+
+    pull.get_by_role("button", name="Pause").click()
+    hub.faults.at_offset = {}
+    goes_on.set()
+    expect(pull).to_contain_text("paused")
+    pull.get_by_role("button", name="Resume").click()
+
+    expect(pull).to_have_count(0)
+    page.get_by_role("searchbox", name="Search models").fill(NAME)
+    expect(page.get_by_role("button", name=f"Load: {NAME}")).to_be_visible()
+
+
+def test_a_model_is_loaded_and_switched_under_a_running_answer(
+    open_page: OpenPage, online: Server
+) -> None:
+    page = open_page(online, preferences={**ENDLESS, "model": "starter"})
+    ask(page, "Go on for ever")
+    expect(page.locator(".is-assistant strong").nth(3)).to_be_visible()
+    page.locator(".composer-text").fill("the next question")
+
+    page.get_by_role("button", name="Model: starter").click()
+    page.locator(f".picker-row[data-model='{NAME}']").click()
+    expect(page.locator(".picker .dot.is-loaded")).to_be_visible()
+
+    expect(page.locator(".is-assistant[aria-busy=true]")).to_be_visible()
+    expect(page.locator(".composer-text")).to_have_value("the next question")
+    page.get_by_role("button", name="Stop", exact=True).click()
+    answered(page)
+    page.locator(".composer-text").press("Enter")
+    expect(page.locator(".is-assistant.is-last .message-model")).to_have_text(NAME)
+    page.get_by_role("button", name="Stop", exact=True).click()
+    answered(page)
+
+
+def test_two_models_are_compared_and_the_vote_is_kept(open_page: OpenPage, online: Server) -> None:
+    page = open_page(online, "/#/compare", preferences={"parameters": {"max_tokens": 60}})
+    expect(page.get_by_role("button", name="Model A: starter")).to_be_visible()
+    expect(page.get_by_role("button", name=f"Model B: {NAME}")).to_be_visible()
+    page.get_by_role("button", name="Ask both").click()
+    expect(page.locator(".side").first).to_contain_text("tokens/s")
+    expect(page.locator(".side").last).to_contain_text("tokens/s")
+    screenshot(page, "compare-answers")
+
+    page.get_by_role("button", name="B is better").click()
+
+    expect(page.locator(".votes")).to_contain_text("kept")
+    expect(page.get_by_role("region", name="Your votes").locator("tbody tr").first).to_contain_text(
+        NAME
+    )
+    (vote,) = online.get("/hearth/votes").json()["votes"]
+    assert vote["winner"] == "second" and vote["second"]["model"] == NAME
+    assert vote["second"]["tokens_per_s"] > 1
+
+
+def test_a_model_is_sent_away_and_deleted(open_page: OpenPage, online: Server) -> None:
+    page = open_page(online, "/#/models")
+    page.get_by_role("searchbox", name="Search models").fill(NAME)
+    page.get_by_role("button", name=f"Unload: {NAME}").click()
+    page.get_by_role("button", name=f"Delete {NAME}").click()
+    dialog = page.get_by_role("dialog", name="Delete this model?")
+    expect(dialog).to_contain_text(NAME)
+
+    dialog.get_by_role("button", name="Delete").click()
+
+    expect(page.get_by_role("button", name=f"Download: {NAME}")).to_be_visible()
+
+
+def test_the_precisions_of_a_model_are_told(open_page: OpenPage, online: Server) -> None:
+    page = open_page(online, "/#/models")
+    page.get_by_role("searchbox", name="Search models").fill("qwen2.5-coder-1.5b")
+
+    page.locator(".model-name").first.click()
+
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("rowheader", name="q4_k_m", exact=True)).to_be_visible()
+    expect(dialog.locator(".parts")).to_contain_text("weights")
+
+
+def test_every_client_has_a_configuration_with_the_live_address(
+    open_page: OpenPage, server: Server
+) -> None:
+    page = open_page(server, "/#/connect")
+    tabs = page.get_by_role("tab")
+    assert tabs.count() >= 10
+    for number in range(tabs.count()):
+        tabs.nth(number).click()
+        expect(page.locator(".client-pane pre")).to_contain_text(server.url)
+
+    for name in ("curl", "Continue (VS Code, JetBrains)", "Claude Code", "Codex CLI"):
+        page.get_by_role("tab", name=name).click()
+        page.get_by_role("button", name="Test this connection").click()
+        expect(page.locator(".test-outcome")).to_contain_text("It works")
+
+
+def test_a_model_that_does_not_fit_says_so(open_page: OpenPage, server: Server) -> None:
+    page = open_page(server, "/#/models")
+    page.get_by_role("checkbox", name="Only what fits").uncheck()
+    big = page.locator("tr", has_text="does not fit").first
+
+    expect(big).to_contain_text("needs")
+
+
+def test_loading_is_shown_in_place(page: Page) -> None:
+    """The picker's dot says where the model is, and the answer comes all the same."""
+    expect(page.locator(".picker .dot")).to_have_count(1)
+    ask(page, PROMPT)
+    answered(page)
+
+    expect(page.locator(".picker .dot.is-loaded")).to_be_visible()
