@@ -162,12 +162,13 @@ def test_a_file_longer_than_the_context_is_completed_from_what_is_near(house: He
     text = "".join(f"x{number} = {number * 7919}\n" for number in range(4000))
     (house.home / "long.py").write_text(text)
 
-    result = house("complete", "long.py:2000:1", "--max-tokens", "4", "--json")
+    within = house("complete", "long.py:2000:1", "--max-tokens", "4", "--json")
+    at_end = house("complete", "long.py", "--max-tokens", "4", "--json")
 
-    assert result.code == 0
-    assert "longer than the model's context; not sent: " in result.err
-    assert "lines before the cursor" in result.err
-    assert result.document["prompt_tokens"] > 1000
+    assert within.document["prompt_tokens"] > 1000  # the server cuts around a middle itself
+    assert at_end.document["prompt_tokens"] > 1000
+    assert "longer than the model's context; not sent: " in at_end.err
+    assert "lines before the cursor" in at_end.err
 
 
 @pytest.mark.parametrize(

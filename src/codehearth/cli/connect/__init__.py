@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import sys
-from difflib import unified_diff
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
 
-from codehearth.cli.connect.clients import ClientApp, Target, client_apps, find_client
 from codehearth.cli.options import json_option, settings_now, yes_option
 from codehearth.cli.output import facts, print_data, print_json, say
 from codehearth.cli.reach import Server, client_of, find_server
 from codehearth.errors import HearthError, InvalidRequest
 from codehearth.settings import Settings
+
+if TYPE_CHECKING:
+    from codehearth.cli.connect.clients import ClientApp, Target
 
 _NO_KEY = "none"
 _SOME_KEY = "YOUR-KEY"
@@ -24,7 +26,8 @@ _CONTEXT_TOKENS = 8192
 def _names(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    return [CompletionItem(name) for name in client_apps() if name.startswith(incomplete)]
+    names = [app.name for app in _apps()]
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
 @click.command()
@@ -44,6 +47,8 @@ def connect(client: str | None, model: str | None, write: bool, yes: bool, as_js
       hearth connect zed
       hearth connect continue --write
     """
+    from codehearth.cli.connect.clients import find_client
+
     if client is None:
         _list(as_json=as_json)
         return
@@ -66,6 +71,8 @@ def _list(*, as_json: bool) -> None:
 
 
 def _apps() -> tuple[ClientApp, ...]:
+    from codehearth.cli.connect.clients import client_apps
+
     return tuple(client_apps().values())
 
 
@@ -98,6 +105,8 @@ def _tell(app: ClientApp, target: Target) -> None:
 
 def _target(settings: Settings, model: str | None) -> Target:
     """The server that runs, else where one of these settings would be."""
+    from codehearth.cli.connect.clients import Target
+
     server = find_server(settings)
     if server is None:
         say("No server is running; this is the address of the next `hearth serve`.")
@@ -161,6 +170,8 @@ def _write(app: ClientApp, target: Target, *, yes: bool) -> None:
 
 
 def _difference(path: Path, text: str, changed: str) -> str:
+    from difflib import unified_diff
+
     lines = unified_diff(
         text.splitlines(), changed.splitlines(), str(path), str(path), lineterm="", n=2
     )
