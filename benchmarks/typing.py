@@ -136,6 +136,7 @@ class Side:
     accepted: int = 0
     num_accepted: int = 0
     num_tokens: int = 0
+    num_recalled: int = 0
 
     async def ask(self, asked: Ask, n_predict: int) -> None:
         began = time.perf_counter()
@@ -144,6 +145,7 @@ class Side:
             assert reply.status == 200, answer
         self.waits_s.append(time.perf_counter() - began)
         self.num_tokens += answer["timings/predicted_n"]
+        self.num_recalled += answer["timings/predicted_n"] == 0
         first_line = answer["content"].split("\n")[0].rstrip()
         if first_line and first_line == asked.wanted.rstrip():
             self.accepted += len(first_line)
@@ -198,6 +200,7 @@ def _print(engine: Side, hearth: Side) -> None:
         )
     total = f"{sum(engine.waits_s):.1f} s, hearth {sum(hearth.waits_s):.1f} s"
     print(f"waited in all: engine {total}; tokens {engine.num_tokens}, {hearth.num_tokens}")
+    print(f"answered by hearth without the engine: {hearth.num_recalled}")
     print(
         f"characters that could be accepted: engine {engine.accepted} "
         f"({engine.num_accepted} suggestions), hearth {hearth.accepted} ({hearth.num_accepted})"

@@ -155,11 +155,13 @@ JSON_TYPE = {"Content-Type": "application/json"}
 
 
 def paths_of(server: Served) -> list[tuple[str, str]]:
+    """All but those of our own page, which have tests of their own and need a real store."""
     document = json.loads(server.request("GET", "/openapi.json")[2])
     return [
         (method.upper(), re.sub("{.*?}", "fake", path))
         for path, methods in document["paths"].items()
         for method in methods
+        if not path.startswith("/hearth/") or path in ("/hearth/load", "/hearth/unload")
     ]
 
 

@@ -176,6 +176,18 @@ def test_a_named_editor_has_one_request_wherever_its_cursor_is(
     assert first.result(10)[1]["x-hearth-overtaken"] == "1"
 
 
+def test_who_wants_the_models_own_ending_is_no_editor(
+    slow: Served, pool: ThreadPoolExecutor
+) -> None:
+    """A batch of holes in one file, asked all at once."""
+    asked = [
+        pool.submit(ask, slow, PREFIX + "x" * number, user="batch", ending="none")
+        for number in range(4)
+    ]
+
+    assert all("x-hearth-overtaken" not in one.result(10)[1] for one in asked)
+
+
 def test_a_warm_up_ends_no_suggestion(slow: Served, pool: ThreadPoolExecutor) -> None:
     first = under_way(pool, slow, user="ada")
 

@@ -38,9 +38,13 @@ async def answer(
 ) -> None:
     """Answers one request of an editor, streamed or whole as it asked."""
     place = Place(infill.fim.prefix, infill.fim.suffix, infill.fim.path)
-    async with house.desk.keystroke(
-        infill.client, place, is_warm_up=infill.is_warm_up
-    ) as keystroke:
+    sitting = house.desk.keystroke(
+        infill.client,
+        place,
+        is_warm_up=infill.is_warm_up,
+        is_alone=not infill.ends_with_block,
+    )
+    async with sitting as keystroke:
         notes.keystroke = keystroke
         choices = _choices(house, infill, notes, keystroke)
         house.desk.overtake_others(keystroke)

@@ -78,6 +78,7 @@ async def generate(request: Request) -> Response:
         asked=_completion(asked),
         client=client_of(request),
         needs_suffix=bool(asked.suffix),
+        is_warm_up=asked.options.num_predict == 0,
         keep_alive_s=house.keep_alive_s(asked.keep_alive),
     )
     work = partial(fim.answer, house, infill, Notes(), dialect)

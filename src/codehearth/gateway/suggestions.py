@@ -78,7 +78,7 @@ class Flight:
         self.usage: Any = None
         self.readings: set[Reading] = set()
         self.task = asyncio.ensure_future(self._fly(batches))
-        self.task.add_done_callback(lambda _: self._wake())
+        self.task.add_done_callback(self._landed)
 
     async def _fly(self, batches: Batches) -> None:
         async with aclosing(batches):
@@ -89,6 +89,11 @@ class Flight:
                     self.finish_reason = piece.finish_reason or self.finish_reason
                     self.usage = piece.usage or self.usage
                 self._wake()
+
+    def _landed(self, task: asyncio.Future[None]) -> None:
+        if not task.cancelled():
+            task.exception()  # looked at, also where nobody reads on
+        self._wake()
 
     def _wake(self) -> None:
         for reading in self.readings:
@@ -169,27 +174,34 @@ class Desk:
 
     @asynccontextmanager
     async def keystroke(
-        self, client: Client, place: Place, *, is_warm_up: bool = False
+        self, client: Client, place: Place, *, is_warm_up: bool = False, is_alone: bool = False
     ) -> AsyncIterator[Keystroke]:
-        """The editor's keystroke; `overtake_others` ends its earlier ones."""
-        keystroke, editor = (
-            Keystroke(client, place, is_warm_up=is_warm_up),
-            (client.owner, client.name),
-        )
-        self._keystrokes[editor].add(keystroke)
+        """The editor's keystroke; `overtake_others` ends its earlier ones. One that `is_alone`
+        comes from no editor: it overtakes nobody, and nobody overtakes it."""
+        keystroke = Keystroke(client, place, is_warm_up=is_warm_up)
+        editor = (client.owner, client.name)
+        if not is_alone:
+            self._keystrokes[editor].add(keystroke)
         try:
             yield keystroke
         finally:
-            self._keystrokes[editor].discard(keystroke)
-            if not self._keystrokes[editor]:
-                del self._keystrokes[editor]
+            self._leave(editor, keystroke)
             for reading in keystroke.readings:
                 await reading.close()
+
+    def _leave(self, editor: tuple[str, str], keystroke: Keystroke) -> None:
+        others = self._keystrokes.get(editor, set())
+        others.discard(keystroke)
+        if not others:
+            self._keystrokes.pop(editor, None)
 
     def overtake_others(self, keystroke: Keystroke) -> None:
         """Ends the editor's earlier keystrokes. A warm-up ends only other warm-ups, and any of its
         editor's keystrokes ends it: what it has read so far stays in the engine's cache."""
-        for other in self._keystrokes[(keystroke.client.owner, keystroke.client.name)]:
+        others = self._keystrokes.get((keystroke.client.owner, keystroke.client.name), set())
+        if keystroke not in others:
+            return
+        for other in others:
             if other is keystroke or other.place == keystroke.place:
                 continue
             if keystroke.is_warm_up and not other.is_warm_up:

@@ -17,8 +17,7 @@ from codehearth.wire.requests import (
     Penalty,
     Probability,
     Shape,
-    Stops,
-    StopText,
+    Stop,
 )
 
 MAX_SNIPPETS = 256  # ours
@@ -68,7 +67,7 @@ class LlamaSampling(Shape):
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    stop: StopText | Stops | None = None
+    stop: Stop | None = None
     samplers: Annotated[list[Sampler], Field(max_length=16)] | None = None
     stream: bool | None = None
     cache_prompt: bool | None = None

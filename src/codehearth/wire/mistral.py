@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from codehearth.wire.requests import Count, KeepAlive, ModelId, Probability, Shape, Stops, StopText
+from codehearth.wire.requests import Count, KeepAlive, ModelId, Probability, Shape, Stop
 
 
 class FimRequest(Shape):
@@ -19,14 +19,7 @@ class FimRequest(Shape):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Probability | None = None
     random_seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
-    stop: StopText | Stops | None = None
+    stop: Stop | None = None
     stream: bool | None = None
     user: Annotated[str, Field(max_length=256)] | None = None
     keep_alive: KeepAlive | None = None
-
-    @field_validator("stop", mode="before")
-    @classmethod
-    def _no_empty_stop(cls, stop: Any) -> Any:
-        if isinstance(stop, list):
-            return [text for text in stop if text != ""]
-        return None if stop == "" else stop

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from codehearth.wire.requests import (
     MAX_MESSAGES,
@@ -17,8 +17,7 @@ from codehearth.wire.requests import (
     Penalty,
     Probability,
     Shape,
-    Stops,
-    StopText,
+    Stop,
 )
 
 Images = Annotated[list[str], Field(max_length=64)]
@@ -38,14 +37,7 @@ class Options(Shape):
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    stop: StopText | Stops | None = None
-
-    @field_validator("stop", mode="before")
-    @classmethod
-    def _no_empty_stop(cls, stop: Any) -> Any:
-        if isinstance(stop, list):
-            return [text for text in stop if text != ""]
-        return None if stop == "" else stop
+    stop: Stop | None = None
 
     @property
     def max_tokens(self) -> int | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 MAX_CHOICES = 8  # ours
 MAX_PROMPTS = 64  # ours
@@ -25,6 +25,16 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 StopText = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARACTERS)]
 Stops = Annotated[list[StopText], Field(max_length=MAX_STOPS)]
+
+
+def _without_empty(stop: Any) -> Any:
+    """An empty text or list is what some clients send for "none"."""
+    if isinstance(stop, list):
+        return [text for text in stop if text != ""]
+    return None if stop == "" else stop
+
+
+Stop = Annotated[StopText | Stops | None, BeforeValidator(_without_empty)]
 TokenId = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Bias = Annotated[float, Field(ge=-100, le=100)]
 KeepAlive = Annotated[float, Field(ge=-1, le=10**9)] | Annotated[str, Field(max_length=16)]
@@ -127,20 +137,12 @@ class Sampling(Shape):
     frequency_penalty: Penalty | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
-    stop: StopText | Stops | None = None
+    stop: Stop | None = None
     logit_bias: Annotated[dict[str, Bias], Field(max_length=1024)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     grammar: str | None = None
     keep_alive: KeepAlive | None = None
-
-    @field_validator("stop", mode="before")
-    @classmethod
-    def _no_empty_stop(cls, stop: Any) -> Any:
-        """An empty text or list is what some clients send for "none"."""
-        if isinstance(stop, list):
-            return [text for text in stop if text != ""]
-        return None if stop == "" else stop
 
     @property
     def stops(self) -> list[str]:
@@ -178,7 +180,7 @@ class TwinnyOptions(Shape):
 
     num_predict: Annotated[int, Field(ge=-2, le=2**31 - 1)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    stop: StopText | Stops | None = None
+    stop: Stop | None = None
 
 
 class CompletionRequest(Sampling):
