@@ -47,7 +47,11 @@ def cpu_s(process_id: int) -> float:
 def hearth_server(*flags: str, environment: dict[str, str] | None = None) -> Iterator[Server]:
     """`hearth serve --port 0` as a child, until the block ends."""
     with tempfile.TemporaryDirectory(prefix="hearth-benchmark-") as home:
-        ours = {"HEARTH_DATA": f"{home}/data", "XDG_CONFIG_HOME": f"{home}/config"}
+        ours = {
+            "HEARTH_DATA": f"{home}/data",
+            "XDG_CONFIG_HOME": f"{home}/config",
+            "HEARTH_PAGE": "false",  # a page in the making takes seconds of this process
+        }
         child = subprocess.Popen(
             [sys.executable, "-m", "codehearth", "serve", "--port", "0", *flags],
             env=os.environ | ours | (environment or {}),

@@ -111,7 +111,8 @@ def stream(browser: Browser, url: str, num_turns: int) -> Streamed:
 def page_server(engine: Path) -> Iterator[tuple[Server, float]]:
     """A server with its page made, and the seconds until it was."""
     began_at = time.perf_counter()
-    with hearth_server(environment={"HEARTH_LLAMA_SERVER": str(engine)}) as server:
+    environment = {"HEARTH_LLAMA_SERVER": str(engine), "HEARTH_PAGE": "true"}
+    with hearth_server(environment=environment) as server:
         while httpx2.get(server.running.url).status_code == 503:
             time.sleep(0.02)
         yield server, time.perf_counter() - began_at

@@ -119,7 +119,7 @@ def served(hearth: Hearth, *arguments: str) -> Iterator[str]:
     log = (hearth.home / "serve.err").open("wb")
     with (
         log,
-        hearth.started("serve", "--port", "0", *arguments, stderr=log) as process,
+        hearth.started("serve", "--port", "0", "--no-page", *arguments, stderr=log) as process,
     ):
         assert process.stdout is not None
         url = process.stdout.readline().decode().strip()

@@ -233,7 +233,7 @@ class TestUp:
     """The first command of a newcomer."""
 
     def test_without_a_hub_the_starter_is_served(self, hearth: Hearth) -> None:
-        with hearth.started("up", "--port", "0", "--yes") as process:
+        with hearth.started("up", "--port", "0", "--no-page", "--yes") as process:
             assert process.stdout is not None
             url = process.stdout.readline().decode().strip()
             answer = hearth("run", "hi", "--max-tokens", "1", "--json")
@@ -257,7 +257,7 @@ class TestUp:
                     others = known.commits.pop().files if known else {}
                     hub.add(files.huggingface, {**others, name: tiny})
 
-        with online.started("up", "--port", "0", "--yes") as process:
+        with online.started("up", "--port", "0", "--no-page", "--yes") as process:
             assert process.stdout is not None
             process.stdout.readline()
             (_, served_model) = online("ls", "--json").document
@@ -269,7 +269,7 @@ class TestUp:
         assert answer.documents[-1]["model"] == served_model["name"]
 
     def test_nobody_is_asked_without_a_terminal(self, online: Hearth, hub: LoopbackHub) -> None:
-        with online.started("up", "--port", "0") as process:
+        with online.started("up", "--port", "0", "--no-page") as process:
             assert process.stdout is not None
             process.stdout.readline()
             online("stop", "--server")
@@ -281,7 +281,7 @@ class TestUp:
     def test_somebody_at_a_terminal_is_asked_and_may_say_no(
         self, online: Hearth, hub: LoopbackHub
     ) -> None:
-        with terminal(online, "up", "--port", "0") as screen:
+        with terminal(online, "up", "--port", "0", "--no-page") as screen:
             asked = screen.wait_for("[Y/n]:")
             screen.type("n\n")
             screen.wait_for("serves 'starter' to any OpenAI client")
@@ -292,7 +292,7 @@ class TestUp:
             assert screen.end() == 0
 
     def test_where_others_can_reach_it_a_key_is_made_and_needed(self, hearth: Hearth) -> None:
-        arguments = ("up", "--port", "0", "--offline", "--host", "0.0.0.0")
+        arguments = ("up", "--port", "0", "--no-page", "--offline", "--host", "0.0.0.0")
         with hearth.started(*arguments) as process:
             assert process.stdout is not None
             key = process.stdout.readline().decode().strip()

@@ -327,7 +327,7 @@ def test_keys_guard_a_server_and_commands_say_how(hearth: Hearth) -> None:
 
 
 def test_stopping_the_server_waits_until_it_has_gone(hearth: Hearth) -> None:
-    with hearth.started("serve", "--port", "0") as process:
+    with hearth.started("serve", "--port", "0", "--no-page") as process:
         assert process.stdout is not None
         process.stdout.readline()
         result = hearth("stop", "--server")

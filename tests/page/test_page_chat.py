@@ -220,7 +220,7 @@ def test_markdown_looks_like_what_it_means(open_page: OpenPage, server: Server) 
     assert shown.locator("del").inner_text() == "not"
     assert "snake_case_name" in shown.inner_text() and "2 * 3 * 4" in shown.inner_text()
     code = shown.locator("pre code").nth(0).text_content()
-    assert code == "def f():\n\n    return '''a\nb'''"
+    assert code == 'def f():\n\n    return """a\nb"""'
     assert shown.locator(".t-i").inner_text() == "+added"
 
 

@@ -174,9 +174,9 @@ def test_without_measurements_the_page_says_how_to_make_one(
     expect(page.locator(".empty")).to_contain_text("hearth measure")
 
 
-def test_pictures_for_the_documentation(open_page: OpenPage, measured: Server) -> None:
+def test_pictures_for_the_documentation(open_page: OpenPage, server: Server) -> None:
     """Both themes, both languages, both widths; written only when asked for."""
-    page = open_page(measured, color_scheme="dark", locale="zh-CN")
+    page = open_page(server, color_scheme="dark", locale="zh-CN")
     ask(page, "写一个函数，反转一个字符串")
     answered(page)
     screenshot(page, "chat-dark-zh")
@@ -184,13 +184,12 @@ def test_pictures_for_the_documentation(open_page: OpenPage, measured: Server) -
     page.wait_for_load_state("networkidle")
     screenshot(page, "models-dark-zh")
 
-    page = open_page(measured)
-    for view in VIEWS:
-        go(page, view)
-        page.wait_for_load_state("networkidle")
-        screenshot(page, f"{view}-light")
+    page = open_page(server)
+    go(page, "connect")
+    page.wait_for_load_state("networkidle")
+    screenshot(page, "connect-light")
 
-    page = open_page(measured, **PHONE)
+    page = open_page(server, **PHONE)
     ask(page, PROMPT)
     answered(page)
     screenshot(page, "chat-phone")

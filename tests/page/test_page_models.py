@@ -18,7 +18,6 @@ from tests.page.conftest import (
     ask,
     chromium_or_skip,
     ready,
-    screenshot,
     wait_for_page,
 )
 from tests.page.test_page_chat import PROMPT
@@ -111,7 +110,6 @@ def test_two_models_are_compared_and_the_vote_is_kept(open_page: OpenPage, onlin
     page.get_by_role("button", name="Ask both").click()
     expect(page.locator(".side").first).to_contain_text("tokens/s")
     expect(page.locator(".side").last).to_contain_text("tokens/s")
-    screenshot(page, "compare-answers")
 
     page.get_by_role("button", name="B is better").click()
 

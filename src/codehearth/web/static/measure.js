@@ -5,7 +5,7 @@ import { get, in_path } from "./api.js";
 import { element, fill, icon, save_file } from "./dom.js";
 import { error_card } from "./errors.js";
 import { bar_plot, quantile_plot, scatter_plot } from "./plots.js";
-import { format_bytes, format_count, format_figures, format_seconds, format_time, t } from "./strings.js";
+import { format_bytes, format_count, format_figures, format_seconds, format_time, t, t_count } from "./strings.js";
 
 const SCHEMA = 1;
 
@@ -71,7 +71,7 @@ function report(result) {
 
 function about({ machine, timing, text, created_at }) {
   return [
-    machine?.cpu_name, machine?.gpus?.map?.((gpu) => gpu.name ?? gpu).join(", "), timing && `${timing.engine}, ${t("measure.threads", { count: timing.num_threads })}`,
+    machine?.cpu_name, machine?.gpus?.map?.((gpu) => gpu.name ?? gpu).join(", "), timing && `${timing.engine}, ${t_count("threads", timing.num_threads)}`,
     text && t("measure.text", { title: text.title, count: format_count(text.num_scored_tokens ?? text.num_tokens ?? 0) }),
     created_at && format_time(Date.parse(created_at) / 1000),
   ].filter(Boolean).join(" · ");
