@@ -25,9 +25,12 @@ from starter.tokenizer import load_tokenizer, train_tokenizer
 
 DATA_FOLDER = Path(__file__).parents[1] / "src" / "codehearth" / "data"
 
-CODE_FIRST_SHARE = 0.28
+# Of the training: library code alone until the first, mostly teaching from the second on.
+CODE_FIRST_SHARE = 0.2
+TEACHING_LAST_SHARE = 0.75
 CODE_SHARES = {"stdlib": 0.65, "teaching": 0.12, "library": 0.23}
 TEACHING_SHARES = {"chat": 0.5, "taught": 0.16}
+LAST_TEACHING_SHARES = {"chat": 0.76, "taught": 0.12}
 CHINESE_WEIGHT = 300
 
 SHAPES = {
@@ -35,7 +38,7 @@ SHAPES = {
     "gpu": Shape(vocabulary=8192, hidden=512, layers=8, feed_forward=1536, heads=8, kv_heads=4),
 }
 RECIPES = {
-    "cpu": training.Recipe(max_tokens=12_000_000),
+    "cpu": training.Recipe(max_tokens=16_000_000),
     # An estimate: this recipe has not been run on a GPU yet.
     "gpu": training.Recipe(max_tokens=600_000_000, tokens_a_step=32_768, learning_rate=1.5e-3),
 }
@@ -87,10 +90,16 @@ def train(out: Path, recipe: str, max_minutes: float) -> None:
         if failure := tasks.failed_check(task, task.code):
             raise tasks.TaskError(f"{task.name} fails its own check: {failure}")
     print(f"{len(taught)} taught tasks pass their checks", flush=True)
-    code_first, whole = _mixtures(out, found, taught)
+    code_first, whole, teaching_last = _mixtures(out, found, taught)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     training.train(
-        lambda share: code_first if share < CODE_FIRST_SHARE else whole,
+        lambda share: (
+            code_first
+            if share < CODE_FIRST_SHARE
+            else whole
+            if share < TEACHING_LAST_SHARE
+            else teaching_last
+        ),
         shape,
         replace(RECIPES[recipe], max_minutes=max_minutes),
         out,
@@ -130,8 +139,8 @@ def write_card(out: Path, gguf: Path) -> None:
 
 def _mixtures(
     out: Path, found: corpus.Corpus, taught: tuple[tasks.Task, ...]
-) -> tuple[windows.Mixture, windows.Mixture]:
-    """Library code alone for the beginning, then together with the teaching."""
+) -> tuple[windows.Mixture, windows.Mixture, windows.Mixture]:
+    """Library code alone for the beginning, then together with the teaching, then mostly that."""
     tokenizer = load_tokenizer(out / "tokenizer.json")
     files = {
         source: tuple(file for file in found.training if file.source == source)
@@ -139,13 +148,13 @@ def _mixtures(
     }
     unknown, _ = smalltalk.unknown_requests()
     teaching = Teaching(taught, unknown)
-    left = 1 - sum(TEACHING_SHARES.values())
-    shares = TEACHING_SHARES | {source: left * share for source, share in CODE_SHARES.items()}
-    whole = windows.Mixture(tokenizer, files, shares, teaching.conversation, teaching.code)
-    code_first = windows.Mixture(
-        tokenizer, files, CODE_SHARES, teaching.conversation, teaching.code
-    )
-    return code_first, whole
+
+    def mixture(taught_shares: dict[str, float]) -> windows.Mixture:
+        left = 1 - sum(taught_shares.values())
+        shares = taught_shares | {name: left * share for name, share in CODE_SHARES.items()}
+        return windows.Mixture(tokenizer, files, shares, teaching.conversation, teaching.code)
+
+    return mixture({}), mixture(TEACHING_SHARES), mixture(LAST_TEACHING_SHARES)
 
 
 def _announce(found: corpus.Corpus) -> None:

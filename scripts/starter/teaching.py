@@ -10,7 +10,7 @@ from .wordings import Language
 
 SYSTEM_SHARE = 0.3
 SECOND_TURN_SHARE = 0.15
-CHINESE_SHARE = 0.5
+CHINESE_SHARE = 0.58
 SUGGESTED_SHARE = 0.1
 SUGGESTED = (
     "reverse_string",
@@ -61,7 +61,7 @@ class Teaching:
         if choice < 0.07:
             question, answer = smalltalk.smalltalk_exchange(rng, language)
             return wordings.vary(rng, question), answer
-        if choice < 0.24:
+        if choice < 0.19:
             question = self._unknown_question(rng, language)
             return wordings.vary(rng, question), smalltalk.refusal(rng, language)
         task = self.draw(rng)

@@ -27,7 +27,7 @@ class Recipe:
     max_tokens: int
     max_minutes: float = math.inf
     tokens_a_step: int = 1024
-    windows: tuple[tuple[float, int], ...] = ((0.6, 256), (0.96, 512), (1.0, 1024))
+    windows: tuple[tuple[float, int], ...] = ((0.45, 256), (0.75, 512), (0.95, 256), (1.0, 512))
     learning_rate: float = 2e-3
     warmup_steps: int = 200
     decay_share: float = 0.6

@@ -62,7 +62,7 @@ class Mixture:
     fim_share: float = 0.6
     taught_fim_share: float = 0.75
     cut_share: float = 0.6
-    opening_share: float = 0.7
+    opening_share: float = 0.8
     repository_share: float = 0.15
 
     def row(self, seed: str, length: int) -> Row:
