@@ -29,7 +29,7 @@ import uvloop
 from benchmarks.gateway import engine_alone
 from benchmarks.measuring import Server, hearth_server, machine, median
 from codehearth.engines.endpoint import Endpoint, get
-from codehearth.gateway.link import ask
+from codehearth.gateway.engine.link import ask
 from tests.tiny_models import QWEN_CODER_05B, make_gguf
 
 PATH = "/v1/completions"

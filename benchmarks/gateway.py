@@ -35,7 +35,7 @@ import uvloop
 
 from benchmarks.measuring import ROOT, cpu_s, hearth_server, machine, median
 from codehearth.engines.endpoint import Endpoint
-from codehearth.gateway.link import ask
+from codehearth.gateway.engine.link import ask
 from codehearth.gateway.opening import Opener
 from codehearth.gateway.stores import make_store
 from codehearth.models.hardware import snapshot

@@ -28,7 +28,7 @@ import uvloop
 from benchmarks.measuring import ROOT, hearth_server, machine
 from benchmarks.typing import engine_alone
 from codehearth.engines.endpoint import Endpoint
-from codehearth.gateway.link import ask
+from codehearth.gateway.engine.link import ask
 from scripts.starter.tasks import read_tasks
 
 _MAX_TOKENS = 64

@@ -31,7 +31,7 @@ from codehearth.engines.base import Launch
 from codehearth.engines.endpoint import Endpoint
 from codehearth.engines.llamacpp import LlamaCpp
 from codehearth.engines.process import EngineProcess
-from codehearth.gateway.link import ask
+from codehearth.gateway.engine.link import ask
 from codehearth.models.hardware import snapshot
 from codehearth.models.planning import Plan, plan
 from codehearth.models.weights import read_weights

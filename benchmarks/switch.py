@@ -35,7 +35,7 @@ from codehearth.engines.base import Launch
 from codehearth.engines.endpoint import Endpoint
 from codehearth.engines.llamacpp import LlamaCpp
 from codehearth.engines.process import EngineProcess
-from codehearth.gateway.link import ask
+from codehearth.gateway.engine.link import ask
 from codehearth.models.hardware import snapshot
 from codehearth.models.memory import predict
 from codehearth.models.weights import read_weights

@@ -40,7 +40,7 @@ from codehearth.engines.endpoint import Endpoint
 from codehearth.engines.llamacpp import LlamaCpp
 from codehearth.engines.process import EngineProcess
 from codehearth.engines.threads import threads_for
-from codehearth.gateway.link import ask
+from codehearth.gateway.engine.link import ask
 from codehearth.models.weights import read_weights
 from scripts.starter.tasks import read_tasks
 from tests.tiny_models import QWEN_CODER_05B, make_gguf

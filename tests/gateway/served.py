@@ -28,10 +28,10 @@ from codehearth.engines.process import EngineProcess, Patience
 from codehearth.errors import InvalidRequest, ModelNotFound
 from codehearth.gateway.app import create_app
 from codehearth.gateway.auth import Doorkeeper
-from codehearth.gateway.desk import open_desk
 from codehearth.gateway.door import Leaving
 from codehearth.gateway.house import House
 from codehearth.gateway.metrics import Metrics
+from codehearth.gateway.page.desk import open_desk
 from codehearth.gateway.serve import server_config
 from codehearth.models.facts import Weights
 from codehearth.models.store import LocalModel

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from codehearth.gateway import answers
+from codehearth.gateway.page import answers
 from codehearth.records.database import FILE_NAME
 from tests.gateway.served import FakeModel, Served, served
 from tests.gateway.talking import Talk, begin, until

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codehearth.errors import HearthError
-from codehearth.gateway.chunk_reader import ChunkReader, read_slowly
-from codehearth.gateway.chunks import Piece
+from codehearth.gateway.engine.chunk_reader import ChunkReader, read_slowly
+from codehearth.gateway.engine.chunks import Piece
 from codehearth.wire.sse import EventReader
 
 texts = st.text(max_size=12)

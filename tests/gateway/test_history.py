@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codehearth.gateway.history import Estimate, Sent, estimate_for, sent, turns_of
+from codehearth.gateway.page.history import Estimate, Sent, estimate_for, sent, turns_of
 from codehearth.records.talk import Message
 
 

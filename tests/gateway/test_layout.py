@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codehearth.gateway.layout import split_near_cursor
+from codehearth.gateway.infilling.layout import split_near_cursor
 
 TEXT = "import os\n\n\n" + "".join(
     f"def f{n}(a):\n" + "".join(f"    x{line} = a\n" for line in range(n)) + "\n\n"

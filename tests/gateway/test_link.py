@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from codehearth.gateway.frames import Frames
-from codehearth.gateway.link import Traffic
+from codehearth.gateway.engine.frames import Frames
+from codehearth.gateway.engine.link import Traffic
 from tests.gateway.served import FakeModel, Served, served
 
 CHAT = "/v1/chat/completions"

@@ -6,8 +6,10 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import struct
+import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -157,6 +159,34 @@ def test_eight_bits_are_those_of_the_gguf_package(tmp_path: Path) -> None:
         if tensor.tensor_type == gguf.GGMLQuantizationType.Q8_0:
             expected = gguf.quants.quantize(exact[tensor.name], tensor.tensor_type)
             assert np.array_equal(tensor.data, expected), tensor.name
+
+
+@pytest.mark.skipif(not shutil.which("llama-quantize"), reason="llama-quantize is not on PATH")
+@pytest.mark.parametrize("precision", ["q8_0", "q5_k_m", "q4_k_m", "iq4_xs", "q3_k_m", "q2_k"])
+@pytest.mark.parametrize("embedding_size", [256, 224])
+def test_every_byte_is_that_of_llama_quantize(
+    precision: str, embedding_size: int, tmp_path: Path
+) -> None:
+    """Rows of 224 are not divided by 256, so the fallbacks are held against it too."""
+    shape = Shape(
+        num_layers=24,
+        embedding_size=embedding_size,
+        num_heads=embedding_size // 32,
+        num_kv_heads=1,
+        head_size=32,
+    )
+    source = make_gguf(tmp_path / "source.gguf", shape, precision="F32")
+    theirs = tmp_path / "theirs.gguf"
+    subprocess.run(["llama-quantize", source, theirs, precision.upper(), "1"], check=True)
+
+    ours = quantised(gguf_source(source), precision, tmp_path / "made")
+
+    expected = {tensor.name: tensor for tensor in gguf.GGUFReader(theirs).tensors}
+    made = gguf.GGUFReader(ours).tensors
+    assert len(made) == len(expected)
+    for tensor in made:
+        assert tensor.tensor_type == expected[tensor.name].tensor_type, tensor.name
+        assert tensor.data.tobytes() == expected[tensor.name].data.tobytes(), tensor.name
 
 
 # --- checkpoints ----------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from tiny_models import (
 from codehearth.engines.base import Launch
 from codehearth.engines.llamacpp import LlamaCpp
 from codehearth.engines.process import EngineProcess
-from codehearth.gateway.link import ask
+from codehearth.gateway.engine.link import ask
 from codehearth.models.hardware import snapshot
 from codehearth.models.planning import plan
 from codehearth.models.weights import read_weights

@@ -16,7 +16,7 @@ import pytest
 from codehearth.engines.base import Launch
 from codehearth.engines.llamacpp import LlamaCpp
 from codehearth.engines.process import EngineProcess
-from codehearth.gateway.proving import prove
+from codehearth.gateway.infilling.proving import prove
 from codehearth.models.facts import Weights
 from codehearth.models.infilling import InfillProof
 from codehearth.models.weights import read_weights

@@ -12,7 +12,7 @@ from codehearth.engines.base import Launch
 from codehearth.engines.endpoint import Endpoint
 from codehearth.engines.process import EngineProcess
 from codehearth.errors import EngineFailed
-from codehearth.gateway.link import engine_json
+from codehearth.gateway.engine.link import engine_json
 from codehearth.models.hardware import snapshot
 from codehearth.models.weights import read_weights
 from codehearth.settings import Settings

@@ -12,32 +12,34 @@ from starlette.types import ASGIApp
 
 from codehearth import __version__
 from codehearth.errors import HearthError, InvalidRequest, MethodNotAllowed, NotFound
-from codehearth.gateway import (
-    admin,
+from codehearth.gateway import admin
+from codehearth.gateway.auth import Doorkeeper
+from codehearth.gateway.dialects import (
     completions,
-    conversations,
-    inventory,
     llama_cpp,
-    login,
-    measurements,
     mistral,
     ollama,
     ollama_models,
     openai,
     passthrough,
-    preferences,
-    pulls,
     simple,
     tabby,
-    talks,
-    votes,
 )
-from codehearth.gateway.auth import Doorkeeper
-from codehearth.gateway.desk import Desk
 from codehearth.gateway.documentation import describe_bodies
 from codehearth.gateway.door import Door, Guests, Leaving
 from codehearth.gateway.house import House
 from codehearth.gateway.late_page import LatePage
+from codehearth.gateway.page import (
+    conversations,
+    inventory,
+    login,
+    measurements,
+    preferences,
+    pulls,
+    talks,
+    votes,
+)
+from codehearth.gateway.page.desk import Desk
 from codehearth.gateway.replies import describe, error_reply, unexpected
 
 log = logging.getLogger(__name__)

@@ -9,11 +9,11 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from codehearth.gateway.admin import LoadRequest, UnloadRequest
-from codehearth.gateway.login import LoginRequest
-from codehearth.gateway.passthrough import MessagesRequest, ResponsesRequest
-from codehearth.gateway.preferences import PreferencesDocument
-from codehearth.gateway.pulls import PullRequest
-from codehearth.gateway.votes import Vote
+from codehearth.gateway.dialects.passthrough import MessagesRequest, ResponsesRequest
+from codehearth.gateway.page.login import LoginRequest
+from codehearth.gateway.page.preferences import PreferencesDocument
+from codehearth.gateway.page.pulls import PullRequest
+from codehearth.gateway.page.votes import Vote
 from codehearth.wire.conversations import (
     AnswerRequest,
     AppendRequest,

@@ -38,8 +38,8 @@ from codehearth.errors import (
 )
 from codehearth.gateway.auth import Caller, Doorkeeper
 from codehearth.gateway.body import MAX_BODY_BYTES, too_large
-from codehearth.gateway.login_form import login_form
 from codehearth.gateway.metrics import Metrics
+from codehearth.gateway.page.login_form import login_form
 from codehearth.gateway.replies import error_reply, unexpected
 from codehearth.wire.conversations import MAX_IMPORTED_BYTES
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 
 from codehearth.errors import InvalidRequest
-from codehearth.gateway.acceptance import Acceptance
-from codehearth.gateway.link import Traffic
+from codehearth.gateway.engine.link import Traffic
+from codehearth.gateway.infilling.acceptance import Acceptance
+from codehearth.gateway.infilling.suggestions import Desk
 from codehearth.gateway.metrics import Metrics
-from codehearth.gateway.suggestions import Desk
 from codehearth.models.store import LocalModel, Store
 from codehearth.pool.pool import Pool
 from codehearth.pool.status import ModelStatus

@@ -19,7 +19,7 @@ from codehearth.engines.process import EngineProcess, Patience
 from codehearth.engines.remote import KEY_VARIABLE, Remote
 from codehearth.engines.threads import batch_tokens_for, threads_for
 from codehearth.errors import DoesNotFit
-from codehearth.gateway.proving import ErrandChild, prove_when_idle
+from codehearth.gateway.infilling.proving import ErrandChild, prove_when_idle
 from codehearth.models.facts import UNKNOWN_WEIGHTS, Weights
 from codehearth.models.hardware import Hardware, snapshot
 from codehearth.models.infilling import InfillProofs

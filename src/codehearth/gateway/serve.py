@@ -24,12 +24,12 @@ from starlette.types import ASGIApp
 from codehearth.errors import BadSetting, HearthError
 from codehearth.gateway.app import create_app
 from codehearth.gateway.auth import Doorkeeper
-from codehearth.gateway.desk import open_desk
 from codehearth.gateway.door import Leaving
 from codehearth.gateway.house import House
 from codehearth.gateway.late_page import LatePage, PageMaker
 from codehearth.gateway.metrics import Metrics
 from codehearth.gateway.opening import Opener
+from codehearth.gateway.page.desk import open_desk
 from codehearth.gateway.protocol import BoundedProtocol
 from codehearth.gateway.replies import describe
 from codehearth.gateway.running import announced, only_server

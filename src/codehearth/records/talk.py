@@ -1,6 +1,7 @@
 """What a conversation is: a tree of messages, as plain frozen records.
 
-How they are stored is `conversations`; what is sent to a model is chosen by `gateway/history.py`.
+How they are stored is `conversations`; what is sent to a model is chosen by
+`gateway/page/history.py`.
 """
 
 from __future__ import annotations

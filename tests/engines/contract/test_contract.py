@@ -25,7 +25,7 @@ from engines.contract.contenders import (
 
 from codehearth.engines.endpoint import Endpoint
 from codehearth.errors import EngineFailed
-from codehearth.gateway.chunks import Piece, engine_error, piece_of
+from codehearth.gateway.engine.chunks import Piece, engine_error, piece_of
 from codehearth.wire.sse import EventReader
 
 PROMPTS = ("def reverse(text):\n", "# 打印 hello world 🙂\n", "import os\n\nclass A:\n    def ")

@@ -1,0 +1,337 @@
+"""Ollama's `/api/generate` and `/api/chat`: newline-delimited JSON, streamed unless told otherwise.
+
+`/api/generate` is three things: a middle (with `suffix`, or with a templated prompt), the plain
+continuation of a `raw` prompt, and a chat of one message. `template`, `context` and pictures are
+refused; unknown options are ignored. An empty prompt or no message loads the model, with
+`keep_alive: 0` it leaves.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request
+from pydantic_core import from_json
+from starlette.responses import Response
+
+from codehearth.errors import HearthError, Unsupported
+from codehearth.gateway.auth import caller_of
+from codehearth.gateway.body import read_request
+from codehearth.gateway.dialects.ollama_names import name_of, rfc3339
+from codehearth.gateway.engine.chunks import ChatFormat, CompletionFormat, Piece
+from codehearth.gateway.engine.generate import Choice, Order
+from codehearth.gateway.engine.upstream import chat_body, check_chat, completion_body
+from codehearth.gateway.house import house_of
+from codehearth.gateway.infilling import fim
+from codehearth.gateway.infilling.answering import Usage, answer_order
+from codehearth.gateway.infilling.clients import client_of
+from codehearth.gateway.infilling.infill import Infill, Notes
+from codehearth.gateway.infilling.writing import timed_piece
+from codehearth.gateway.replies import ollama_error_body
+from codehearth.gateway.streams import Generation, Writer
+from codehearth.pool.child import ModelFacts
+from codehearth.text.fim import Fim, take_apart
+from codehearth.wire.bounded_json import dump_json
+from codehearth.wire.ollama import (
+    Format,
+    GenerateRequest,
+    OllamaChatRequest,
+    OllamaMessage,
+    Options,
+)
+from codehearth.wire.requests import ChatRequest, CompletionRequest
+from codehearth.wire.validation import validated
+
+router = APIRouter()
+
+_NANOSECONDS = 10**9
+_MILLISECOND = 10**6
+
+
+@router.post("/api/generate")
+async def generate(request: Request) -> Response:
+    house, asked = house_of(request), await read_request(request, GenerateRequest)
+    _refuse(asked)
+    model = await name_of(house, asked.model)
+    dialect = OllamaDialect(model, kind="generate")
+    if not asked.prompt and not asked.suffix:
+        return _moved(request, dialect, asked)
+    middle = Fim(asked.prompt, asked.suffix) if asked.suffix else take_apart(asked.prompt)
+    if middle is None and not asked.raw:
+        chat = _chat_of_prompt(asked)
+        return await _chatted(request, model, chat, dialect, asked.keep_alive)
+    if asked.format:
+        raise Unsupported(
+            "'format' goes with a chat, not with 'suffix' or 'raw'.",
+            param="format",
+            hint="leave out 'format', or ask without 'suffix' and 'raw'",
+        )
+    if middle is None:
+        return _continued(request, model, asked, dialect)
+    infill = Infill(
+        model=model,
+        fim=middle,
+        asked=_completion(asked),
+        client=client_of(request),
+        needs_suffix=bool(asked.suffix),
+        is_warm_up=asked.options.num_predict == 0,
+        keep_alive_s=house.keep_alive_s(asked.keep_alive),
+    )
+    work = partial(fim.answer, house, infill, Notes(), dialect)
+    return Generation(work, on_gone=house.metrics.cancelled.inc)
+
+
+@router.post("/api/chat")
+async def chat(request: Request) -> Response:
+    house, asked = house_of(request), await read_request(request, OllamaChatRequest)
+    model = await name_of(house, asked.model)
+    dialect = OllamaDialect(model, kind="chat")
+    if not asked.messages:
+        return _moved(request, dialect, asked)
+    body = {
+        "messages": _messages(asked.messages),
+        "tools": asked.tools or None,
+        "response_format": _response_format(asked.format),
+        **_sampling(asked.options),
+        "stream": asked.is_streamed,
+    }
+    return await _chatted(request, model, validated(ChatRequest, body), dialect, asked.keep_alive)
+
+
+async def _chatted(
+    request: Request,
+    model: str,
+    chat: ChatRequest,
+    dialect: OllamaDialect,
+    keep_alive: float | str | None,
+) -> Response:
+    house = house_of(request)
+    check_chat(chat)
+    choice = Choice(0, "/v1/chat/completions", partial(chat_body, chat, choice=0), read=timed_piece)
+    order = Order(
+        model=model,
+        choices=[choice],
+        format=ChatFormat(model),
+        owner=caller_of(request).owner,
+        keep_alive_s=house.keep_alive_s(keep_alive),
+    )
+
+    work = partial(answer_order, house, order, dialect, is_streamed=bool(chat.stream))
+    return Generation(work, on_gone=house.metrics.cancelled.inc)
+
+
+def _continued(
+    request: Request, model: str, asked: GenerateRequest, dialect: OllamaDialect
+) -> Response:
+    """A raw prompt, continued until the model ends or the context does."""
+    house, sampling = house_of(request), _completion(asked)
+
+    def body(facts: ModelFacts) -> Mapping[str, Any]:
+        limit = sampling.max_tokens or facts.context_tokens
+        limited = sampling.model_copy(update={"max_tokens": limit})
+        timed = {"timings_per_token": True}
+        return completion_body(limited, asked.prompt, facts, choice=0) | timed
+
+    order = Order(
+        model=model,
+        choices=[Choice(0, "/v1/completions", body, read=timed_piece)],
+        format=CompletionFormat(model),
+        owner=caller_of(request).owner,
+        keep_alive_s=house.keep_alive_s(asked.keep_alive),
+    )
+    work = partial(answer_order, house, order, dialect, is_streamed=asked.is_streamed)
+    return Generation(work, on_gone=house.metrics.cancelled.inc)
+
+
+def _moved(
+    request: Request, dialect: OllamaDialect, asked: GenerateRequest | OllamaChatRequest
+) -> Response:
+    """Loads the model, or sends it away; both are answered when they are done."""
+    house, owner, model = house_of(request), caller_of(request).owner, dialect.model
+    keep_alive_s = house.keep_alive_s(asked.keep_alive)
+    leaves = keep_alive_s == 0
+
+    async def work(writer: Writer) -> None:
+        if not leaves or house.live(model) is not None:
+            async with house.pool.lease(model, owner=owner, keep_alive_s=keep_alive_s):
+                pass
+        last = dialect.last([], {}, done_reason="unload" if leaves else "load")
+        body = dump_json(last)
+        if asked.is_streamed:
+            await writer.stream(body + b"\n", {"content-type": dialect.content_type})
+            await writer.end()
+        else:
+            await writer.whole(body)
+
+    return Generation(work, on_gone=house.metrics.cancelled.inc)
+
+
+def _refuse(asked: GenerateRequest) -> None:
+    """What would be ignored to the harm of the answer."""
+    for name in ("template", "context", "images"):
+        if getattr(asked, name):
+            raise Unsupported(
+                f"'{name}' is not taken here.",
+                param=name,
+                hint={
+                    "template": "the model's own template is used; send 'raw': true for none",
+                    "context": "this server keeps no conversations; use /api/chat",
+                    "images": "this server takes text only",
+                }[name],
+            )
+
+
+def _chat_of_prompt(asked: GenerateRequest) -> ChatRequest:
+    system = [{"role": "system", "content": asked.system}] if asked.system else []
+    body = {
+        "messages": [*system, {"role": "user", "content": asked.prompt}],
+        "response_format": _response_format(asked.format),
+        **_sampling(asked.options),
+        "stream": asked.is_streamed,
+    }
+    return validated(ChatRequest, body)
+
+
+def _completion(asked: GenerateRequest) -> CompletionRequest:
+    options = _sampling(asked.options)
+    return validated(CompletionRequest, options | {"stream": asked.is_streamed})
+
+
+def _sampling(options: Options) -> dict[str, Any]:
+    """Ollama's names of options as OpenAI's; chat makes at least one token."""
+    return {
+        "max_tokens": options.max_tokens or None,
+        "temperature": options.temperature,
+        "top_k": None if options.top_k is None else max(0, options.top_k),
+        "top_p": options.top_p,
+        "min_p": options.min_p,
+        "repeat_penalty": options.repeat_penalty,
+        "presence_penalty": options.presence_penalty,
+        "frequency_penalty": options.frequency_penalty,
+        "seed": options.seed,
+        "stop": options.stop,
+    }
+
+
+def _response_format(wanted: Format | None) -> dict[str, Any] | None:
+    if not wanted:
+        return None
+    if wanted == "json":
+        return {"type": "json_object"}
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": wanted}}
+
+
+def _messages(messages: Sequence[OllamaMessage]) -> list[dict[str, Any]]:
+    """As OpenAI's messages. Ollama's tool calls have no ids: an answer belongs to the call whose
+    turn it is."""
+    made: list[dict[str, Any]] = []
+    num_calls = num_answers = 0
+    for message in messages:
+        if message.images:
+            raise Unsupported("This server takes text only.", param="messages.images")
+        one: dict[str, Any] = {"role": message.role, "content": message.content or ""}
+        calls = []
+        for call in message.tool_calls or ():
+            arguments = dump_json(call.function.arguments).decode()
+            function = {"name": call.function.name, "arguments": arguments}
+            calls.append({"id": f"call_{num_calls}", "type": "function", "function": function})
+            num_calls += 1
+        if calls:
+            one["tool_calls"] = calls
+        if message.role == "tool":
+            one["tool_call_id"] = f"call_{num_answers}"
+            num_answers += 1
+        made.append(one)
+    return made
+
+
+@dataclass
+class OllamaDialect:
+    """One object a line; the last has `done`, counts, and durations in nanoseconds."""
+
+    model: str
+    kind: Literal["generate", "chat"]
+    content_type: str = "application/x-ndjson"
+    began_at: float = field(default_factory=time.monotonic)
+    _finish_reason: str = "stop"
+    _tool_pieces: list[Piece] = field(default_factory=list)
+
+    def opening(self, index: int) -> bytes:
+        return b""
+
+    def piece(self, index: int, piece: Piece) -> bytes:
+        """Tool calls come in parts and are sent whole, in the line before the last."""
+        if piece.delta.get("tool_calls"):
+            self._tool_pieces.append(piece)
+        lines = []
+        if text_of_any(piece) or piece.delta.get("reasoning_content"):
+            lines.append(self._head() | self._said([piece]) | {"done": False})
+        if piece.finish_reason and self._tool_pieces:
+            lines.append(self._head() | self._said(self._tool_pieces) | {"done": False})
+        if piece.finish_reason:
+            self._finish_reason = piece.finish_reason
+        return b"".join(dump_json(line) + b"\n" for line in lines)
+
+    def closing(self, usages: Sequence[Usage]) -> bytes:
+        reason = "length" if self._finish_reason == "length" else "stop"
+        return dump_json(self.last([], usages[0], done_reason=reason)) + b"\n"
+
+    def whole(self, choices: Sequence[Sequence[Piece]], usages: Sequence[Usage]) -> Any:
+        finish_reason = next((p.finish_reason for p in choices[0] if p.finish_reason), "stop")
+        reason = "length" if finish_reason == "length" else "stop"
+        return self.last(choices[0], usages[0], done_reason=reason)
+
+    def error(self, error: HearthError) -> bytes:
+        return dump_json(ollama_error_body(error)) + b"\n"
+
+    def last(self, pieces: Sequence[Piece], usage: Usage, *, done_reason: str) -> dict[str, Any]:
+        told = usage.get("timings") or {}
+        total_ns = int((time.monotonic() - self.began_at) * _NANOSECONDS)
+        reading_ns = int(float(told.get("prompt_ms") or 0.0) * _MILLISECOND)
+        writing_ns = int(float(told.get("predicted_ms") or 0.0) * _MILLISECOND)
+        return (
+            self._head()
+            | self._said(pieces)
+            | {
+                "done": True,
+                "done_reason": done_reason,
+                "total_duration": total_ns,
+                "load_duration": max(0, total_ns - reading_ns - writing_ns),
+                "prompt_eval_count": int(usage.get("prompt_tokens", 0)),
+                "prompt_eval_duration": reading_ns,
+                "eval_count": int(usage.get("completion_tokens", 0)),
+                "eval_duration": writing_ns,
+            }
+        )
+
+    def _head(self) -> dict[str, Any]:
+        return {"model": self.model, "created_at": rfc3339(time.time())}
+
+    def _said(self, pieces: Sequence[Piece]) -> dict[str, Any]:
+        message = ChatFormat(self.model).whole([pieces], {})["choices"][0]["message"]
+        text = "".join(text_of_any(piece) for piece in pieces)
+        thinking = {"thinking": r} if (r := message.get("reasoning_content")) else {}
+        if self.kind == "generate":
+            return {"response": text, **thinking}
+        said: dict[str, Any] = {"role": "assistant", "content": text, **thinking}
+        if calls := message.get("tool_calls"):
+            said["tool_calls"] = [_tool_call(call) for call in calls]
+        return {"message": said}
+
+
+def text_of_any(piece: Piece) -> str:
+    """The text of a completion's piece or of a chat's."""
+    return str(piece.delta.get("text") or piece.delta.get("content") or "")
+
+
+def _tool_call(call: Mapping[str, Any]) -> dict[str, Any]:
+    function = call["function"]
+    try:
+        arguments = from_json(function["arguments"] or "{}")
+    except ValueError:  # cut by the limit of tokens
+        arguments = {}
+    return {"function": {"name": function["name"], "arguments": arguments}}

@@ -1,0 +1,121 @@
+"""OpenAI's routes but completions: models, chat and embeddings."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from codehearth.errors import Unsupported, UpstreamFailed
+from codehearth.gateway.auth import caller_of
+from codehearth.gateway.body import read_request
+from codehearth.gateway.engine.chunks import ChatFormat
+from codehearth.gateway.engine.generate import Choice, Order, answer_stream, answer_whole
+from codehearth.gateway.engine.link import engine_json
+from codehearth.gateway.engine.upstream import chat_body, check_chat
+from codehearth.gateway.house import house_of
+from codehearth.gateway.replies import JsonResponse
+from codehearth.gateway.streams import Generation, Writer
+from codehearth.models.store import LocalModel
+from codehearth.wire.bounded_json import dump_json
+from codehearth.wire.requests import ChatRequest, EmbeddingRequest
+
+router = APIRouter()
+
+
+@router.get("/v1/models")
+async def list_models(request: Request) -> Response:
+    models = await house_of(request).models()
+    return JsonResponse({"object": "list", "data": [_model_card(model) for model in models]})
+
+
+@router.get("/v1/models/{name:path}")
+async def retrieve_model(request: Request, name: str) -> Response:
+    model = await house_of(request).find(name)
+    return JsonResponse(_model_card(model))
+
+
+@router.post("/v1/chat/completions")
+async def chat(request: Request) -> Response:
+    house, asked = house_of(request), await read_request(request, ChatRequest)
+    check_chat(asked)
+    model = await house.name_of(asked.model)
+    choices = [
+        Choice(0, "/v1/chat/completions", partial(chat_body, asked, choice=number))
+        for number in range(asked.num_choices)
+    ]
+    order = Order(
+        model=model,
+        choices=choices,
+        format=ChatFormat(model=model, num_top=asked.top_logprobs or 0),
+        owner=caller_of(request).owner,
+        keep_alive_s=house.keep_alive_s(asked.keep_alive),
+        wants_usage=asked.wants_usage,
+    )
+    answer = answer_stream if asked.stream else answer_whole
+    return Generation(partial(answer, house, order), on_gone=house.metrics.cancelled.inc)
+
+
+@router.post("/v1/embeddings")
+async def embed(request: Request) -> Response:
+    house, asked = house_of(request), await read_request(request, EmbeddingRequest)
+    model = await house.name_of(asked.model)
+    owner, keep_alive_s = caller_of(request).owner, house.keep_alive_s(asked.keep_alive)
+
+    async def work(writer: Writer) -> None:
+        async with house.pool.lease(model, owner=owner, keep_alive_s=keep_alive_s) as lease:
+            if not lease.model.weights.is_embedding_model:
+                raise Unsupported("This model does not make embeddings.", param="model")
+            body = dump_json({"input": asked.input, "encoding_format": "float"})
+            answer = await engine_json(lease.endpoint, "/v1/embeddings", body)
+        await writer.whole(dump_json(_embeddings(answer, asked, model)))
+
+    return Generation(work, on_gone=house.metrics.cancelled.inc)
+
+
+def _embeddings(answer: Any, asked: EmbeddingRequest, model: str) -> dict[str, Any]:
+    try:
+        vectors = [item["embedding"] for item in answer["data"]]
+        usage = answer.get("usage", {})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UpstreamFailed("The engine's embeddings are not in OpenAI's shape.") from error
+    return {
+        "object": "list",
+        "model": model,
+        "data": [
+            {"object": "embedding", "index": index, "embedding": _vector(vector, asked)}
+            for index, vector in enumerate(vectors)
+        ],
+        "usage": {
+            "prompt_tokens": usage.get("prompt_tokens", 0),
+            "total_tokens": usage.get("total_tokens", usage.get("prompt_tokens", 0)),
+        },
+    }
+
+
+def _vector(vector: list[float], asked: EmbeddingRequest) -> list[float] | str:
+    """As asked: shortened to length 1 again, as floats or as base64 of little-endian float32."""
+    if asked.dimensions is not None and asked.dimensions < len(vector):
+        vector = vector[: asked.dimensions]
+        length = sum(x * x for x in vector) ** 0.5 or 1.0
+        vector = [x / length for x in vector]
+    if asked.encoding_format != "base64":
+        return vector
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+
+
+def _model_card(model: LocalModel) -> dict[str, Any]:
+    row = model.row
+    return {
+        "id": model.name,
+        "object": "model",
+        "created": model.created_at,
+        "owned_by": row.family if row else "local",
+        "context_window": row.context_tokens if row else None,
+        "precision": model.precision,
+        "size_bytes": model.num_bytes,
+    }

@@ -1,0 +1,1 @@
+"""What editors ask for, whatever their dialect: the middle at a cursor, and who types along."""

@@ -1,0 +1,187 @@
+"""Pieces to a client in its own dialect: streamed or whole, with headers that come first.
+
+OpenAI's chat has its own way in `generate.py`; this is for the dialects of editors, whose frames,
+ends and errors differ.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, Protocol
+
+from codehearth.errors import HearthError
+from codehearth.gateway.engine.chunks import AnswerFormat, Piece
+from codehearth.gateway.engine.generate import Order, choices_of, count, merged
+from codehearth.gateway.house import House
+from codehearth.gateway.replies import describe, error_body
+from codehearth.gateway.streams import Writer
+from codehearth.wire.bounded_json import dump_json
+from codehearth.wire.sse import DONE, frame
+
+log = logging.getLogger(__name__)
+
+EVENT_STREAM = "text/event-stream; charset=utf-8"
+Usage = Mapping[str, Any]
+Headers = Callable[[], Mapping[str, str]]
+"""What is told in headers; asked when the first byte is sent, since some is known only then."""
+
+
+class Dialect(Protocol):
+    """How pieces look on one wire."""
+
+    content_type: str
+
+    def opening(self, index: int) -> bytes: ...
+
+    def piece(self, index: int, piece: Piece) -> bytes: ...
+
+    def closing(self, usages: Sequence[Usage]) -> bytes: ...
+
+    def whole(self, choices: Sequence[Sequence[Piece]], usages: Sequence[Usage]) -> Any: ...
+
+    def error(self, error: HearthError) -> bytes:
+        """What is sent where an answer breaks off."""
+        ...
+
+
+async def send_whole(
+    writer: Writer,
+    batches: AsyncGenerator[tuple[int, list[Piece]], None],
+    dialect: Dialect,
+    *,
+    num_choices: int,
+    headers: Headers,
+) -> list[Usage]:
+    """Sends one JSON document with all choices; gives what each of them used."""
+    choices: list[list[Piece]] = [[] for _ in range(num_choices)]
+    async with aclosing(batches):
+        async for index, batch in batches:
+            choices[index].extend(batch)
+    usages = [_last_usage(pieces) for pieces in choices]
+    await send_json(writer, dialect.whole(choices, usages), headers())
+    return usages
+
+
+async def send_stream(
+    writer: Writer,
+    batches: AsyncGenerator[tuple[int, list[Piece]], None],
+    dialect: Dialect,
+    *,
+    num_choices: int,
+    headers: Headers,
+) -> list[Usage]:
+    """Sends pieces as they come; gives what each choice used."""
+    usages: list[Usage] = [{} for _ in range(num_choices)]
+    begun: set[int] = set()
+    try:
+        async with aclosing(batches):
+            async for index, batch in batches:
+                data = b"" if index in begun else dialect.opening(index)
+                begun.add(index)
+                for piece in batch:
+                    usages[index] = piece.usage or usages[index]
+                    if piece.delta or piece.finish_reason:
+                        data += dialect.piece(index, piece)
+                if data:
+                    await writer.stream(data, _stream_headers(writer, dialect, headers))
+    except HearthError as error:
+        if not writer.has_started:
+            raise
+        log.warning("an answer broke off: %s", describe(error))
+        await writer.stream(dialect.error(error))
+        await writer.end()
+        return usages
+    last = dialect.closing(usages)
+    if last or not writer.has_started:
+        await writer.stream(last, _stream_headers(writer, dialect, headers))
+    await writer.end()
+    return usages
+
+
+async def answer_order(
+    house: House, order: Order, dialect: Dialect, writer: Writer, *, is_streamed: bool
+) -> None:
+    """Answers what needs no editor's care, a chat or a plain continuation, in a dialect."""
+    send = send_stream if is_streamed else send_whole
+    usages = await send(
+        writer,
+        merged(choices_of(house, order)),
+        dialect,
+        num_choices=len(order.choices),
+        headers=dict,
+    )
+    count(house, order, total_usage(usages))
+
+
+async def send_json(writer: Writer, document: Any, headers: Mapping[str, str]) -> None:
+    """One JSON document with headers of its own."""
+    body = dump_json(document)
+    if not headers:
+        await writer.whole(body)
+        return
+    first = {"content-type": "application/json", "content-length": str(len(body))}
+    await writer.stream(body, first | dict(headers))
+    await writer.end()
+
+
+class OpenAIDialect:
+    """Server-sent events in one of OpenAI's formats, ended by [DONE]."""
+
+    content_type = EVENT_STREAM
+
+    def __init__(self, shape: AnswerFormat, *, wants_usage: bool = False) -> None:
+        self._shape = shape
+        self._wants_usage = wants_usage
+
+    def opening(self, index: int) -> bytes:
+        opening = self._shape.opening(index)
+        return frame(dump_json(opening)) if opening else b""
+
+    def piece(self, index: int, piece: Piece) -> bytes:
+        return frame(dump_json(self._shape.chunk(index, piece)))
+
+    def closing(self, usages: Sequence[Usage]) -> bytes:
+        if not self._wants_usage:
+            return DONE
+        return frame(dump_json(self._shape.usage_chunk(total_usage(usages)))) + DONE
+
+    def whole(self, choices: Sequence[Sequence[Piece]], usages: Sequence[Usage]) -> Any:
+        return self._shape.whole(choices, total_usage(usages))
+
+    def error(self, error: HearthError) -> bytes:
+        return frame(dump_json(error_body(error)))
+
+
+def total_usage(usages: Sequence[Usage]) -> dict[str, Any]:
+    """OpenAI's count of one prompt with several choices."""
+    prompt_tokens = max((int(usage.get("prompt_tokens", 0)) for usage in usages), default=0)
+    completion_tokens = sum(int(usage.get("completion_tokens", 0)) for usage in usages)
+    details = [usage.get("prompt_tokens_details") or {} for usage in usages]
+    cached_tokens = max((int(each.get("cached_tokens") or 0) for each in details), default=0)
+    return {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": prompt_tokens + completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": cached_tokens},
+    }
+
+
+def text_of(pieces: Sequence[Piece]) -> str:
+    return "".join(piece.delta.get("text") or "" for piece in pieces)
+
+
+def finish_reason_of(pieces: Sequence[Piece]) -> str:
+    return next((p.finish_reason for p in reversed(pieces) if p.finish_reason), "stop")
+
+
+def _stream_headers(writer: Writer, dialect: Dialect, headers: Headers) -> Mapping[str, str]:
+    """Asked for once: the headers of a stream go out with its first frame."""
+    if writer.has_started:
+        return {}
+    return {"content-type": dialect.content_type, "cache-control": "no-cache"} | dict(headers())
+
+
+def _last_usage(pieces: Sequence[Piece]) -> Usage:
+    return next((piece.usage for piece in reversed(pieces) if piece.usage), {})

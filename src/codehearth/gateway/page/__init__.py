@@ -1,0 +1,1 @@
+"""The routes below `/hearth/`, which the web page uses: conversations, models, downloads, login."""
