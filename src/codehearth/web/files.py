@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import mimetypes
+import tomllib
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 from starlette.responses import Response
@@ -35,6 +38,7 @@ class PageFiles:
     def __init__(self) -> None:
         paths = sorted(path for path in FOLDER.rglob("*") if path.is_file())
         self._files = {path.relative_to(FOLDER).as_posix(): _read(path) for path in paths}
+        self._files["clients.json"] = _clients()
         digest = hashlib.sha256()
         for name, file in self._files.items():
             digest.update(name.encode() + b"\0" + file.body)
@@ -72,11 +76,22 @@ class PageFiles:
         await Response(body, headers=headers, media_type=file.media_type)(scope, receive, send)
 
 
-_LATER = frozenset({"complete.js", "models.js", "compare.js", "measure.js", "connect.js"})
+_LATER = frozenset(
+    {"complete.js", "models.js", "compare.js", "measure.js", "connect.js", "clients.js", "plots.js"}
+)
 """Views that are fetched when somebody goes there."""
 
 
+def _clients() -> _File:
+    """The table of editors and tools, for the page: the one that `hearth connect` reads."""
+    table = resources.files("codehearth.data").joinpath("clients.toml").read_text("utf-8")
+    return _file(json.dumps(tomllib.loads(table), ensure_ascii=False).encode(), _TYPES[".json"])
+
+
 def _read(path: Path) -> _File:
-    body = path.read_bytes()
     kind = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0]
-    return _File(body, gzip.compress(body, 9, mtime=0), kind or "application/octet-stream")
+    return _file(path.read_bytes(), kind or "application/octet-stream")
+
+
+def _file(body: bytes, media_type: str) -> _File:
+    return _File(body, gzip.compress(body, 9, mtime=0), media_type)

@@ -3,10 +3,10 @@
 
 import { Refused, post } from "./api.js";
 import { CodeBlock } from "./code_block.js";
-import { CLIENTS } from "./clients.js";
+import { read_clients, written } from "./clients.js";
 import { element, fill, icon } from "./dom.js";
 import { error_card } from "./errors.js";
-import { page, preferred_model } from "./page.js";
+import { model_named, page, preferred_model } from "./page.js";
 import { ModelPicker } from "./picker.js";
 import { format_seconds, t } from "./strings.js";
 
@@ -18,7 +18,6 @@ const TESTS = {
   fim: (model) => ["/v1/completions", { model, prompt: "def add(a, b):\n    return ", suffix: "\n", max_tokens: 4 }],
   messages: (model) => ["/v1/messages", { model, messages: [{ role: "user", content: "Say hello" }], max_tokens: 4 }],
   responses: (model) => ["/v1/responses", { model, input: "Say hello", max_output_tokens: 4 }],
-  "/infill": (model) => ["/infill", { model, input_prefix: "def add(a, b):\n    return ", input_suffix: "\n", prompt: "", n_predict: 4 }],
 };
 
 export class View {
@@ -27,7 +26,8 @@ export class View {
     this.picker = new ModelPicker({ choose: (name) => { this.model = name; this.show(); }, current: () => this.model, label: t("models.choose") });
     this.tabs = element("div", { class: "client-list", role: "tablist", "aria-label": t("connect.clients"), "aria-orientation": "vertical", onkeydown: (event) => this.onKey(event) });
     this.pane = element("div", { class: "client-pane", role: "tabpanel", id: "client-pane", tabindex: 0 });
-    this.chosen = CLIENTS[0].id;
+    this.clients = [];
+    this.chosen = "curl";
     this.node = element("div", { class: "page-scroll" }, element("div", { class: "page-column is-wide" },
       element("p", { class: "lead" }, t("connect.lead")),
       element("div", { class: "toolbar" }, element("code", { class: "address" }, `${location.origin}/v1`), this.picker.button),
@@ -35,8 +35,9 @@ export class View {
       element("p", { class: "faint" }, t("connect.cannot"))));
   }
 
-  open(id) {
-    if (CLIENTS.some((client) => client.id === id)) this.chosen = id;
+  async open(id) {
+    if (!this.clients.length) this.clients = await read_clients();
+    if (this.clients.some((client) => client.id === id)) this.chosen = id;
     this.picker.showButton();
     this.show();
   }
@@ -44,10 +45,10 @@ export class View {
   show() {
     fill(this.tabs, GROUPS.map((group) => [
       element("div", { class: "group-title", role: "presentation" }, t(`connect.${group}`)),
-      CLIENTS.filter((client) => client.group === group).map((client) => element("button", {
+      this.clients.filter((client) => client.group === group).map((client) => element("button", {
         type: "button", role: "tab", class: "client-tab", "aria-selected": String(client.id === this.chosen), "aria-controls": "client-pane",
         tabindex: client.id === this.chosen ? 0 : -1, dataset: { client: client.id }, onclick: () => this.choose(client.id) }, client.name))]));
-    const client = CLIENTS.find(({ id }) => id === this.chosen);
+    const client = this.clients.find(({ id }) => id === this.chosen);
     const block = new CodeBlock(client.language);
     block.update(this.written(client.text));
     const outcome = element("div", { class: "test-outcome", role: "status" });
@@ -55,8 +56,10 @@ export class View {
     this.pane.setAttribute("aria-label", client.name);
     fill(this.pane,
       element("h2", {}, client.name),
+      client.works && element("p", { class: "faint", lang: "en" }, client.works),
       client.file && element("p", { class: "faint" }, t("connect.file"), " ", element("code", {}, client.file)),
       block.node,
+      client.then && element("p", { class: "faint", lang: "en" }, client.then),
       page.session?.keys_required && element("p", { class: "faint" }, t("connect.key")),
       element("div", { class: "toolbar" }, button), outcome);
   }
@@ -76,8 +79,8 @@ export class View {
   }
 
   written(text) {
-    const key = page.session?.keys_required ? "sk-…" : "none";
-    return text.replaceAll("{url}", location.origin).replaceAll("{model}", this.model).replaceAll("{key}", key);
+    const context = model_named(this.model)?.predicted?.context_tokens ?? 8192;
+    return written(text, { model: this.model, key: page.session?.keys_required ? "sk-…" : "none", context });
   }
 
   async test(client, button, outcome) {
@@ -85,7 +88,7 @@ export class View {
     fill(outcome, element("p", { class: "faint" }, t("status.waiting")));
     const began_at = performance.now();
     try {
-      for (const use of client.needs ? [client.needs] : client.uses) await post(...TESTS[use](this.model));
+      for (const use of client.uses) await post(...TESTS[use](this.model));
       const time = format_seconds((performance.now() - began_at) / 1000);
       fill(outcome, element("p", { class: "is-good" }, icon("check"), t("connect.works", { time })));
     } catch (error) {
