@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 @model_argument()
 @json_option
 def advise(model: str, as_json: bool) -> None:
-    """Name the precision, context and threads to use here, for chat and for typing.
+    """Name the precision, context and threads to use here.
 
-    From what `hearth measure` has found on this machine; without that it predicts, and says so.
+    For chat and for typing, from what `hearth measure` has found on this machine; without that it
+    predicts, and says so.
     """
     from codehearth.cli.machine import usable_hardware
     from codehearth.cli.shelf import store_of

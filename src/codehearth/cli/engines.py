@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def engines(context: click.Context, as_json: bool) -> None:
-    """Show the engines, and install or remove those with an environment of their own.
+    """Show the engines; install or remove one.
 
-    Each line says what an engine runs on this machine, or why it does not and which command
+    Those that can be installed live in environments of their own. Each line says what an engine
+    runs on this machine, or why it does not and which command
     changes that. llama.cpp comes with CodeHearth; nothing else is needed for GGUF files.
     """
     if context.invoked_subcommand is not None:

@@ -71,7 +71,7 @@ def measure(
     as_json: bool,
     **flags: Any,
 ) -> None:
-    """Measure what each precision of a model costs here, and what it loses.
+    """Measure what each precision of a model costs.
 
     Size, load time, memory, speed at 1 and 8 requests at a time, perplexity, divergence from the
     model as it is, agreement of its answers, each with its error. Precisions that are missing are

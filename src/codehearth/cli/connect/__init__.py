@@ -37,7 +37,7 @@ def _names(
 @yes_option
 @json_option
 def connect(client: str | None, model: str | None, write: bool, yes: bool, as_json: bool) -> None:
-    """Print the configuration that points an editor or a tool at the server.
+    """Point an editor or a tool at the server.
 
     Without a name the clients are listed. With --write the difference to the client's own file is
     shown and, if you agree, written; what the file had before is kept beside it.
