@@ -207,9 +207,10 @@ What the figures mean, and what they do not:
 """
 
 # True of the shipped file alone: a new training rewrites it.
-HISTORY = """For the shipped file the learning rate fell to zero twice: at 12.0 million tokens, where
-a first end was planned, and again at the end after starting anew from 8e-4; and the windows before
-the first end had 1024 tokens for a while. The script holds the same mixtures and a single fall."""
+HISTORY = """For the shipped file the learning rate fell to zero twice: at 12.0 million tokens,
+where a first end was planned, and again at the end after starting anew from 8e-4; and the windows
+before the first end had 1024 tokens for a while. The script holds the same mixtures and a single
+fall."""
 
 TRAINING = """
 ## Training

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from codehearth.errors import UpstreamFailed
+from codehearth.errors import HearthError, UpstreamFailed
 from codehearth.gateway.engine.chunks import Piece, engine_error, piece_of
 from codehearth.wire.sse import Event, EventReader
 
@@ -33,11 +33,15 @@ Meaning = Callable[[Any], Piece]
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What some bytes held. `has_events` is false for comments and for parts of an event."""
+    """What some bytes held. `has_events` is false for comments and for parts of an event.
+
+    `failure` is what the engine said after the pieces, which are the answer's all the same.
+    """
 
     pieces: list[Piece]
     is_done: bool
     has_events: bool
+    failure: HearthError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,7 @@ class ChunkReader:
     _pattern: Pattern | None = None
 
     def feed(self, received: bytes) -> Received:
-        """Raises what an error event says, and UpstreamFailed for what is no chunk."""
+        """What the bytes say, up to the end or to the first event that fails."""
         pieces: list[Piece] = []
         has_events = False
         if self._pattern is not None and self._events.is_between_events:
@@ -98,7 +102,10 @@ class ChunkReader:
             has_events = True
             if event.data == b"[DONE]":
                 return Received(_merged(pieces), True, has_events)
-            piece = read_slowly(event, self.meaning)
+            try:
+                piece = read_slowly(event, self.meaning)
+            except HearthError as failure:
+                return Received(_merged(pieces), False, has_events, failure)
             if not piece.is_empty:
                 self._pattern = Pattern.of(event, piece, self.meaning) or self._pattern
                 pieces.append(piece)

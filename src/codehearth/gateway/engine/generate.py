@@ -207,6 +207,8 @@ async def _attempt(house: House, order: Order, choice: Choice) -> Batches:
                     if choice.is_framed:
                         reply.begin_frames()
                     yield read.pieces
+                if read.failure is not None:
+                    raise read.failure
                 if read.is_done:
                     return
             raise EngineFailed("The engine ended in the middle of an answer.")
