@@ -138,7 +138,7 @@ def test_standard_input_is_completed_at_its_end(house: Hearth) -> None:
 
 
 def test_a_completion_ends_where_its_block_does(house: Hearth) -> None:
-    asked = 'def add(a, b):\n    """Return the sum of two numbers."""\n'
+    asked = 'def add(a, b):\n    """Add two numbers."""\n'
 
     result = house(
         *("complete", "-", "--language", "python", "--temperature", "0", "--json"), stdin=asked

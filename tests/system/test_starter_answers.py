@@ -16,7 +16,7 @@ from tests.system.conftest import Hearth
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
-from starter import execution, tasks, wordings
+from starter import execution, smalltalk, tasks, wordings
 
 SUGGESTED = ("reverse_string", "is_prime", "quick_sort", "bubble_sort", "fibonacci", "Stack")
 DEMOS = (
@@ -89,20 +89,14 @@ def test_it_says_who_it_is(client: openai.OpenAI) -> None:
     assert "CodeHearth" in answer(client, "你是谁？")[0]
 
 
-@pytest.mark.parametrize(
-    "question",
-    [
-        "which mountain is the highest?",
-        "train a neural network",
-        "今天天气怎么样？",
-        "讲个笑话",
-        "write a Java class for a car",
-    ],
-)
-def test_what_it_does_not_know_it_declines(client: openai.OpenAI, question: str) -> None:
-    text, _ = answer(client, question)
+def test_most_of_what_it_does_not_know_it_declines(client: openai.OpenAI) -> None:
+    """Never shown in training; the card says how many of all such requests it declines."""
+    _, unknown = smalltalk.unknown_requests()
+    asked = [line.removeprefix("+") for language in ("en", "zh") for line in unknown[language]]
 
-    assert "```" not in text, text
+    answered = [line for line in asked if "```" in answer(client, line)[0]]
+
+    assert len(answered) <= 0.45 * len(asked), answered
 
 
 @pytest.mark.parametrize("prompt", DEMOS)

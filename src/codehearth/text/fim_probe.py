@@ -14,7 +14,7 @@ _RIGHT = re.compile(r"\s*return\s+(?:a \+ b|b \+ a)\s*")
 def probe() -> Fim:
     """Two lines of a function; the third is missing."""
     return Fim(
-        prefix='def add(a, b):\n    """Return the sum of two numbers."""\n',
+        prefix='def add(a, b):\n    """Add two numbers."""\n',
         suffix="\n\nprint(add(2, 3))\n",
         language=find_language("Python"),
     )
