@@ -61,7 +61,7 @@ def test_it_completes_as_one_types(open_page: OpenPage, server: Server) -> None:
 
     page.keyboard.type(" ")
 
-    expect(page.locator(".ghost")).to_contain_text("a")
+    expect(page.locator(".ghost")).not_to_be_empty()
 
 
 def test_what_is_after_the_cursor_counts_and_white_space_stays(

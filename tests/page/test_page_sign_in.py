@@ -87,5 +87,5 @@ def test_signing_out_closes_the_page(stranger: Page, key: str) -> None:
 
     stranger.get_by_role("button", name="Sign out").click()
 
+    expect(stranger.locator("#hearth")).to_have_count(0)
     expect(stranger.get_by_label("key")).to_be_visible()
-    assert stranger.locator("#hearth").count() == 0
