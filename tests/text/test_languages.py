@@ -122,3 +122,7 @@ def test_an_unknown_language_gets_a_suggestion() -> None:
         find_language("pyhton")
 
     assert "Python" in str(caught.value.hint)
+
+
+def test_the_tag_line_stands_above_the_prompt() -> None:
+    assert find_language("python").tagged("# sort\n") == "# language: Python\n# sort\n"

@@ -80,12 +80,7 @@ class Opener:
             precision=self._settings.precision,
             allows_code=needs_code(model),
         )
-        process = EngineProcess(
-            model.name,
-            partial(engine.command, launch),
-            log_path=self._settings.data / "logs" / f"{_file_name(model.name)}.log",
-            patience=Patience(start_s=self._settings.load_timeout),
-        )
+        process = self._process(engine, launch)
         facts = ModelFacts(
             name=model.name,
             context_tokens=chosen.context_tokens,
@@ -102,18 +97,21 @@ class Opener:
             why=choice.why + chosen.why,
         )
 
+    def _process(self, engine: Engine, launch: Launch) -> EngineProcess:
+        return EngineProcess(
+            launch.alias,
+            partial(engine.command, launch),
+            log_path=self._settings.data / "logs" / f"{_file_name(launch.alias)}.log",
+            patience=Patience(start_s=self._settings.load_timeout),
+        )
+
     def _open_remote(self, model: LocalModel) -> OpenModel:
         """A model of other servers: what is known of it is its name."""
         servers = parse_remotes(self._settings.remotes)[model.name]
         engine = Remote(servers, key=os.environ.get(KEY_VARIABLE, ""), ours=dict(os.environ))
         num_slots = self._settings.slots or _REMOTE_SLOTS * len(servers)
         launch = Launch(model.path, model.name, 0, num_slots, num_threads=1)
-        process = EngineProcess(
-            model.name,
-            partial(engine.command, launch),
-            log_path=self._settings.data / "logs" / f"{_file_name(model.name)}.log",
-            patience=Patience(start_s=self._settings.load_timeout),
-        )
+        process = self._process(engine, launch)
         facts = ModelFacts(
             name=model.name, context_tokens=0, num_slots=num_slots, weights=UNKNOWN_WEIGHTS
         )

@@ -69,7 +69,8 @@ class WeightFiles:
 
 @dataclass(frozen=True)
 class Row:
-    """One model. `chat` and `fim` name formats of `text.prompts`; `chat` is empty for base models.
+    """One model. `chat` and `fim` name formats of `text.fim_formats`; `chat` is empty for base
+    models.
 
     The checkpoint's own chat template is what renders a conversation; `chat` is for files that
     come without one, and for telling people.

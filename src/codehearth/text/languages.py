@@ -50,6 +50,10 @@ class Language:
         made = f"{opening} language: {self.name}{' ' + closing if closing else ''}"
         return self.trained_tag_line or made
 
+    def tagged(self, prompt: str) -> str:
+        """A prompt under the tag line, as CodeGeeX2 was trained."""
+        return f"{self.tag_line}\n{prompt}"
+
 
 @cache
 def languages() -> Mapping[str, Language]:

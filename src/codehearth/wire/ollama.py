@@ -45,17 +45,10 @@ class Options(Shape):
         return None if self.num_predict is not None and self.num_predict < 0 else self.num_predict
 
 
-class GenerateRequest(Shape):
-    """`POST /api/generate`."""
+class OllamaRequest(Shape):
+    """What both ways to generate share."""
 
     model: ModelId | None = None
-    prompt: str = ""
-    suffix: str | None = None
-    system: str | None = None
-    template: str | None = None
-    context: Annotated[list[int], Field(max_length=2**20)] | None = None
-    images: Images | None = None
-    raw: bool | None = None
     format: Format | None = None
     stream: bool | None = None
     keep_alive: KeepAlive | None = None
@@ -65,6 +58,18 @@ class GenerateRequest(Shape):
     @property
     def is_streamed(self) -> bool:
         return self.stream is not False
+
+
+class GenerateRequest(OllamaRequest):
+    """`POST /api/generate`."""
+
+    prompt: str = ""
+    suffix: str | None = None
+    system: str | None = None
+    template: str | None = None
+    context: Annotated[list[int], Field(max_length=2**20)] | None = None
+    images: Images | None = None
+    raw: bool | None = None
 
 
 class CalledFunction(Shape):
@@ -85,23 +90,13 @@ class OllamaMessage(Shape):
     thinking: str | None = None
 
 
-class OllamaChatRequest(Shape):
+class OllamaChatRequest(OllamaRequest):
     """`POST /api/chat`. `tools` are checked as OpenAI's, whose shape they have."""
 
-    model: ModelId | None = None
     messages: Annotated[list[OllamaMessage], Field(max_length=MAX_MESSAGES)] = Field(
         default_factory=list
     )
     tools: Annotated[list[dict[str, Any]], Field(max_length=MAX_TOOLS)] | None = None
-    format: Format | None = None
-    stream: bool | None = None
-    keep_alive: KeepAlive | None = None
-    options: Options = Options()
-    think: Think | None = None
-
-    @property
-    def is_streamed(self) -> bool:
-        return self.stream is not False
 
 
 class ShowRequest(Shape):

@@ -22,15 +22,15 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from codehearth.errors import InvalidRequest
+from codehearth.gateway.answering import Dialect, OpenAIDialect, openai_answer
 from codehearth.gateway.auth import caller_of
 from codehearth.gateway.body import read_object
 from codehearth.gateway.engine.chunks import CompletionFormat
-from codehearth.gateway.engine.generate import Choice, Order, answer_stream, answer_whole
+from codehearth.gateway.engine.generate import Choice
 from codehearth.gateway.engine.link import engine_json
 from codehearth.gateway.engine.upstream import check_completion, completion_body, scores_prompt
 from codehearth.gateway.house import House, house_of
 from codehearth.gateway.infilling import fim
-from codehearth.gateway.infilling.answering import Dialect, OpenAIDialect
 from codehearth.gateway.infilling.clients import client_of
 from codehearth.gateway.infilling.infill import Infill, Notes
 from codehearth.gateway.infilling.segments import (
@@ -152,16 +152,8 @@ async def _continue(request: Request, asked: CompletionRequest) -> Response:
         for prompt_number, prompt in enumerate(asked.prompts)
         for number in range(asked.num_choices)
     ]
-    order = Order(
-        model=model,
-        choices=choices,
-        format=CompletionFormat(model=model, num_top=asked.logprobs or 0),
-        owner=caller_of(request).owner,
-        keep_alive_s=house.keep_alive_s(asked.keep_alive),
-        wants_usage=asked.wants_usage,
-    )
-    answer = answer_stream if asked.stream else answer_whole
-    return Generation(partial(answer, house, order), on_gone=house.metrics.cancelled.inc)
+    shape = CompletionFormat(model=model, num_top=asked.logprobs or 0)
+    return openai_answer(request, asked, model, choices, shape)
 
 
 def _body_of(

@@ -17,6 +17,13 @@ from starlette.responses import Response
 
 from codehearth import __version__
 from codehearth.errors import HearthError
+from codehearth.gateway.answering import (
+    EVENT_STREAM,
+    Usage,
+    answer_order,
+    finish_reason_of,
+    text_of,
+)
 from codehearth.gateway.auth import caller_of
 from codehearth.gateway.body import read_request
 from codehearth.gateway.engine.chunks import CompletionFormat, Piece
@@ -24,13 +31,6 @@ from codehearth.gateway.engine.generate import Choice, Order
 from codehearth.gateway.engine.upstream import completion_body
 from codehearth.gateway.house import house_of
 from codehearth.gateway.infilling import fim
-from codehearth.gateway.infilling.answering import (
-    EVENT_STREAM,
-    Usage,
-    answer_order,
-    finish_reason_of,
-    text_of,
-)
 from codehearth.gateway.infilling.clients import client_of
 from codehearth.gateway.infilling.infill import Infill, Notes
 from codehearth.gateway.infilling.writing import timed_piece
@@ -144,7 +144,6 @@ async def _continued(request: Request, asked: LlamaCompletionRequest) -> Respons
     order = Order(
         model=model,
         choices=choices,
-        format=CompletionFormat(model),
         owner=caller_of(request).owner,
         keep_alive_s=house.keep_alive_s(asked.keep_alive),
     )

@@ -11,11 +11,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from codehearth.errors import HearthError
+from codehearth.gateway.answering import OpenAIDialect, Usage, total_usage
 from codehearth.gateway.body import read_request
 from codehearth.gateway.engine.chunks import ChatFormat, Piece
 from codehearth.gateway.house import house_of
 from codehearth.gateway.infilling import fim
-from codehearth.gateway.infilling.answering import OpenAIDialect, Usage, total_usage
 from codehearth.gateway.infilling.clients import client_of
 from codehearth.gateway.infilling.infill import Infill, Notes
 from codehearth.gateway.replies import mistral_error_body

@@ -19,15 +19,15 @@ from pydantic_core import from_json
 from starlette.responses import Response
 
 from codehearth.errors import HearthError, Unsupported
+from codehearth.gateway.answering import Usage, answer_order
 from codehearth.gateway.auth import caller_of
 from codehearth.gateway.body import read_request
 from codehearth.gateway.dialects.ollama_names import name_of, rfc3339
-from codehearth.gateway.engine.chunks import ChatFormat, CompletionFormat, Piece
+from codehearth.gateway.engine.chunks import ChatFormat, Piece
 from codehearth.gateway.engine.generate import Choice, Order
 from codehearth.gateway.engine.upstream import chat_body, check_chat, completion_body
 from codehearth.gateway.house import house_of
 from codehearth.gateway.infilling import fim
-from codehearth.gateway.infilling.answering import Usage, answer_order
 from codehearth.gateway.infilling.clients import client_of
 from codehearth.gateway.infilling.infill import Infill, Notes
 from codehearth.gateway.infilling.writing import timed_piece
@@ -115,7 +115,6 @@ async def _chatted(
     order = Order(
         model=model,
         choices=[choice],
-        format=ChatFormat(model),
         owner=caller_of(request).owner,
         keep_alive_s=house.keep_alive_s(keep_alive),
     )
@@ -139,7 +138,6 @@ def _continued(
     order = Order(
         model=model,
         choices=[Choice(0, "/v1/completions", body, read=timed_piece)],
-        format=CompletionFormat(model),
         owner=caller_of(request).owner,
         keep_alive_s=house.keep_alive_s(asked.keep_alive),
     )

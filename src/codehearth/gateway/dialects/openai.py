@@ -11,10 +11,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from codehearth.errors import Unsupported, UpstreamFailed
+from codehearth.gateway.answering import openai_answer
 from codehearth.gateway.auth import caller_of
 from codehearth.gateway.body import read_request
 from codehearth.gateway.engine.chunks import ChatFormat
-from codehearth.gateway.engine.generate import Choice, Order, answer_stream, answer_whole
+from codehearth.gateway.engine.generate import Choice
 from codehearth.gateway.engine.link import engine_json
 from codehearth.gateway.engine.upstream import chat_body, check_chat
 from codehearth.gateway.house import house_of
@@ -48,16 +49,8 @@ async def chat(request: Request) -> Response:
         Choice(0, "/v1/chat/completions", partial(chat_body, asked, choice=number))
         for number in range(asked.num_choices)
     ]
-    order = Order(
-        model=model,
-        choices=choices,
-        format=ChatFormat(model=model, num_top=asked.top_logprobs or 0),
-        owner=caller_of(request).owner,
-        keep_alive_s=house.keep_alive_s(asked.keep_alive),
-        wants_usage=asked.wants_usage,
-    )
-    answer = answer_stream if asked.stream else answer_whole
-    return Generation(partial(answer, house, order), on_gone=house.metrics.cancelled.inc)
+    shape = ChatFormat(model=model, num_top=asked.top_logprobs or 0)
+    return openai_answer(request, asked, model, choices, shape)
 
 
 @router.post("/v1/embeddings")

@@ -21,15 +21,13 @@ from starlette.responses import Response
 from codehearth.errors import InvalidRequest, WrongContentType
 from codehearth.gateway.auth import caller_of
 from codehearth.gateway.body import BODY_TIMEOUT_S, read_object
-from codehearth.gateway.engine.chunks import ChatFormat, CompletionFormat
 from codehearth.gateway.engine.generate import Choice, Order, gathered, pieces_of
 from codehearth.gateway.engine.link import engine_json
 from codehearth.gateway.engine.upstream import chat_body, completion_body
 from codehearth.gateway.house import House, house_of
 from codehearth.gateway.streams import Generation, Writer
-from codehearth.text.completion import CODEGEN_PATTERNS, compile_patterns, truncate
 from codehearth.text.languages import find_language
-from codehearth.text.prompts import language_prompt
+from codehearth.text.patterns import CODEGEN_PATTERNS, compile_patterns, truncate
 from codehearth.wire.bounded_json import dump_json
 from codehearth.wire.requests import ChatRequest, CompletionRequest, ModelId, Shape
 from codehearth.wire.validation import validated
@@ -118,7 +116,6 @@ async def _chat(request: Request, asked: SimpleChat, writer: Writer) -> None:
     order = Order(
         model=model,
         choices=[Choice(0, "/v1/chat/completions", partial(chat_body, chat, choice=0))],
-        format=ChatFormat(model),
         owner=caller_of(request).owner,
     )
     (pieces,), _ = await gathered(house, order)
@@ -134,7 +131,7 @@ async def _complete(request: Request, asked: SimpleCompletion, writer: Writer) -
 
 async def _complete_language(request: Request, asked: LanguageCompletion, writer: Writer) -> None:
     language = find_language(asked.lang)
-    prompt = language_prompt(language.tag_line, asked.prompt)
+    prompt = language.tagged(asked.prompt)
     options = _Options(
         max_length=asked.max_length,
         temperature=asked.temperature,
@@ -177,7 +174,7 @@ async def _completed(request: Request, name: str | None, prompt: str, options: _
         return completion_body(asked, prompt, facts, choice=0)
 
     choice = Choice(0, "/v1/completions", body, is_framed=False)
-    order = Order(model=model, choices=[choice], format=CompletionFormat(model), owner=owner)
+    order = Order(model=model, choices=[choice], owner=owner)
     text = ""
     async with aclosing(pieces_of(house, order, 0)) as batches:
         async for batch in batches:

@@ -223,9 +223,11 @@ def summed_usage(asked: Sequence[tuple[int, Mapping[str, Any] | None]]) -> dict[
     completion_tokens = 0
     for prompt_number, usage in asked:
         if usage is not None:
-            prompts.setdefault(prompt_number, usage)
+            before = prompts.get(prompt_number, {})
+            # A choice that was answered from memory has read no prompt.
+            prompts[prompt_number] = max(before, usage, key=_prompt_tokens)
             completion_tokens += int(usage.get("completion_tokens", 0))
-    prompt_tokens = sum(int(usage.get("prompt_tokens", 0)) for usage in prompts.values())
+    prompt_tokens = sum(_prompt_tokens(usage) for usage in prompts.values())
     cached = sum(_cached_tokens(usage) for usage in prompts.values())
     return {
         "prompt_tokens": prompt_tokens,
@@ -233,6 +235,10 @@ def summed_usage(asked: Sequence[tuple[int, Mapping[str, Any] | None]]) -> dict[
         "total_tokens": prompt_tokens + completion_tokens,
         "prompt_tokens_details": {"cached_tokens": cached},
     }
+
+
+def _prompt_tokens(usage: Mapping[str, Any]) -> int:
+    return int(usage.get("prompt_tokens") or 0)
 
 
 def _cached_tokens(usage: Mapping[str, Any]) -> int:

@@ -16,15 +16,13 @@ from typing import Any, TypeVar
 
 from codehearth.errors import EngineFailed
 from codehearth.gateway.engine.chunk_reader import ChunkReader, Meaning
-from codehearth.gateway.engine.chunks import AnswerFormat, Piece, piece_of, summed_usage
+from codehearth.gateway.engine.chunks import Piece, piece_of, summed_usage
 from codehearth.gateway.engine.link import ask, refusal
 from codehearth.gateway.engine.reply import NothingReceived
 from codehearth.gateway.house import House
-from codehearth.gateway.streams import Writer
 from codehearth.pool.child import ModelFacts
 from codehearth.pool.lease import Lease
 from codehearth.wire.bounded_json import dump_json
-from codehearth.wire.sse import DONE, frame
 
 _TRIES = 2
 _Made = TypeVar("_Made")
@@ -53,47 +51,18 @@ class Choice:
 
 @dataclass(frozen=True)
 class Order:
-    """What a client ordered: from which model, how it looks, and on whose account."""
+    """What a client ordered: from which model, and on whose account."""
 
     model: str
     choices: Sequence[Choice]
-    format: AnswerFormat
     owner: str
     keep_alive_s: float | None = None
-    wants_usage: bool = False
     arrived_at: float = field(default_factory=time.monotonic)
 
-
-async def answer_whole(house: House, order: Order, writer: Writer) -> None:
-    """Sends one JSON answer with all choices."""
-    pieces, usage = await gathered(house, order)
-    await writer.whole(dump_json(order.format.whole(pieces, usage)))
-
-
-async def answer_stream(house: House, order: Order, writer: Writer) -> None:
-    """Sends the choices as they are generated, then the usage where it is wanted, then [DONE]."""
-    usages: list[Mapping[str, Any] | None] = [None] * len(order.choices)
-    begun: set[int] = set()
-    async with aclosing(merged(choices_of(house, order))) as batches:
-        async for index, batch in batches:
-            frames = []
-            if index not in begun:
-                begun.add(index)
-                if opening := order.format.opening(index):
-                    frames.append(frame(dump_json(opening)))
-            for piece in batch:
-                usages[index] = piece.usage or usages[index]
-                if piece.delta or piece.finish_reason:
-                    frames.append(frame(dump_json(order.format.chunk(index, piece))))
-            if frames:
-                await writer.stream(b"".join(frames))
-    last = b""
-    usage = _usage(order, usages)
-    if order.wants_usage:
-        last = frame(dump_json(order.format.usage_chunk(usage)))
-    await writer.stream(last + DONE)
-    await writer.end()
-    count(house, order, usage)
+    @property
+    def prompt_numbers(self) -> list[int]:
+        """Which prompt each choice answers."""
+        return [choice.prompt_number for choice in self.choices]
 
 
 async def gathered(house: House, order: Order) -> tuple[list[list[Piece]], dict[str, Any]]:
@@ -234,8 +203,7 @@ _STREAMED = {
 
 
 def _usage(order: Order, usages: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
-    numbers = [choice.prompt_number for choice in order.choices]
-    return summed_usage(list(zip(numbers, usages, strict=True)))
+    return summed_usage(list(zip(order.prompt_numbers, usages, strict=True)))
 
 
 def _last_usage(pieces: Sequence[Piece]) -> Mapping[str, Any] | None:

@@ -12,7 +12,7 @@ from codehearth.errors import InvalidRequest, Unsupported
 from codehearth.gateway import schema_cost
 from codehearth.models.catalogue import Sampling as Recommended
 from codehearth.pool.child import ModelFacts
-from codehearth.text.prompts import fim_format_of, render_fim
+from codehearth.text.fim import Fim, fim_format_of, render
 from codehearth.wire.requests import ChatRequest, CompletionRequest, Message, Sampling
 
 DEFAULT_MAX_TOKENS = 16  # OpenAI's, for completions
@@ -116,7 +116,7 @@ def _prompt(
 ) -> str | list[int]:
     if isinstance(prompt, str):
         if request.suffix:
-            return render_fim(fim_of(facts), prefix=prompt, suffix=request.suffix)
+            return render(fim_of(facts), Fim(prompt, request.suffix))
         return prompt or _first_token(facts)
     highest = facts.weights.vocabulary_size
     if highest and max(prompt) >= highest:

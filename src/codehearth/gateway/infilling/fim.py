@@ -17,10 +17,9 @@ from functools import partial
 from hashlib import blake2b
 
 from codehearth.errors import ContextLengthExceeded
-from codehearth.gateway.engine.chunks import CompletionFormat
+from codehearth.gateway.answering import Dialect, send_stream, send_whole, total_usage
 from codehearth.gateway.engine.generate import Choice, Order, count, merged, pieces_of
 from codehearth.gateway.house import House
-from codehearth.gateway.infilling.answering import Dialect, send_stream, send_whole, total_usage
 from codehearth.gateway.infilling.infill import Infill, Notes
 from codehearth.gateway.infilling.suggestions import Batches, Keystroke, Place
 from codehearth.gateway.infilling.writing import Writing, timed_piece
@@ -124,7 +123,6 @@ def _order(infill: Infill, choices: list[Choice]) -> Order:
     return Order(
         model=infill.model,
         choices=choices,
-        format=CompletionFormat(infill.model),
         owner=infill.client.owner,
         keep_alive_s=infill.keep_alive_s,
         arrived_at=infill.arrived_at,

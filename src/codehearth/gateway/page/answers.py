@@ -30,7 +30,6 @@ from codehearth.errors import (
     RecordsUnavailable,
 )
 from codehearth.gateway.auth import Caller
-from codehearth.gateway.engine.chunks import ChatFormat
 from codehearth.gateway.engine.generate import Choice, Order, counted_pieces
 from codehearth.gateway.engine.upstream import chat_body
 from codehearth.gateway.house import House
@@ -271,7 +270,6 @@ class Answers:
             order = Order(
                 model=task.model,
                 choices=[Choice(0, "/v1/chat/completions", body)],
-                format=ChatFormat(task.model),
                 owner=caller.owner,
             )
             try:

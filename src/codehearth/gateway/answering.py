@@ -1,23 +1,25 @@
-"""Pieces to a client in its own dialect: streamed or whole, with headers that come first.
-
-OpenAI's chat has its own way in `generate.py`; this is for the dialects of editors, whose frames,
-ends and errors differ.
-"""
+"""Pieces to a client in its own dialect: streamed or whole, with headers that come first."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any, Protocol
 
+from fastapi import Request
+from starlette.responses import Response
+
 from codehearth.errors import HearthError
-from codehearth.gateway.engine.chunks import AnswerFormat, Piece
-from codehearth.gateway.engine.generate import Order, choices_of, count, merged
-from codehearth.gateway.house import House
+from codehearth.gateway.auth import caller_of
+from codehearth.gateway.engine.chunks import AnswerFormat, Piece, summed_usage
+from codehearth.gateway.engine.generate import Choice, Order, choices_of, count, merged
+from codehearth.gateway.house import House, house_of
 from codehearth.gateway.replies import describe, error_body
-from codehearth.gateway.streams import Writer
+from codehearth.gateway.streams import Generation, Writer
 from codehearth.wire.bounded_json import dump_json
+from codehearth.wire.requests import Sampling
 from codehearth.wire.sse import DONE, frame
 
 log = logging.getLogger(__name__)
@@ -112,7 +114,25 @@ async def answer_order(
         num_choices=len(order.choices),
         headers=dict,
     )
-    count(house, order, total_usage(usages))
+    count(house, order, total_usage(usages, order.prompt_numbers))
+
+
+def openai_answer(
+    request: Request, asked: Sampling, model: str, choices: Sequence[Choice], shape: AnswerFormat
+) -> Response:
+    """The answer to a request of OpenAI's, in `shape`, as its sender may have it."""
+    house = house_of(request)
+    order = Order(
+        model=model,
+        choices=choices,
+        owner=caller_of(request).owner,
+        keep_alive_s=house.keep_alive_s(asked.keep_alive),
+    )
+    dialect = OpenAIDialect(
+        shape, wants_usage=asked.wants_usage, prompt_numbers=order.prompt_numbers
+    )
+    work = partial(answer_order, house, order, dialect, is_streamed=bool(asked.stream))
+    return Generation(work, on_gone=house.metrics.cancelled.inc)
 
 
 async def send_json(writer: Writer, document: Any, headers: Mapping[str, str]) -> None:
@@ -127,13 +147,23 @@ async def send_json(writer: Writer, document: Any, headers: Mapping[str, str]) -
 
 
 class OpenAIDialect:
-    """Server-sent events in one of OpenAI's formats, ended by [DONE]."""
+    """Server-sent events in one of OpenAI's formats, ended by [DONE].
+
+    `prompt_numbers` tell which prompt each choice answers; one for all where they are not given.
+    """
 
     content_type = EVENT_STREAM
 
-    def __init__(self, shape: AnswerFormat, *, wants_usage: bool = False) -> None:
+    def __init__(
+        self,
+        shape: AnswerFormat,
+        *,
+        wants_usage: bool = False,
+        prompt_numbers: Sequence[int] | None = None,
+    ) -> None:
         self._shape = shape
         self._wants_usage = wants_usage
+        self._prompt_numbers = prompt_numbers
 
     def opening(self, index: int) -> bytes:
         opening = self._shape.opening(index)
@@ -145,27 +175,24 @@ class OpenAIDialect:
     def closing(self, usages: Sequence[Usage]) -> bytes:
         if not self._wants_usage:
             return DONE
-        return frame(dump_json(self._shape.usage_chunk(total_usage(usages)))) + DONE
+        return frame(dump_json(self._shape.usage_chunk(self._usage(usages)))) + DONE
 
     def whole(self, choices: Sequence[Sequence[Piece]], usages: Sequence[Usage]) -> Any:
-        return self._shape.whole(choices, total_usage(usages))
+        return self._shape.whole(choices, self._usage(usages))
 
     def error(self, error: HearthError) -> bytes:
         return frame(dump_json(error_body(error)))
 
+    def _usage(self, usages: Sequence[Usage]) -> dict[str, Any]:
+        return total_usage(usages, self._prompt_numbers)
 
-def total_usage(usages: Sequence[Usage]) -> dict[str, Any]:
-    """OpenAI's count of one prompt with several choices."""
-    prompt_tokens = max((int(usage.get("prompt_tokens", 0)) for usage in usages), default=0)
-    completion_tokens = sum(int(usage.get("completion_tokens", 0)) for usage in usages)
-    details = [usage.get("prompt_tokens_details") or {} for usage in usages]
-    cached_tokens = max((int(each.get("cached_tokens") or 0) for each in details), default=0)
-    return {
-        "prompt_tokens": prompt_tokens,
-        "completion_tokens": completion_tokens,
-        "total_tokens": prompt_tokens + completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": cached_tokens},
-    }
+
+def total_usage(
+    usages: Sequence[Usage], prompt_numbers: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """OpenAI's count of several choices, of one prompt unless told otherwise."""
+    numbers = [0] * len(usages) if prompt_numbers is None else prompt_numbers
+    return summed_usage(list(zip(numbers, usages, strict=True)))
 
 
 def text_of(pieces: Sequence[Piece]) -> str:

@@ -1,4 +1,4 @@
-"""Where a completion ends: patterns that cut it, for whole texts and for texts that still grow."""
+"""Patterns that end a completion of old models, as CodeGen's own script has them; see `endings`."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from codehearth.text.completion import CODEGEN_PATTERNS, compile_patterns, truncate
+from codehearth.text.patterns import CODEGEN_PATTERNS, compile_patterns, truncate
 
 
 @pytest.mark.parametrize(
