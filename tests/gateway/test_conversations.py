@@ -229,6 +229,102 @@ def test_one_conversation_is_exported_to_read(server: Served) -> None:
     assert data.decode() == '# A / B "c" 你好\n\n> Be brief.\n\n## You\n\nhello\n'
 
 
+MARKDOWN = {"Content-Type": "text/markdown; charset=utf-8"}
+
+
+def appended(server: Served, messages: list[dict[str, Any]], **fields: Any) -> Talk:
+    talk = begin(server, **fields)
+    assert talk.ask("POST", "/messages", {"messages": messages})[0] == 201
+    return talk
+
+
+def carried(server: Served, markdown: bytes) -> dict[str, Any]:
+    """The only conversation of an import."""
+    status, _, data = server.request("POST", f"{CONVERSATIONS}/import", markdown, MARKDOWN)
+    assert status == 201, data
+    (id,) = json.loads(data)["ids"]
+    return dict(get(server, f"{CONVERSATIONS}/{id}"))
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "## You",
+                "## Assistant (fake)",
+                r"\## You",
+                "```python",
+                "````",
+                "~~~",
+                "x = 1",
+                "# 标题",
+                "> said",
+                "",
+            ]
+        ),
+        min_size=1,
+        max_size=8,
+    )
+)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_markdown_brings_back_what_was_said(server: Served, lines: list[str]) -> None:
+    """Headings and fences that the messages hold change nothing; a block that was cut is closed."""
+    said_by_model = "\n".join(["Look:", *lines, "end"])
+    talk = appended(
+        server,
+        [
+            {"role": "user", "content": "first"},
+            {"role": "assistant", "content": said_by_model, "model": "fake"},
+            {"role": "user", "content": "last"},
+        ],
+        title="A talk",
+        system_prompt="Be brief.\n\nBe kind.",
+    )
+    exported = server.request("GET", f"{talk.path}/export?format=markdown")[2]
+
+    whole = carried(server, exported)
+
+    assert (whole["title"], whole["system_prompt"]) == ("A talk", "Be brief.\n\nBe kind.")
+    assert [one["role"] for one in whole["messages"]] == ["user", "assistant", "user"]
+    first, answer, last = whole["messages"]
+    assert (first["content"], last["content"]) == ("first", "last")
+    assert answer["model"] == "fake"
+    added = answer["content"].removeprefix(said_by_model)
+    assert answer["content"].startswith(said_by_model) and added.strip("\n`~") == ""
+
+
+def test_an_answer_that_was_stopped_is_still_that_after_markdown(server: Served) -> None:
+    page = b"# T\n\n## You\n\nhello\n\n## Assistant\n\nhalf\n\n*(stopped)*\n"
+
+    _, answer = carried(server, page)["messages"]
+
+    assert (answer["content"], answer["state"]) == ("half", "stopped")
+
+
+@pytest.mark.parametrize(
+    "hostile", [b"\xff\xfe", b"## You\n\nx\n" * 4097, b"> " + b"x" * 70_000 + b"\n\n## You\n\nx"]
+)
+def test_hostile_markdown_is_refused_whole(empty: Served, hostile: bytes) -> None:
+    status, _, data = empty.request("POST", f"{CONVERSATIONS}/import", hostile, MARKDOWN)
+
+    assert status == 400 and json.loads(data)["error"]["message"]
+    assert get(empty, CONVERSATIONS)["conversations"] == []
+
+
+def test_a_list_goes_on_after_times_of_any_form(empty: Served) -> None:
+    """A time that came with an import had too many digits for the server's own `next`."""
+    times = (12.123456789012345, 1e-05, 3.0)
+    documents = [document(HELLO, updated_at=time)["conversations"][0] for time in times]
+    body = document() | {"conversations": documents}
+    assert empty.post(f"{CONVERSATIONS}/import", body)[0] == 201
+
+    page, seen = get(empty, f"{CONVERSATIONS}?limit=1"), 1
+    while page["next"] is not None:
+        page, seen = get(empty, f"{CONVERSATIONS}?limit=1&after={quote(page['next'])}"), seen + 1
+
+    assert seen >= 3
+
+
 def document(*messages: dict[str, Any], **fields: Any) -> dict[str, Any]:
     conversation = {"title": "x", "messages": list(messages)} | fields
     return {"format": "codehearth.conversations", "version": 1, "conversations": [conversation]}

@@ -557,6 +557,21 @@ def test_an_empty_request_loads_and_a_keep_alive_of_nothing_unloads(tmp_path: Pa
         assert [model["name"] for model in json.loads(before)["models"]] == ["fake"]
 
 
+def test_a_model_that_was_deleted_while_it_serves_does_not_take_the_list_along(
+    tmp_path: Path,
+) -> None:
+    """One name that was no longer found made the whole list a 404."""
+    with served(tmp_path, {"fake": FakeModel(), "gone": FakeModel()}) as server:
+        for name in ("fake", "gone"):
+            server.post("/api/generate", {"model": name, "stream": False})
+        del server.models["gone"]
+
+        status, _, data = server.request("GET", "/api/ps")
+
+    assert status == 200
+    assert [model["name"] for model in json.loads(data)["models"]] == ["fake"]
+
+
 def test_ollamas_lists_have_what_its_clients_read(editor: Served) -> None:
     _, _, data = editor.request("GET", "/api/tags")
 

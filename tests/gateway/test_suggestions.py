@@ -361,5 +361,5 @@ def test_many_threads_of_one_editor_leave_nothing_behind(quick: Served) -> None:
     for thread in threads:
         thread.join(30)
 
-    desk = quick.house.desk
+    desk = quick.house.suggestions
     wait_until(lambda: not desk._keystrokes and not desk._flights)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
@@ -13,18 +12,15 @@ from starlette.responses import Response
 
 from codehearth.errors import HearthError
 from codehearth.gateway.auth import caller_of
-from codehearth.gateway.engine.chunks import AnswerFormat, Piece, summed_usage
+from codehearth.gateway.engine.chunks import AnswerFormat, Piece, last_usage, summed_usage
 from codehearth.gateway.engine.generate import Choice, Order, choices_of, count, merged
 from codehearth.gateway.house import House, house_of
-from codehearth.gateway.replies import describe, error_body
-from codehearth.gateway.streams import Generation, Writer
+from codehearth.gateway.replies import error_body
+from codehearth.gateway.streams import EVENT_STREAM, ClientGone, Generation, Writer, told_of
 from codehearth.wire.bounded_json import dump_json
 from codehearth.wire.requests import Sampling
 from codehearth.wire.sse import DONE, frame
 
-log = logging.getLogger(__name__)
-
-EVENT_STREAM = "text/event-stream; charset=utf-8"
 Usage = Mapping[str, Any]
 Headers = Callable[[], Mapping[str, str]]
 """What is told in headers; asked when the first byte is sent, since some is known only then."""
@@ -61,7 +57,7 @@ async def send_whole(
     async with aclosing(batches):
         async for index, batch in batches:
             choices[index].extend(batch)
-    usages = [_last_usage(pieces) for pieces in choices]
+    usages = [last_usage(pieces) or {} for pieces in choices]
     await send_json(writer, dialect.whole(choices, usages), headers())
     return usages
 
@@ -88,11 +84,12 @@ async def send_stream(
                         data += dialect.piece(index, piece)
                 if data:
                     await writer.stream(data, _stream_headers(writer, dialect, headers))
-    except HearthError as error:
+    except ClientGone:
+        raise
+    except Exception as error:
         if not writer.has_started:
             raise
-        log.warning("an answer broke off: %s", describe(error))
-        await writer.stream(dialect.error(error))
+        await writer.stream(dialect.error(told_of(error)))
         await writer.end()
         return usages
     last = dialect.closing(usages)
@@ -195,20 +192,8 @@ def total_usage(
     return summed_usage(list(zip(numbers, usages, strict=True)))
 
 
-def text_of(pieces: Sequence[Piece]) -> str:
-    return "".join(piece.delta.get("text") or "" for piece in pieces)
-
-
-def finish_reason_of(pieces: Sequence[Piece]) -> str:
-    return next((p.finish_reason for p in reversed(pieces) if p.finish_reason), "stop")
-
-
 def _stream_headers(writer: Writer, dialect: Dialect, headers: Headers) -> Mapping[str, str]:
     """Asked for once: the headers of a stream go out with its first frame."""
     if writer.has_started:
         return {}
     return {"content-type": dialect.content_type, "cache-control": "no-cache"} | dict(headers())
-
-
-def _last_usage(pieces: Sequence[Piece]) -> Usage:
-    return next((piece.usage for piece in reversed(pieces) if piece.usage), {})

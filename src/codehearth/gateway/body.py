@@ -42,9 +42,13 @@ def read_query(request: Request, shape: type[RequestShape]) -> RequestShape:
     return validated(shape, dict(request.query_params), strict=False)
 
 
+def content_type_of(request: Request) -> str:
+    """Without its parameters, in lower case; empty where none is named."""
+    return request.headers.get("content-type", "").split(";")[0].strip().lower()
+
+
 async def read_json_bytes(request: Request, *, max_bytes: int = MAX_BODY_BYTES) -> bytes:
-    content_type = request.headers.get("content-type", "")
-    kind = content_type.split(";")[0].strip().lower()
+    kind = content_type_of(request)
     if kind != "application/json" and not kind.endswith("+json"):
         raise WrongContentType(
             f"The body must be application/json, not '{kind[:60] or 'nothing'}'.",

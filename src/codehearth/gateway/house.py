@@ -11,7 +11,7 @@ from starlette.requests import Request
 from codehearth.errors import InvalidRequest
 from codehearth.gateway.engine.link import Traffic
 from codehearth.gateway.infilling.acceptance import Acceptance
-from codehearth.gateway.infilling.suggestions import Desk
+from codehearth.gateway.infilling.suggestions import Suggestions
 from codehearth.gateway.metrics import Metrics
 from codehearth.models.store import LocalModel, Store
 from codehearth.pool.pool import Pool
@@ -31,7 +31,7 @@ class House:
     pool: Pool
     metrics: Metrics
     traffic: Traffic = field(default_factory=Traffic)
-    desk: Desk = field(default_factory=Desk)
+    suggestions: Suggestions = field(default_factory=Suggestions)
     acceptance: Acceptance = field(init=False)
     _found: dict[str, tuple[float, LocalModel]] = field(default_factory=dict)
 

@@ -17,14 +17,15 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from codehearth.errors import HearthError
-from codehearth.gateway.replies import anthropic_error_body, describe, error_body, unexpected
+from codehearth.gateway.replies import describe, error_body_at, unexpected
 from codehearth.wire.bounded_json import dump_json
 from codehearth.wire.sse import frame
 
 log = logging.getLogger(__name__)
 
 WRITE_TIMEOUT_S = 30.0
-_EVENT_STREAM = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
+EVENT_STREAM = "text/event-stream; charset=utf-8"
+_EVENT_STREAM_HEADERS = {"content-type": EVENT_STREAM, "cache-control": "no-cache"}
 
 
 class ClientGone(Exception):
@@ -43,10 +44,10 @@ class Writer:
         await self._start({"content-type": content_type, "content-length": str(len(body))})
         await self._put(body, more=False)
 
-    async def stream(self, data: bytes, content_type: Mapping[str, str] = _EVENT_STREAM) -> None:
+    async def stream(self, data: bytes, headers: Mapping[str, str] = _EVENT_STREAM_HEADERS) -> None:
         """Sends some frames; the first call sends status and headers before them."""
         if not self.has_started:
-            await self._start(dict(content_type) | {"x-accel-buffering": "no"})
+            await self._start(dict(headers) | {"x-accel-buffering": "no"})
         await self._put(data, more=True)
 
     async def end(self) -> None:
@@ -117,17 +118,20 @@ class Generation(Response):
             await _send_error_event(scope, writer, error)
 
 
-async def _send_error_event(scope: Scope, writer: Writer, error: BaseException) -> None:
+def told_of(error: BaseException) -> HearthError:
+    """What a client is told where its answer breaks off; the log has more."""
     if isinstance(error, HearthError):
         log.warning("an answer broke off: %s", describe(error))
-        told = error
-    else:
-        log.error("an answer broke off by a mistake of ours", exc_info=error)
-        told = unexpected()
-    is_anthropic = str(scope["path"]).startswith("/v1/messages")
-    name, body = ("error", anthropic_error_body(told)) if is_anthropic else ("", error_body(told))
+        return error
+    log.error("an answer broke off by a mistake of ours", exc_info=error)
+    return unexpected()
+
+
+async def _send_error_event(scope: Scope, writer: Writer, error: BaseException) -> None:
+    path = str(scope["path"])
+    body = dump_json(error_body_at(path, told_of(error)))
     with contextlib.suppress(ClientGone):
-        await writer.stream(frame(dump_json(body), name=name))
+        await writer.stream(frame(body, name="error" if path.startswith("/v1/messages") else ""))
         await writer.end()
 
 

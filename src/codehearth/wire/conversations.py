@@ -17,7 +17,8 @@ MAX_IMPORTED_BYTES = 32 * 2**20
 FORMAT: Literal["codehearth.conversations"] = "codehearth.conversations"
 
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-Title = Annotated[str, Field(max_length=200)]
+MAX_TITLE_CHARACTERS = 200
+Title = Annotated[str, Field(max_length=MAX_TITLE_CHARACTERS)]
 SystemPrompt = Annotated[str, Field(max_length=2**16)]
 Content = Annotated[str, Field(max_length=MAX_CONTENT)]
 Turns = Annotated[int, Field(ge=0, le=10_000)]

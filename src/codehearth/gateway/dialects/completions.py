@@ -22,7 +22,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from codehearth.errors import InvalidRequest
-from codehearth.gateway.answering import Dialect, OpenAIDialect, openai_answer
+from codehearth.gateway.answering import OpenAIDialect, openai_answer
 from codehearth.gateway.auth import caller_of
 from codehearth.gateway.body import read_object
 from codehearth.gateway.engine.chunks import CompletionFormat
@@ -32,13 +32,12 @@ from codehearth.gateway.engine.upstream import check_completion, completion_body
 from codehearth.gateway.house import House, house_of
 from codehearth.gateway.infilling import fim
 from codehearth.gateway.infilling.clients import client_of
-from codehearth.gateway.infilling.infill import Infill, Notes
+from codehearth.gateway.infilling.infill import Infill
 from codehearth.gateway.infilling.segments import (
     TabbyDialect,
     fim_of_segments,
     sampling_of_segments,
 )
-from codehearth.gateway.streams import Generation
 from codehearth.pool.child import ModelFacts
 from codehearth.text.fim import Fim, take_apart
 from codehearth.text.languages import find_language, language_of_file
@@ -73,7 +72,7 @@ async def complete(request: Request) -> Response:
     )
     shape = CompletionFormat(model=infill.model)
     dialect = OpenAIDialect(shape, wants_usage=asked.wants_usage)
-    return _infilled(request, infill, dialect, shape.id)
+    return fim.infilled(house_of(request), infill, dialect, suggestion_id=shape.id)
 
 
 async def _complete_segments(request: Request, asked: SegmentsRequest) -> Response:
@@ -86,19 +85,8 @@ async def _complete_segments(request: Request, asked: SegmentsRequest) -> Respon
         keep_alive_s=house.keep_alive_s(asked.keep_alive),
     )
     suggestion_id = CompletionFormat(model=infill.model).id
-    return _infilled(request, infill, TabbyDialect(suggestion_id), suggestion_id)
-
-
-def _infilled(request: Request, infill: Infill, dialect: Dialect, suggestion_id: str) -> Response:
-    house = house_of(request)
-    house.acceptance.remember(
-        suggestion_id,
-        model=infill.model,
-        language=infill.language_name,
-        owner=infill.client.owner,
-    )
-    work = partial(fim.answer, house, infill, Notes(), dialect)
-    return Generation(work, on_gone=house.metrics.cancelled.inc)
+    dialect = TabbyDialect(suggestion_id)
+    return fim.infilled(house, infill, dialect, suggestion_id=suggestion_id)
 
 
 def _with_options(asked: CompletionRequest) -> CompletionRequest:

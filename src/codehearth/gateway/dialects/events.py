@@ -19,7 +19,7 @@ from codehearth.errors import UpstreamFailed
 Said = dict[str, Any]
 
 
-class Dialect(Protocol):
+class EventDialect(Protocol):
     """One answer of one API; it sees each event once, in order."""
 
     def mended(self, event: Said) -> Iterator[Said]:

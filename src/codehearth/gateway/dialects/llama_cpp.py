@@ -18,24 +18,27 @@ from starlette.responses import Response
 from codehearth import __version__
 from codehearth.errors import HearthError
 from codehearth.gateway.answering import (
-    EVENT_STREAM,
     Usage,
     answer_order,
-    finish_reason_of,
-    text_of,
 )
 from codehearth.gateway.auth import caller_of
 from codehearth.gateway.body import read_request
-from codehearth.gateway.engine.chunks import CompletionFormat, Piece
+from codehearth.gateway.engine.chunks import (
+    TIMED,
+    CompletionFormat,
+    Piece,
+    finish_reason_of,
+    text_of,
+    timed_piece,
+)
 from codehearth.gateway.engine.generate import Choice, Order
 from codehearth.gateway.engine.upstream import completion_body
 from codehearth.gateway.house import house_of
 from codehearth.gateway.infilling import fim
 from codehearth.gateway.infilling.clients import client_of
 from codehearth.gateway.infilling.infill import Infill, Notes
-from codehearth.gateway.infilling.writing import timed_piece
 from codehearth.gateway.replies import JsonResponse, llama_cpp_error_body
-from codehearth.gateway.streams import Generation
+from codehearth.gateway.streams import EVENT_STREAM, Generation
 from codehearth.pool.child import ModelFacts
 from codehearth.text.fim import Fim, Snippet, take_apart
 from codehearth.text.languages import Language, language_of_file
@@ -46,7 +49,6 @@ from codehearth.wire.sse import frame
 
 router = APIRouter()
 
-_TIMED = {"timings_per_token": True}
 _COUNTS = ("cache_n", "prompt_n", "predicted_n")
 _TIMES = (
     "prompt_ms",
@@ -114,11 +116,7 @@ async def _answered(request: Request, asked: LlamaSampling, middle: Fim) -> Resp
         keep_alive_s=house.keep_alive_s(asked.keep_alive),
     )
     dialect = LlamaDialect(model, notes, asked)
-    house.acceptance.remember(
-        dialect.id, model=model, language=made.language_name, owner=made.client.owner
-    )
-    work = partial(fim.answer, house, made, notes, dialect)
-    return Generation(work, on_gone=house.metrics.cancelled.inc)
+    return fim.infilled(house, made, dialect, notes=notes, suggestion_id=dialect.id)
 
 
 async def _continued(request: Request, asked: LlamaCompletionRequest) -> Response:
@@ -129,7 +127,7 @@ async def _continued(request: Request, asked: LlamaCompletionRequest) -> Respons
         notes.context_tokens = facts.context_tokens
         limit = facts.context_tokens if sampling.max_tokens is None else sampling.max_tokens
         limited = sampling.model_copy(update={"max_tokens": limit})
-        return completion_body(limited, asked.prompt, facts, choice=number) | _TIMED
+        return completion_body(limited, asked.prompt, facts, choice=number) | TIMED
 
     choices = [
         Choice(

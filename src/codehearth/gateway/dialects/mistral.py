@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -17,9 +16,8 @@ from codehearth.gateway.engine.chunks import ChatFormat, Piece
 from codehearth.gateway.house import house_of
 from codehearth.gateway.infilling import fim
 from codehearth.gateway.infilling.clients import client_of
-from codehearth.gateway.infilling.infill import Infill, Notes
+from codehearth.gateway.infilling.infill import Infill
 from codehearth.gateway.replies import mistral_error_body
-from codehearth.gateway.streams import Generation
 from codehearth.text.fim import Fim, take_apart
 from codehearth.wire.bounded_json import dump_json
 from codehearth.wire.mistral import FimRequest
@@ -50,11 +48,7 @@ async def complete_fim(request: Request) -> Response:
         keep_alive_s=house.keep_alive_s(asked.keep_alive),
     )
     dialect = MistralDialect(infill.model)
-    house.acceptance.remember(
-        dialect.id, model=infill.model, language=infill.language_name, owner=infill.client.owner
-    )
-    work = partial(fim.answer, house, infill, Notes(), dialect)
-    return Generation(work, on_gone=house.metrics.cancelled.inc)
+    return fim.infilled(house, infill, dialect, suggestion_id=dialect.id)
 
 
 @dataclass

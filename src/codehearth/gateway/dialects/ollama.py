@@ -23,14 +23,13 @@ from codehearth.gateway.answering import Usage, answer_order
 from codehearth.gateway.auth import caller_of
 from codehearth.gateway.body import read_request
 from codehearth.gateway.dialects.ollama_names import name_of, rfc3339
-from codehearth.gateway.engine.chunks import ChatFormat, Piece
+from codehearth.gateway.engine.chunks import TIMED, ChatFormat, Piece, finish_reason_of, timed_piece
 from codehearth.gateway.engine.generate import Choice, Order
 from codehearth.gateway.engine.upstream import chat_body, check_chat, completion_body
 from codehearth.gateway.house import house_of
 from codehearth.gateway.infilling import fim
 from codehearth.gateway.infilling.clients import client_of
-from codehearth.gateway.infilling.infill import Infill, Notes
-from codehearth.gateway.infilling.writing import timed_piece
+from codehearth.gateway.infilling.infill import Infill
 from codehearth.gateway.replies import ollama_error_body
 from codehearth.gateway.streams import Generation, Writer
 from codehearth.pool.child import ModelFacts
@@ -81,8 +80,7 @@ async def generate(request: Request) -> Response:
         is_warm_up=asked.options.num_predict == 0,
         keep_alive_s=house.keep_alive_s(asked.keep_alive),
     )
-    work = partial(fim.answer, house, infill, Notes(), dialect)
-    return Generation(work, on_gone=house.metrics.cancelled.inc)
+    return fim.infilled(house, infill, dialect)
 
 
 @router.post("/api/chat")
@@ -132,8 +130,7 @@ def _continued(
     def body(facts: ModelFacts) -> Mapping[str, Any]:
         limit = sampling.max_tokens or facts.context_tokens
         limited = sampling.model_copy(update={"max_tokens": limit})
-        timed = {"timings_per_token": True}
-        return completion_body(limited, asked.prompt, facts, choice=0) | timed
+        return completion_body(limited, asked.prompt, facts, choice=0) | TIMED
 
     order = Order(
         model=model,
@@ -279,8 +276,7 @@ class OllamaDialect:
         return dump_json(self.last([], usages[0], done_reason=reason)) + b"\n"
 
     def whole(self, choices: Sequence[Sequence[Piece]], usages: Sequence[Usage]) -> Any:
-        finish_reason = next((p.finish_reason for p in choices[0] if p.finish_reason), "stop")
-        reason = "length" if finish_reason == "length" else "stop"
+        reason = "length" if finish_reason_of(choices[0]) == "length" else "stop"
         return self.last(choices[0], usages[0], done_reason=reason)
 
     def error(self, error: HearthError) -> bytes:

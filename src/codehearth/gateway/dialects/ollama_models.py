@@ -51,11 +51,13 @@ async def ps(request: Request) -> Response:
     """The models that serve now."""
     house = house_of(request)
     await house.pool.measure()
-    live = [status for status in house.pool.status() if status.state == "ready"]
+    known = {model.name: model for model in await house.models()}
     entries = []
-    for status in live:
+    for status in house.pool.status():
+        if status.state != "ready" or status.name not in known:  # deleted while it still serves
+            continue
         stays_s = _FOREVER_S if status.expires_in_s is None else status.expires_in_s
-        entry = _entry(await house.find(status.name))
+        entry = _entry(known[status.name])
         entry.pop("modified_at")
         entry |= {
             "size": status.memory_bytes,

@@ -20,7 +20,7 @@ from codehearth.errors import EngineFailed, InvalidRequest, Unsupported, Upstrea
 from codehearth.gateway import schema_cost
 from codehearth.gateway.auth import caller_of
 from codehearth.gateway.body import read_request
-from codehearth.gateway.dialects.events import Dialect, MessageEvents, ResponseEvents
+from codehearth.gateway.dialects.events import EventDialect, MessageEvents, ResponseEvents
 from codehearth.gateway.engine.chunks import engine_error
 from codehearth.gateway.engine.generate import suspected
 from codehearth.gateway.engine.link import ask, engine_json, refusal
@@ -123,7 +123,7 @@ async def create_response(request: Request) -> Response:
 
 
 async def _passed(
-    request: Request, asked: MessagesRequest | ResponsesRequest, path: str, dialect: Dialect
+    request: Request, asked: MessagesRequest | ResponsesRequest, path: str, dialect: EventDialect
 ) -> Response:
     house = house_of(request)
     model = await house.name_of(asked.model)

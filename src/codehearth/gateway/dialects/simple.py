@@ -20,8 +20,8 @@ from starlette.responses import Response
 
 from codehearth.errors import InvalidRequest, WrongContentType
 from codehearth.gateway.auth import caller_of
-from codehearth.gateway.body import BODY_TIMEOUT_S, read_object
-from codehearth.gateway.engine.generate import Choice, Order, gathered, pieces_of
+from codehearth.gateway.body import BODY_TIMEOUT_S, content_type_of, read_object
+from codehearth.gateway.engine.generate import Choice, Order, counted_pieces, pieces_of
 from codehearth.gateway.engine.link import engine_json
 from codehearth.gateway.engine.upstream import chat_body, completion_body
 from codehearth.gateway.house import House, house_of
@@ -88,7 +88,7 @@ async def put_simple(request: Request) -> Response:
 
 
 async def _form(request: Request) -> dict[str, Any]:
-    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    kind = content_type_of(request)
     if kind not in ("application/x-www-form-urlencoded", "multipart/form-data"):
         raise WrongContentType("The body must be a form with the field 'data'.")
     try:
@@ -118,8 +118,10 @@ async def _chat(request: Request, asked: SimpleChat, writer: Writer) -> None:
         choices=[Choice(0, "/v1/chat/completions", partial(chat_body, chat, choice=0))],
         owner=caller_of(request).owner,
     )
-    (pieces,), _ = await gathered(house, order)
-    text = "".join(piece.delta.get("content") or "" for piece in pieces)
+    text = ""
+    async with aclosing(counted_pieces(house, order)) as batches:
+        async for batch in batches:
+            text += "".join(piece.delta.get("content") or "" for piece in batch)
     await writer.whole(dump_json({"response": text, "status": 200, "time": _now()}))
 
 

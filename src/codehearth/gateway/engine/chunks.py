@@ -9,8 +9,8 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 from codehearth.errors import (
     ContextLengthExceeded,
@@ -70,6 +70,10 @@ def piece_of(chunk: Any) -> Piece:
         finish_reason=choice.get("finish_reason"),
         usage=chunk.get("usage"),
     )
+
+
+TIMED = {"timings_per_token": True}
+"""What asks llama.cpp for the timings that `timed_piece` reads."""
 
 
 def engine_error(error: Any) -> HearthError:
@@ -146,7 +150,7 @@ class ChatFormat:
             "index": index,
             "message": message,
             "logprobs": {"content": self._logprobs(tokens)} if has_logprobs else None,
-            "finish_reason": _finish_reason(pieces),
+            "finish_reason": finish_reason_of(pieces),
         }
 
     def _logprobs(self, tokens: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -182,7 +186,7 @@ class CompletionFormat:
         made = []
         for index, pieces in enumerate(choices):
             choice = self._choice(index, pieces)
-            made.append(choice | {"finish_reason": _finish_reason(pieces)})
+            made.append(choice | {"finish_reason": finish_reason_of(pieces)})
         return self._head() | {"choices": made, "usage": usage}
 
     def _choice(self, index: int, pieces: Sequence[Piece]) -> dict[str, Any]:
@@ -212,6 +216,29 @@ class CompletionFormat:
     def _head(self) -> dict[str, Any]:
         kind = "text_completion"
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
+
+
+def timed_piece(chunk: Any) -> Piece:
+    """A chunk with llama.cpp's timings, so that a count is there also where we stop the engine."""
+    piece = piece_of(chunk)
+    timings = chunk.get("timings")
+    if not isinstance(timings, dict):
+        return piece
+    cached, read = int(timings.get("cache_n") or 0), int(timings.get("prompt_n") or 0)
+    usage = {
+        "prompt_tokens": cached + read,
+        "completion_tokens": int(timings.get("predicted_n") or 0),
+        "prompt_tokens_details": {"cached_tokens": cached},
+    }
+    return replace(piece, usage=usage | dict(piece.usage or {}) | {"timings": timings})
+
+
+def text_of(pieces: Sequence[Piece]) -> str:
+    return _joined(pieces, "text")
+
+
+def last_usage(pieces: Sequence[Piece]) -> Mapping[str, Any] | None:
+    return next((piece.usage for piece in reversed(pieces) if piece.usage), None)
 
 
 def summed_usage(asked: Sequence[tuple[int, Mapping[str, Any] | None]]) -> dict[str, Any]:
@@ -265,7 +292,8 @@ def _joined_tool_calls(pieces: Sequence[Piece]) -> list[dict[str, Any]]:
     return [calls[index] for index in sorted(calls)]
 
 
-def _finish_reason(pieces: Sequence[Piece]) -> Literal["stop", "length", "tool_calls"] | str:
+def finish_reason_of(pieces: Sequence[Piece]) -> str:
+    """Why the engine ended; "stop" where it did not say."""
     return next((p.finish_reason for p in reversed(pieces) if p.finish_reason), "stop")
 
 

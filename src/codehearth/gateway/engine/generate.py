@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from codehearth.errors import EngineFailed
 from codehearth.gateway.engine.chunk_reader import ChunkReader, Meaning
-from codehearth.gateway.engine.chunks import Piece, piece_of, summed_usage
+from codehearth.gateway.engine.chunks import Piece, last_usage, piece_of, summed_usage
 from codehearth.gateway.engine.link import ask, refusal
 from codehearth.gateway.engine.reply import NothingReceived
 from codehearth.gateway.house import House
@@ -65,22 +65,6 @@ class Order:
         return [choice.prompt_number for choice in self.choices]
 
 
-async def gathered(house: House, order: Order) -> tuple[list[list[Piece]], dict[str, Any]]:
-    """All choices' pieces and the usage of the whole order."""
-
-    async def collect(index: int) -> list[Piece]:
-        async with aclosing(pieces_of(house, order, index)) as batches:
-            return [piece async for batch in batches for piece in batch]
-
-    if len(order.choices) == 1:
-        pieces = [await collect(0)]
-    else:
-        pieces = await _all([collect(i) for i in range(len(order.choices))])
-    usage = _usage(order, [_last_usage(made) for made in pieces])
-    count(house, order, usage)
-    return pieces, usage
-
-
 def choices_of(house: House, order: Order) -> list[Batches]:
     return [pieces_of(house, order, index) for index in range(len(order.choices))]
 
@@ -112,6 +96,8 @@ async def merged(choices: Sequence[Batches]) -> AsyncGenerator[tuple[int, list[P
         await collecting
     finally:
         collecting.cancel()
+        while not arrived.empty():  # a full queue would hold its last word, and us, for ever
+            arrived.get_nowait()
         await asyncio.wait((collecting,))
 
 
@@ -202,14 +188,6 @@ _STREAMED = {
 }
 
 
-def _usage(order: Order, usages: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
-    return summed_usage(list(zip(order.prompt_numbers, usages, strict=True)))
-
-
-def _last_usage(pieces: Sequence[Piece]) -> Mapping[str, Any] | None:
-    return next((piece.usage for piece in reversed(pieces) if piece.usage), None)
-
-
 def _observe_first_token(house: House, order: Order) -> None:
     waited_s = time.monotonic() - order.arrived_at
     house.metrics.first_token_s.labels(order.model).observe(waited_s)
@@ -227,6 +205,6 @@ async def counted_pieces(house: House, order: Order) -> Batches:
     usage: Mapping[str, Any] | None = None
     async with aclosing(pieces_of(house, order, 0)) as batches:
         async for batch in batches:
-            usage = _last_usage(batch) or usage
+            usage = last_usage(batch) or usage
             yield batch
-    count(house, order, _usage(order, [usage]))
+    count(house, order, summed_usage([(0, usage)]))

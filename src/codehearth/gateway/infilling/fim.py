@@ -16,14 +16,17 @@ from contextlib import aclosing
 from functools import partial
 from hashlib import blake2b
 
+from starlette.responses import Response
+
 from codehearth.errors import ContextLengthExceeded
 from codehearth.gateway.answering import Dialect, send_stream, send_whole, total_usage
+from codehearth.gateway.engine.chunks import timed_piece
 from codehearth.gateway.engine.generate import Choice, Order, count, merged, pieces_of
 from codehearth.gateway.house import House
 from codehearth.gateway.infilling.infill import Infill, Notes
 from codehearth.gateway.infilling.suggestions import Batches, Keystroke, Place
-from codehearth.gateway.infilling.writing import Writing, timed_piece
-from codehearth.gateway.streams import Writer
+from codehearth.gateway.infilling.writing import Writing
+from codehearth.gateway.streams import Generation, Writer
 from codehearth.wire.bounded_json import dump_json
 
 _FIT_TRIES = 3
@@ -32,12 +35,32 @@ _NOT_SAMPLING = frozenset(
 )
 
 
+def infilled(
+    house: House,
+    infill: Infill,
+    dialect: Dialect,
+    *,
+    notes: Notes | None = None,
+    suggestion_id: str | None = None,
+) -> Response:
+    """The answer as a response; what becomes of a suggestion with an id can be told later."""
+    if suggestion_id is not None and not infill.is_warm_up:
+        house.acceptance.remember(
+            suggestion_id,
+            model=infill.model,
+            language=infill.language_name,
+            owner=infill.client.owner,
+        )
+    work = partial(answer, house, infill, notes or Notes(), dialect)
+    return Generation(work, on_gone=house.metrics.cancelled.inc)
+
+
 async def answer(
     house: House, infill: Infill, notes: Notes, dialect: Dialect, writer: Writer
 ) -> None:
     """Answers one request of an editor, streamed or whole as it asked."""
     place = Place(infill.fim.prefix, infill.fim.suffix, infill.fim.path)
-    sitting = house.desk.keystroke(
+    sitting = house.suggestions.keystroke(
         infill.client,
         place,
         is_warm_up=infill.is_warm_up,
@@ -46,7 +69,7 @@ async def answer(
     async with sitting as keystroke:
         notes.keystroke = keystroke
         choices = _choices(house, infill, notes, keystroke)
-        house.desk.overtake_others(keystroke)
+        house.suggestions.overtake_others(keystroke)
         send = send_stream if infill.asked.stream else send_whole
         usages = await send(
             writer, merged(choices), dialect, num_choices=len(choices), headers=notes.headers
@@ -58,15 +81,18 @@ def _choices(house: House, infill: Infill, notes: Notes, keystroke: Keystroke) -
     def generated(number: int) -> Batches:
         return _generated(house, infill, notes, number)
 
-    desk, numbers = house.desk, range(infill.asked.num_choices)
+    def alone(number: int) -> Batches:
+        return house.suggestions.answer_alone(keystroke, partial(generated, number))
+
+    numbers = range(infill.asked.num_choices)
     if infill.is_warm_up or not infill.ends_with_block:
-        return [desk.answer_alone(keystroke, partial(generated, number)) for number in numbers]
-    first = desk.answer(
+        return [alone(number) for number in numbers]
+    first = house.suggestions.answer(
         keystroke, question_of(infill), partial(generated, 0), may_repeat=infill.is_steady
     )
     if keystroke.is_recalled and infill.has_optional_choices:
         return [first]
-    return [first, *(desk.answer_alone(keystroke, partial(generated, n)) for n in numbers[1:])]
+    return [first, *(alone(number) for number in numbers[1:])]
 
 
 def question_of(infill: Infill) -> bytes:
@@ -87,7 +113,7 @@ def question_of(infill: Infill) -> bytes:
 async def _generated(house: House, infill: Infill, notes: Notes, number: int) -> Batches:
     """One choice from the engine. A prompt that turns out too long is cut again, by the engine's
     own count of its tokens."""
-    pace = house.desk.characters_per_token
+    pace = house.suggestions.characters_per_token
     for attempt in range(1, _FIT_TRIES + 1):
         writing = Writing(infill, notes, number, pace.of(infill.model))
         try:

@@ -62,7 +62,7 @@ class Notes:
 
     def headers(self) -> Mapping[str, str]:
         told = {}
-        if self.cut is not None and self.cut.is_cut:
+        if self.is_cut:
             told["x-hearth-cut"] = str(self.cut)
         if self.is_suffix_left_out:
             told["x-hearth-suffix"] = "left out: this model cannot infill"

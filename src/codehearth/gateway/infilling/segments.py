@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from codehearth.errors import HearthError, Unsupported
-from codehearth.gateway.answering import Usage, text_of
-from codehearth.gateway.engine.chunks import Piece
+from codehearth.gateway.answering import Usage
+from codehearth.gateway.engine.chunks import Piece, text_of
 from codehearth.gateway.replies import error_body
 from codehearth.text.fim import Fim, Snippet
 from codehearth.text.languages import language_named, language_of_file

@@ -163,7 +163,7 @@ class CharactersPerToken:
             self._by_model[model] = seen
 
 
-class Desk:
+class Suggestions:
     """All keystrokes and flights of one server."""
 
     def __init__(self, recall: Recall | None = None) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from codehearth.errors import Unsupported
-from codehearth.gateway.engine.chunks import Piece, piece_of
+from codehearth.gateway.engine.chunks import TIMED, Piece
 from codehearth.gateway.engine.upstream import completion_body, fim_of
 from codehearth.gateway.infilling.fitting import fitted_to
 from codehearth.gateway.infilling.infill import Infill, Notes
@@ -87,7 +87,7 @@ class Writing:
 
     def _more(self) -> dict[str, Any]:
         """What llama.cpp's routes know and OpenAI's do not."""
-        more: dict[str, Any] = {"timings_per_token": True}
+        more: dict[str, Any] = dict(TIMED)
         max_predict_ms, samplers = self._infill.max_predict_ms, self._infill.samplers
         if max_predict_ms is not None and max_predict_ms > 0:
             more["t_max_predict_ms"] = max_predict_ms
@@ -159,21 +159,6 @@ class Writing:
         if usage is None or self._infill.is_warm_up:
             return False
         return bool(usage["completion_tokens"] >= self._max_tokens)
-
-
-def timed_piece(chunk: Any) -> Piece:
-    """A chunk with llama.cpp's timings, so that a count is there also where we stop the engine."""
-    piece = piece_of(chunk)
-    timings = chunk.get("timings")
-    if not isinstance(timings, dict):
-        return piece
-    cached, read = int(timings.get("cache_n") or 0), int(timings.get("prompt_n") or 0)
-    usage = {
-        "prompt_tokens": cached + read,
-        "completion_tokens": int(timings.get("predicted_n") or 0),
-        "prompt_tokens_details": {"cached_tokens": cached},
-    }
-    return replace(piece, usage=usage | dict(piece.usage or {}) | {"timings": timings})
 
 
 def _with_line_feeds(fim: Fim) -> Fim:

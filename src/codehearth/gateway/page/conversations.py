@@ -5,6 +5,7 @@ What they take and give stands in docs/page-api.md; answers have a file of their
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from typing import Annotated, Any, Literal
@@ -15,9 +16,9 @@ from starlette.responses import Response
 
 from codehearth.errors import InvalidRequest
 from codehearth.gateway.auth import caller_of
-from codehearth.gateway.body import read_query, read_request
+from codehearth.gateway.body import content_type_of, read_bytes, read_query, read_request
 from codehearth.gateway.page.desk import Desk, desk_of
-from codehearth.gateway.page.exchange import as_document, as_markdown, imported
+from codehearth.gateway.page.exchange import as_document, as_markdown, from_markdown, imported
 from codehearth.gateway.replies import JsonResponse
 from codehearth.gateway.streams import Generation, Writer
 from codehearth.records.conversations import Cursor
@@ -32,13 +33,14 @@ from codehearth.wire.conversations import (
     ExportedDocument,
 )
 from codehearth.wire.requests import Shape
+from codehearth.wire.validation import validated
 
 router = APIRouter()
 
 SLICE = 20
 """How many are imported or deleted before others have their turn at the records."""
 
-_CURSOR = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)~(c_[0-9a-f]{1,40})")
+_CURSOR = re.compile(r"(\d{1,12}(?:\.\d{1,20})?(?:e[+-]?\d{1,3})?)~(c_[0-9a-f]{1,40})")
 
 
 class PageQuery(Shape):
@@ -100,12 +102,24 @@ async def export_all(request: Request) -> Response:
 @router.post("/hearth/conversations/import")
 async def import_all(request: Request) -> Response:
     desk, user = desk_of(request), caller_of(request).user
-    asked = await read_request(request, ExportedDocument, max_bytes=MAX_IMPORTED_BYTES)
+    asked = await _read_export(request)
     tables = desk.archive.conversations
     ids = await desk.archive.do(tables.add_imported, user, imported(asked.conversations))
     while await desk.archive.do(tables.index_some, limit=SLICE):
         pass
     return JsonResponse({"imported": len(ids), "ids": ids}, status_code=201)
+
+
+async def _read_export(request: Request) -> ExportedDocument:
+    """What either export wrote: the JSON document, or Markdown."""
+    if content_type_of(request) != "text/markdown":
+        return await read_request(request, ExportedDocument, max_bytes=MAX_IMPORTED_BYTES)
+    data = await read_bytes(request, max_bytes=MAX_IMPORTED_BYTES)
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidRequest("The file is not UTF-8.") from error
+    return await asyncio.to_thread(lambda: validated(ExportedDocument, from_markdown(text)))
 
 
 @router.post("/hearth/conversations")

@@ -12,8 +12,8 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from typing import Any, Literal
 
 from codehearth.errors import Conflict, HearthError, NotFound, RecordsUnavailable
@@ -149,10 +149,15 @@ class Downloads:
         assert isinstance(name, CatalogueName | HubName)
         sources_of(name)
         pull = Pull(model)
-        await self._archive.do(self._archive.pulls.put, asdict(pull))
-        self._pulls[pull.id] = pull
-        await self._forget_oldest()
-        self._run(pull)
+        self._pulls[pull.id] = pull  # before anything is waited for: a second request finds it
+        try:
+            await self._archive.do(self._archive.pulls.put, asdict(pull))
+            await self._forget_oldest()
+        except RecordsUnavailable:
+            del self._pulls[pull.id]
+            raise
+        if pull.state == "queued":  # and not stopped meanwhile
+            self._run(pull)
         return pull, True
 
     async def pause(self, id: str) -> Pull:
@@ -165,6 +170,9 @@ class Downloads:
         pull = self.get(id)
         if pull.state == "pausing":
             raise Conflict("This pull is just being stopped.", hint="try again in a moment")
+        newer = self.of_model(pull.model)
+        if newer is not None and newer is not pull:
+            return await self.resume(newer.id)  # two threads must not fetch the same files
         if pull.state in ("paused", "failed", "cancelled"):
             pull.begin_again()
             self._run(pull)
@@ -174,8 +182,12 @@ class Downloads:
         """Drops a pull that is over or paused from the list."""
         if self.get(id).is_active:
             raise Conflict("This pull is under way.", hint="cancel it first")
-        await self._archive.do(self._archive.pulls.drop, id)
-        del self._pulls[id]
+        pull = self._pulls.pop(id)
+        try:
+            await self._archive.do(self._archive.pulls.drop, id)
+        except RecordsUnavailable:
+            self._pulls[id] = pull
+            raise
 
     async def close(self) -> None:
         """Stops all without waiting for slow lines: their threads end with the process."""
@@ -188,8 +200,9 @@ class Downloads:
     async def _stop(self, id: str, wish: Wish) -> Pull:
         pull = self.get(id)
         if pull.state == "queued":
-            self._tasks[id].cancel()
-            await asyncio.wait((self._tasks[id],))
+            if task := self._tasks.get(id):
+                task.cancel()
+                await asyncio.wait((task,))
             pull.state = _state_after(wish)
         elif pull.is_active:
             self._wishes[id], pull.state = wish, "pausing"
@@ -204,7 +217,12 @@ class Downloads:
         self._wishes.pop(pull.id, None)
         task = asyncio.create_task(self._pull(pull))
         self._tasks[pull.id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(pull.id, None))
+        task.add_done_callback(partial(self._ended, pull.id))
+
+    def _ended(self, id: str, task: asyncio.Task[None]) -> None:
+        """A pull that was resumed meanwhile has another task."""
+        if self._tasks.get(id) is task:
+            del self._tasks[id]
 
     async def _pull(self, pull: Pull) -> None:
         async with self._room:
@@ -293,8 +311,7 @@ def _tell(
         else:
             done.set_exception(error)
 
-    settling: Callable[[], None] = settle
     try:
-        loop.call_soon_threadsafe(settling)
+        loop.call_soon_threadsafe(settle)
     except RuntimeError:
         log.info("a download ended after the server")

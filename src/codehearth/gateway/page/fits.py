@@ -44,8 +44,10 @@ def room_bytes(hardware: Hardware, *, held_bytes: int, memory_setting: int) -> i
 
 
 def verdict_of_local(model: LocalModel, hardware: Hardware, budget_bytes: int) -> Verdict:
+    if model.format == "remote":
+        return Verdict(None, ("other servers run it",))
     if model.format != "gguf":
-        return Verdict(None, ("no engine here runs this format",))
+        return Verdict(None, ("what this format needs is not predicted here",))
 
     def fit() -> Fit:
         weights = _weights_of(model)

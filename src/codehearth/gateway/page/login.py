@@ -17,7 +17,7 @@ from starlette.responses import RedirectResponse, Response
 
 from codehearth.errors import Unauthorized
 from codehearth.gateway.auth import SESSION_COOKIE, Caller, Doorkeeper, caller_of, session_token
-from codehearth.gateway.body import read_bytes, read_request
+from codehearth.gateway.body import content_type_of, read_bytes, read_request
 from codehearth.gateway.page.desk import desk_of
 from codehearth.gateway.page.login_form import login_form
 from codehearth.gateway.replies import JsonResponse
@@ -43,7 +43,7 @@ async def session(request: Request) -> Response:
 @router.post("/hearth/login")
 async def login(request: Request) -> Response:
     """The session of a key, in a cookie. A form is answered with the page or the form again."""
-    is_form = request.headers.get("content-type", "").split(";")[0].strip() == _FORM_TYPE
+    is_form = content_type_of(request) == _FORM_TYPE
     if is_form:
         fields = parse_qs((await read_bytes(request, max_bytes=_MAX_FORM_BYTES)).decode("latin-1"))
         given = fields.get("key", [""])[0].strip()
@@ -61,7 +61,7 @@ async def login(request: Request) -> Response:
     if is_form:
         reply = RedirectResponse("/", status_code=303)
     else:
-        expires_at = await archive.do(archive.sessions.expires_at, token)
+        expires_at = _doorkeeper(request).session_ends_at(token)
         reply = JsonResponse(_who(request, caller) | {"expires_at": expires_at})
     reply.set_cookie(
         SESSION_COOKIE,
