@@ -12,6 +12,7 @@ all        everything, in this order
 import argparse
 import json
 import math
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,10 +28,10 @@ DATA_FOLDER = Path(__file__).parents[1] / "src" / "codehearth" / "data"
 
 # Of the training: library code alone until the first, mostly teaching from the second on.
 CODE_FIRST_SHARE = 0.2
-TEACHING_LAST_SHARE = 0.75
-CODE_SHARES = {"stdlib": 0.65, "teaching": 0.12, "library": 0.23}
-TEACHING_SHARES = {"chat": 0.5, "taught": 0.16}
-LAST_TEACHING_SHARES = {"chat": 0.76, "taught": 0.12}
+TEACHING_LAST_SHARE = 0.8
+CODE_SHARES = {"stdlib": 0.68, "teaching": 0.12, "library": 0.2}
+TEACHING_SHARES = {"chat": 0.42, "taught": 0.14}
+LAST_TEACHING_SHARES = {"chat": 0.6, "taught": 0.14}
 CHINESE_WEIGHT = 300
 
 SHAPES = {
@@ -38,7 +39,7 @@ SHAPES = {
     "gpu": Shape(vocabulary=8192, hidden=512, layers=8, feed_forward=1536, heads=8, kv_heads=4),
 }
 RECIPES = {
-    "cpu": training.Recipe(max_tokens=16_000_000),
+    "cpu": training.Recipe(max_tokens=30_000_000),
     # An estimate: this recipe has not been run on a GPU yet.
     "gpu": training.Recipe(max_tokens=600_000_000, tokens_a_step=32_768, learning_rate=1.5e-3),
 }
@@ -50,7 +51,7 @@ def main() -> None:
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     steps: dict[str, Callable[[], None]] = {
-        "train": lambda: train(out, arguments.recipe, arguments.minutes),
+        "train": lambda: train(arguments),
         "export": lambda: export_all(out),
         "measure": lambda: measure_all(out, arguments.gguf or out / "starter.gguf"),
         "verify": lambda: verify_all(arguments.gguf or out / "starter.gguf"),
@@ -70,16 +71,23 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("build/starter"))
     parser.add_argument("--gguf", type=Path, help="the file to measure, verify or describe")
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="cpu")
+    parser.add_argument("--earlier", type=Path, help="a Hugging Face folder to train on from")
+    parser.add_argument("--earlier-tokens", type=int, default=0, help="how many it has seen")
     parser.add_argument("--minutes", type=float, default=math.inf, help="train no longer than this")
     parser.add_argument("--threads", type=int, default=1, help="1 is the fastest on a busy machine")
     return parser.parse_args()
 
 
-def train(out: Path, recipe: str, max_minutes: float) -> None:
+def train(arguments: argparse.Namespace) -> None:
     """Read the corpus, make the tokenizer unless it is there, train or resume."""
+    out: Path = arguments.out
+    earlier = None
+    if arguments.earlier:
+        earlier = training.Earlier(arguments.earlier, arguments.earlier_tokens)
+        shutil.copy(arguments.earlier / "tokenizer.json", out / "tokenizer.json")
     found = corpus.read_corpus()
     _announce(found)
-    shape = SHAPES[recipe]
+    shape = SHAPES[arguments.recipe]
     if not (out / "tokenizer.json").exists():
         texts = [file.text for file in found.training]
         texts += [(tasks.TAUGHT_FOLDER / "chinese_words.txt").read_text("utf-8")] * CHINESE_WEIGHT
@@ -101,9 +109,10 @@ def train(out: Path, recipe: str, max_minutes: float) -> None:
             else teaching_last
         ),
         shape,
-        replace(RECIPES[recipe], max_minutes=max_minutes),
+        replace(RECIPES[arguments.recipe], max_minutes=arguments.minutes),
         out,
         device=device,
+        earlier=earlier,
     )
 
 

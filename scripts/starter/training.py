@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
@@ -35,8 +36,19 @@ class Recipe:
     seed: int = 1
 
 
+@dataclass(frozen=True)
+class Earlier:
+    """Weights to go on from: a Hugging Face folder of this shape that saw `num_tokens`."""
+
+    folder: Path
+    num_tokens: int
+
+
 def rate_at(recipe: Recipe, *, step: int, share: float) -> float:
-    """Warm up, hold, then fall in a line to zero over the last `decay_share` of the tokens."""
+    """Warm up, hold, then fall in a line to zero over the last `decay_share` of the tokens.
+
+    `step` counts from where the optimiser was new.
+    """
     warm = min(1.0, (step + 1) / recipe.warmup_steps)
     return recipe.learning_rate * min(warm, max(0.0, (1 - share) / recipe.decay_share))
 
@@ -48,9 +60,10 @@ def window_at(recipe: Recipe, share: float) -> int:
 
 @dataclass
 class Progress:
-    """What a checkpoint carries beside weights and optimiser."""
+    """What a checkpoint carries beside weights and optimiser; `first_step` had a new optimiser."""
 
     step: int = 0
+    first_step: int = 0
     num_tokens: int = 0
     seconds: float = 0.0
 
@@ -68,10 +81,12 @@ def train(
     out: Path,
     *,
     device: str,
+    earlier: Earlier | None = None,
     report_steps: int = 50,
 ) -> Network:
     """Train until `max_tokens`, resuming from `out/checkpoint.pt` when it is there.
 
+    `earlier` replaces a random beginning; its tokens count as seen.
     `mixture_at` gives the mixture at a share of the tokens, as the learning rate is given.
     """
     torch.manual_seed(recipe.seed)
@@ -79,14 +94,14 @@ def train(
     initialise(network, recipe.seed)
     network.to(device)
     optimiser = _optimiser(network, recipe)
-    progress = _resume(out, network, optimiser)
+    progress = _resume(out, network, optimiser) or _begin(network, recipe, earlier)
     print(f"{num_parameters(network)} parameters, from step {progress.step}", flush=True)
     began = time.monotonic() - progress.seconds
     losses: list[Tensor] = []
     while (share := done_share(recipe, progress)) < 1:
         window = window_at(recipe, share)
         for group in optimiser.param_groups:
-            group["lr"] = rate_at(recipe, step=progress.step, share=share)
+            group["lr"] = rate_at(recipe, step=progress.step - progress.first_step, share=share)
         batch = batch_at(mixture_at(share), recipe, progress.step, window)
         losses.append(_step(network, optimiser, [part.to(device) for part in batch]))
         progress.step += 1
@@ -149,7 +164,8 @@ def _report(
     line = asdict(progress) | {"window": window, "loss": float(torch.stack(losses).mean())}
     with (out / "log.jsonl").open("a", encoding="utf-8") as log:
         log.write(json.dumps(line) + "\n")
-    speed = progress.num_tokens / progress.seconds
+    first_tokens = progress.first_step * recipe.tokens_a_step
+    speed = (progress.num_tokens - first_tokens) / progress.seconds
     print(
         f"{100 * done_share(recipe, progress):5.1f} %  step {progress.step}  "
         f"loss {line['loss']:.3f}  window {window}  {speed:.0f} tokens/s",
@@ -175,10 +191,19 @@ def _save(
     (out / "checkpoint.part").replace(out / "checkpoint.pt")
 
 
-def _resume(out: Path, network: Network, optimiser: torch.optim.Optimizer) -> Progress:
+def _begin(network: Network, recipe: Recipe, earlier: Earlier | None) -> Progress:
+    if earlier is None:
+        return Progress()
+    weights = load_file(earlier.folder / "model.safetensors")
+    network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    step = earlier.num_tokens // recipe.tokens_a_step
+    return Progress(step=step, first_step=step, num_tokens=earlier.num_tokens)
+
+
+def _resume(out: Path, network: Network, optimiser: torch.optim.Optimizer) -> Progress | None:
     path = out / "checkpoint.pt"
     if not path.exists():
-        return Progress()
+        return None
     state = torch.load(path, map_location="cpu", weights_only=True)
     network.load_state_dict(state["network"])
     optimiser.load_state_dict(state["optimiser"])

@@ -163,7 +163,8 @@ def test_an_unknown_model_is_not_found_with_a_suggestion(client: openai.OpenAI) 
 
     assert caught.value.code == "model_not_found"
     assert caught.value.param == "model"
-    assert "fake" in caught.value.message
+    assert "Hint: did you mean fake?" in caught.value.message
+    assert "?." not in caught.value.message
 
 
 def test_no_model_means_the_servers_own(server: Served) -> None:

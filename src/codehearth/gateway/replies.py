@@ -34,7 +34,7 @@ class JsonResponse(Response):
 
 def error_body(error: HearthError) -> dict[str, Any]:
     """OpenAI's error envelope. Paths are left out: an engine's last words may name some."""
-    message = f"{error.message} Hint: {error.hint}." if error.hint else error.message
+    message = f"{error.message} Hint: {_sentence(error.hint)}" if error.hint else error.message
     details = {
         "message": _without_paths(message.replace("..", ".")),
         "type": error.type,
@@ -104,6 +104,10 @@ def unexpected() -> HearthError:
     return HearthError(
         "The server made a mistake.", hint="`hearth logs` has the details under the request's id"
     )
+
+
+def _sentence(hint: str) -> str:
+    return hint if hint.endswith((".", "?", "!")) else f"{hint}."
 
 
 def _numbers(error: HearthError) -> dict[str, int]:
