@@ -15,6 +15,17 @@ from codehearth.engines.endpoint import Endpoint
 
 
 @dataclass(frozen=True)
+class Adapter:
+    """A LoRA adapter that is loaded beside the weights and asked for by its name.
+
+    `path` is what the engine reads: a GGUF file for llama.cpp, PEFT's folder for the others.
+    """
+
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True)
 class Launch:
     """What one child shall load, as plain values.
 
@@ -26,6 +37,7 @@ class Launch:
     `precision` is the user's word (bf16, fp16, fp32, int8, int4), or auto: as the weights are
     stored, which is `stored_precision`. `allows_code`: the checkpoint may run code of its own.
     llama.cpp's weights are what they are; these three mean nothing to it.
+    `adapters` are loaded with the model, each under a name of its own.
     """
 
     path: Path
@@ -41,6 +53,7 @@ class Launch:
     precision: str = "auto"
     stored_precision: str = ""
     allows_code: bool = False
+    adapters: tuple[Adapter, ...] = ()
 
 
 @dataclass(frozen=True)
