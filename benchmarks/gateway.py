@@ -57,7 +57,7 @@ class Work:
     requests_per_stream: int
 
 
-STARTER = Work("starter", num_tokens=48, requests_per_stream=2)
+STARTER = Work("starter", num_tokens=48, requests_per_stream=8)
 REAL = Work("real", num_tokens=16, requests_per_stream=1)
 
 
