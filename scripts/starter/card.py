@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .corpus import PackageRecord
+from .training import Recipe
 
 CURVE_WIDTH, CURVE_HEIGHT, MARGIN = 640, 280, 40
 
@@ -137,7 +138,7 @@ def _humaneval_rows(summary: dict[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 def _training(last: dict[str, Any]) -> str:
-    leg_tokens = last["num_tokens"] - last["first_step"] * TOKENS_A_STEP
+    leg_tokens = last["num_tokens"] - last["first_step"] * Recipe.tokens_a_step
     history = HISTORY.format(
         tokens=f"{leg_tokens / 1e6:.1f}",
         minutes=f"{last['seconds'] / 60:.0f}",
