@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 PINS := src/codehearth/engines/requirements
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: up test test-page test-engines lint lock docs clean
+.PHONY: up test test-page test-engines test-examples package container site lint lock clean
 
 up: $(VENV)/installed ## serve the starter model and print the address
 	$(BIN)/hearth serve -m starter
@@ -26,6 +26,9 @@ test-engines: $(VENV)/installed-dev ## run the contract suite on every engine th
 	HEARTH_DATA=$(CURDIR)/.engines $(BIN)/hearth engines install transformers --cpu
 	HEARTH_TEST_ENGINES=required $(BIN)/python -m pytest tests/engines/contract tests/workers \
 		tests/system/test_transformers_served.py $(ARGS)
+
+package: $(VENV)/installed-dev ## build wheel and sdist, try the wheel in an empty environment
+	scripts/check_package.sh $(ARGS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -23,7 +23,6 @@ _NO_DISK_BYTES = 2**30
 
 # Variables that begin as settings do and are none.
 _OTHER_VARIABLES = ("HEARTH_URL", "HEARTH_API_KEY", "HEARTH_ENGINE_KEY")
-_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 
 
 @dataclass(frozen=True)
@@ -38,19 +37,24 @@ class Check:
 
 def all_checks() -> Iterator[Check]:
     """Every check, one after the other; broken settings do not stop the others."""
+    from codehearth.cli import troubles
+
     yield python()
     settings, settings_check = configuration()
     yield settings_check
     yield from unknown_variables(os.environ)
     yield from machine(settings)
+    yield from troubles.driver()
     yield data_folder(settings.data)
+    yield from filter(None, [troubles.permissions(settings.data)])
     yield from disks(settings)
     yield port(settings)
     yield keys(settings)
     yield engine(settings)
+    yield from troubles.environments(settings)
     yield starter_answers(settings)
-    yield hubs()
-    yield from proxies(os.environ)
+    yield from hubs()
+    yield from troubles.proxies(os.environ)
 
 
 def python() -> Check:
@@ -90,16 +94,21 @@ def machine(settings: Settings) -> Iterator[Check]:
 
     here = snapshot()
     yield Check("cores", "ok", f"{here.num_cores:g} of {here.cpu_name}")
-    detail = f"{size(here.free_bytes)} of {size(here.total_bytes)} free"
-    is_low = here.free_bytes < _LOW_MEMORY_BYTES
-    hint = "only small models will fit; close what holds memory" if is_low else None
-    yield Check("memory", "warn" if is_low else "ok", detail, hint)
+    yield memory(here.free_bytes, here.total_bytes)
     if not here.gpus:
         yield Check("gpu", "ok", "none; models run on the CPU")
     is_used = bool(usable_hardware(settings).gpus)
     for gpu in here.gpus:
         detail = f"{gpu.name}, {size(gpu.free_bytes)} of {size(gpu.total_bytes)} free"
         yield Check("gpu", "ok" if is_used else "warn", detail, None if is_used else GPU_NOTE)
+
+
+def memory(free_bytes: int, total_bytes: int) -> Check:
+    detail = f"{size(free_bytes)} of {size(total_bytes)} free"
+    if free_bytes < _LOW_MEMORY_BYTES:
+        hint = "only small models will fit; close what holds memory"
+        return Check("memory", "warn", detail, hint)
+    return Check("memory", "ok", detail)
 
 
 def data_folder(folder: Path) -> Check:
@@ -205,31 +214,25 @@ def starter_answers(settings: Settings) -> Check:
     return Check("starter", "ok", detail)
 
 
-def hubs() -> Check:
+def hubs() -> Iterator[Check]:
+    """Whether models can be fetched, and this machine's clock beside a hub's."""
+    from codehearth.cli.troubles import clock
     from codehearth.models.hubs import HUB_TITLES, hub_places, reachable_hubs
 
     try:
         places = hub_places(os.environ)
     except HearthError as error:
-        return Check("hubs", "fail", error.message, error.hint)
+        yield Check("hubs", "fail", error.message, error.hint)
+        return
     if places.is_offline:
-        return Check("hubs", "ok", "offline: HF_HUB_OFFLINE is set, nothing is fetched")
+        yield Check("hubs", "ok", "offline: HF_HUB_OFFLINE is set, nothing is fetched")
+        yield clock(None)
+        return
     reachable = reachable_hubs(places)
+    yield clock(places.endpoint(reachable[0]) if reachable else None)
     if not reachable:
         asked = " nor ".join(places.endpoint(hub) for hub in HUB_TITLES)
         hint = "models that are here work; for a mirror set HF_ENDPOINT, for a proxy HTTPS_PROXY"
-        return Check("hubs", "warn", f"neither {asked} can be reached", hint)
-    return Check("hubs", "ok", f"{', '.join(HUB_TITLES[hub] for hub in reachable)} can be reached")
-
-
-def proxies(environment: Mapping[str, str]) -> Iterator[Check]:
-    """Ours is never asked for this machine's own server; other programs' may be."""
-    found = [name for name in _PROXIES if environment.get(name) or environment.get(name.lower())]
-    if not found:
+        yield Check("hubs", "warn", f"neither {asked} can be reached", hint)
         return
-    exempt = environment.get("NO_PROXY") or environment.get("no_proxy") or ""
-    if "127.0.0.1" in exempt or exempt.strip() == "*":
-        yield Check("proxy", "ok", f"{', '.join(found)} is set, 127.0.0.1 exempt")
-        return
-    hint = "other programs may ask the proxy for this server: NO_PROXY=127.0.0.1,localhost"
-    yield Check("proxy", "warn", f"{', '.join(found)} is set, NO_PROXY does not exempt us", hint)
+    yield Check("hubs", "ok", f"{', '.join(HUB_TITLES[hub] for hub in reachable)} can be reached")

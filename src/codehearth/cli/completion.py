@@ -10,6 +10,9 @@ _HOW = {
     "fish": "hearth completion fish | source   # in ~/.config/fish/config.fish",
 }
 
+# Else bash takes `starter:bf16` for three words, and completes the last one as if it were alone.
+_WHOLE_NAMES = "COMP_WORDBREAKS=${COMP_WORDBREAKS//:/}\n"
+
 
 @click.command(
     epilog="\b\nPut one of these into the file it names:\n"
@@ -26,4 +29,5 @@ def completion(shell: str) -> None:
 
     script = get_completion_class(shell)
     assert script is not None
-    print_data(script(hearth, {}, "hearth", COMPLETION_VARIABLE).source())
+    source = script(hearth, {}, "hearth", COMPLETION_VARIABLE).source()
+    print_data(_WHOLE_NAMES + source if shell == "bash" else source)

@@ -19,9 +19,10 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 def doctor(as_json: bool) -> None:
     """Check whether everything is here that is needed.
 
-    Python, memory, GPU, disk, port, engine, hubs, settings, keys and proxies are looked at. The
-    engine is started with the packaged model and asked for a few tokens. Exit code 1: a check
-    has failed.
+    Python, settings, memory, GPU and its driver, data folder and who may read it, disk, port, keys,
+    engines and their environments, clock, hubs and proxies are looked at. The engine is started
+    with the packaged model and asked for a few tokens. Each trouble comes with its cure. Exit
+    code 1: a check has failed.
     """
     from codehearth.cli.checks import all_checks
 

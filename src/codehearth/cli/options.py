@@ -88,11 +88,12 @@ def _models_known(
 
 
 def model_argument(
-    *, of: Literal["here", "known"] = "here", required: bool = True
+    *, of: Literal["here", "known"] = "here", required: bool = True, several: bool = False
 ) -> Callable[[_Command], _Command]:
     """`MODEL`; the shell completes it with models on this machine, or with the catalogue's."""
     complete = _models_here if of == "here" else _models_known
-    return click.argument("model", required=required, shell_complete=complete)
+    nargs = -1 if several else 1
+    return click.argument("model", required=required, nargs=nargs, shell_complete=complete)
 
 
 def settings_now() -> Settings:

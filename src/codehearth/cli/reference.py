@@ -14,7 +14,7 @@ from codehearth.settings import Settings, setting_fields
 
 _WRITTEN = "<!-- Written by scripts/write_reference.py; change the code, not this file. -->"
 
-_EXIT_CODES = {
+EXIT_CODES = {
     0: "done",
     1: "failed",
     2: "used wrongly: an option, a setting, a request that cannot be answered",
@@ -137,7 +137,7 @@ def _exit_codes() -> Iterator[str]:
     yield ""
     yield "| code | meaning | errors |"
     yield "| --- | --- | --- |"
-    for code, meaning in _EXIT_CODES.items():
+    for code, meaning in EXIT_CODES.items():
         names = sorted({known.__name__ for known in _tree(HearthError) if known.exit_code == code})
         yield f"| {code} | {meaning} | {', '.join(f'`{name}`' for name in names)} |"
 

@@ -132,6 +132,10 @@ class Store:
         assert model is not None
         return self._sound(model)
 
+    def remember(self, recorded: Recorded) -> None:
+        """A model that came here by another way than `pull`; raises DiskFull."""
+        self._records.put(recorded)
+
     def verify(self, text: str, *, allow_path: bool = False) -> tuple[Verified, ...]:
         """Every file of a model, checked against the hash that is known for it."""
         model = self.locate(text, allow_path=allow_path)
