@@ -21,7 +21,12 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "pull": "pull",
         "rm": "rm",
     },
-    "Lab": {"quantize": "quantize", "measure": "measure", "advise": "advise"},
+    "Lab": {
+        "quantize": "quantize",
+        "measure": "measure",
+        "advise": "advise",
+        "parity": "parity",
+    },
     "Settle in": {
         "engines": "engines",
         "keys": "keys",
