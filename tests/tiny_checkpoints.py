@@ -28,8 +28,10 @@ def tiny_checkpoint(
     seed: int = 0,
     dtype: str = "float32",
     chat_template: str | None = CHATML,
+    end: str = "<|im_end|>",
 ) -> Path:
-    """A checkpoint of `family` in `folder` with random weights; returns the folder."""
+    """A checkpoint of `family` in `folder` with random weights; returns the folder. `end` is the
+    token that its files say ends an answer."""
     folder.mkdir(parents=True, exist_ok=True)
     tokens, merges = vocabulary()
     tokens = (*tokens, *(MASKS if family == "xglm" else ()))
@@ -38,13 +40,13 @@ def tiny_checkpoint(
     common = {
         "vocab_size": len(tokens),
         "bos_token_id": ids["<|endoftext|>"],
-        "eos_token_id": ids["<|im_end|>"],
+        "eos_token_id": ids[end],
         "pad_token_id": ids["<|endoftext|>"],
         "dtype": dtype,
     }
     _write_json(folder / "config.json", config | common)
-    _write_json(folder / "generation_config.json", {"eos_token_id": ids["<|im_end|>"]})
-    write_tokenizer(folder, tokens, merges, chat_template=chat_template)
+    _write_json(folder / "generation_config.json", {"eos_token_id": ids[end]})
+    write_tokenizer(folder, tokens, merges, chat_template=chat_template, end=end)
     write_safetensors(folder / "model.safetensors", random_tensors(sizes, seed), dtype=dtype)
     return folder
 
@@ -80,7 +82,12 @@ def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray], *, dtype: s
 
 
 def write_tokenizer(
-    folder: Path, tokens: tuple[str, ...], merges: tuple[str, ...], *, chat_template: str | None
+    folder: Path,
+    tokens: tuple[str, ...],
+    merges: tuple[str, ...],
+    *,
+    chat_template: str | None,
+    end: str = "<|im_end|>",
 ) -> None:
     special = {*SPECIAL_TOKENS, *MASKS}
     added = [
@@ -121,7 +128,7 @@ def write_tokenizer(
     facts = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": "<|endoftext|>",
-        "eos_token": "<|im_end|>",
+        "eos_token": end,
         "pad_token": "<|endoftext|>",
     }
     _write_json(folder / "tokenizer_config.json", facts)

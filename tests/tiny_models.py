@@ -101,6 +101,7 @@ def make_gguf(
     seed: int = 0,
     pooling: str | None = None,
     chat_template: str | None = CHATML,
+    adds_bos: bool = False,
     name: str = "tiny",
 ) -> Path:
     """Writes a model of `shape` with random weights to `path`; returns `path`.
@@ -113,7 +114,7 @@ def make_gguf(
     shape = replace(shape, vocabulary_size=len(tokens))
     writer = gguf.GGUFWriter(str(path), shape.architecture)
     _add_facts(writer, shape, precision=precision, name=name, pooling=pooling)
-    _add_tokenizer(writer, tokens, merges, chat_template=chat_template)
+    _add_tokenizer(writer, tokens, merges, chat_template=chat_template, adds_bos=adds_bos)
     tensors = tuple(_tensors(shape))
     for tensor_name, sizes in tensors:
         kind = _kind(tensor_name, sizes, precision)
@@ -236,6 +237,7 @@ def _add_tokenizer(
     merges: tuple[str, ...],
     *,
     chat_template: str | None,
+    adds_bos: bool = False,
 ) -> None:
     ids = {token: number for number, token in enumerate(tokens)}
     control = len(tokens) - len(SPECIAL_TOKENS)
@@ -252,7 +254,7 @@ def _add_tokenizer(
     writer.add_uint32("tokenizer.ggml.fim_suf_token_id", ids["<|fim_suffix|>"])
     writer.add_uint32("tokenizer.ggml.fim_mid_token_id", ids["<|fim_middle|>"])
     writer.add_uint32("tokenizer.ggml.fim_pad_token_id", ids["<|fim_pad|>"])
-    writer.add_add_bos_token(False)
+    writer.add_add_bos_token(adds_bos)
     if chat_template is not None:
         writer.add_chat_template(chat_template)
 

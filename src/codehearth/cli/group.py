@@ -23,7 +23,12 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "bundle": "bundle",
         "unbundle": "unbundle",
     },
-    "Lab": {"quantize": "quantize", "measure": "measure", "advise": "advise"},
+    "Lab": {
+        "quantize": "quantize",
+        "measure": "measure",
+        "advise": "advise",
+        "parity": "parity",
+    },
     "Settle in": {
         "engines": "engines",
         "keys": "keys",

@@ -109,7 +109,16 @@ def encoded(text: str, loaded: Loaded) -> list[int]:
 
 
 def chat_prompt(asked: Mapping[str, Any], loaded: Loaded) -> list[int]:
-    """The conversation by the checkpoint's own template, as token ids.
+    """The conversation by the checkpoint's own template, as token ids."""
+    text = chat_text(asked, loaded)
+    ids: list[int] = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
+    if not ids:
+        raise invalid("the model's chat template makes nothing of these messages")
+    return ids
+
+
+def chat_text(asked: Mapping[str, Any], loaded: Loaded) -> str:
+    """What the checkpoint's own template makes of the conversation.
 
     The template runs in jinja's immutable sandbox, which transformers makes. A last message of the
     assistant is gone on with.
@@ -123,19 +132,17 @@ def chat_prompt(asked: Mapping[str, Any], loaded: Loaded) -> list[int]:
         raise unsupported("this checkpoint has no chat template; ask for a completion")
     goes_on = messages[-1]["role"] == "assistant"
     try:
-        text = loaded.tokenizer.apply_chat_template(
-            messages,
-            tokenize=False,
-            add_generation_prompt=not goes_on,
-            continue_final_message=goes_on,
+        return str(
+            loaded.tokenizer.apply_chat_template(
+                messages,
+                tokenize=False,
+                add_generation_prompt=not goes_on,
+                continue_final_message=goes_on,
+            )
         )
     except Exception as error:
         # A template is somebody's program: whatever it raises is about these messages.
         raise invalid(f"the model's chat template refuses: {str(error)[:300]}") from error
-    ids: list[int] = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
-    if not ids:
-        raise invalid("the model's chat template makes nothing of these messages")
-    return ids
 
 
 def max_new_tokens_of(

@@ -70,6 +70,7 @@ class Routes:
             ("GET", "/metrics"): self._metrics,
             ("POST", "/v1/chat/completions"): self._chat,
             ("POST", "/v1/completions"): self._complete,
+            ("POST", "/apply-template"): self._apply_template,
             ("POST", "/tokenize"): self._tokenize,
             ("POST", "/detokenize"): self._detokenize,
         }
@@ -86,13 +87,21 @@ class Routes:
             f"hearth:requests_deferred {self._loop.num_waiting}\n"
         )
 
+    async def _apply_template(self, body: bytes) -> Whole:
+        return Whole({"prompt": read.chat_text(read.parse(body), self._loaded)})
+
     async def _tokenize(self, body: bytes) -> Whole:
+        """A text, or messages as a chat reads them."""
         wanted = read.parse(body)
         content = wanted.get("content", "")
         if not isinstance(content, str):
             raise invalid("'content' is not a text")
-        special = bool(wanted.get("add_special"))
-        ids = self._loaded.tokenizer(content, add_special_tokens=special)["input_ids"]
+        if wanted.get("messages") is not None:
+            ids = read.chat_prompt(wanted, self._loaded)
+        elif wanted.get("add_special"):
+            ids = read.encoded(content, self._loaded)
+        else:
+            ids = self._loaded.tokenizer(content, add_special_tokens=False)["input_ids"]
         if not wanted.get("with_pieces"):
             return Whole({"tokens": ids})
         return Whole({"tokens": [{"id": one, "piece": self._names.of(one)[0]} for one in ids]})
