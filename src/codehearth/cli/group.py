@@ -21,7 +21,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "pull": "pull",
         "rm": "rm",
     },
-    "Lab": {"quantize": "quantize", "measure": "measure", "advise": "advise"},
+    "Lab": {"quantize": "quantize", "measure": "measure", "advise": "advise", "tune": "tune"},
     "Settle in": {
         "engines": "engines",
         "keys": "keys",
@@ -59,6 +59,9 @@ _SPELLINGS = {
     "convert": "quantize",
     "benchmark": "measure",
     "bench": "measure",
+    "train": "tune",
+    "finetune": "tune",
+    "fine-tune": "tune",
 }
 
 
