@@ -170,7 +170,7 @@ def _ready(settings: Settings, model: str, rows: Rows, options: Mapping[str, Any
         or threads_for(
             hardware.num_cores,
             hardware.num_physical_cores,
-            num_parameters=weights.num_parameters * _TRAINING_FACTOR,
+            num_parameters=weights.num_parameters,
         ),
         num_gpus=options["gpus"],
     )
@@ -179,10 +179,6 @@ def _ready(settings: Settings, model: str, rows: Rows, options: Mapping[str, Any
     jobs = Jobs(settings.data / "tune")
     place = Place(jobs, store.tuned, environment, gguf_of(store, base), free_bytes_at)
     return Ready(prepared, base, weights, place)
-
-
-# A step computes many rows at once, so that more threads are worth it than for one token.
-_TRAINING_FACTOR = 4
 
 
 def _asked(

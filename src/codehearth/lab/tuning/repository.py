@@ -63,7 +63,8 @@ def examples_of(root: Path, *, seed: int) -> RepositoryExamples:
         )
     why = (
         f"{root.name}: {num_functions} functions in {len(files)} files",
-        f"held out: {len(newest)} files of the latest commits, {len(hashed - newest)} by their path",
+        f"held out: {len(newest)} files of the latest commits, "
+        f"{len(hashed - newest)} by their path",
     )
     return RepositoryExamples(root.name, tuple(sides[False]), tuple(sides[True]), why)
 
