@@ -114,7 +114,7 @@ def test_the_file_says_what_llama_cpp_asks(tmp_path: Path) -> None:
     ],
 )
 def test_what_the_form_cannot_hold_is_refused(facts: dict[str, Any]) -> None:
-    with pytest.raises(Unsupported, match="cannot be written for llama.cpp"):
+    with pytest.raises(Unsupported, match=r"cannot be written for llama\.cpp"):
         require_plain({"r": 4, "lora_alpha": 8, **facts})
 
 

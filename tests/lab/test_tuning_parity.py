@@ -48,7 +48,7 @@ def test_what_comes_behind_another_token_is_not_compared() -> None:
 def test_a_form_that_disagrees_stops_the_job() -> None:
     wrong = compare("GGUF f16", [ONE], [replace(ONE, prompt_ids=())], bound=0.1)
 
-    with pytest.raises(EngineFailed, match="GGUF f16 does not answer .* Nothing was registered"):
+    with pytest.raises(EngineFailed, match=r"GGUF f16 does not .* Nothing was registered"):
         require_parity([wrong])
 
 

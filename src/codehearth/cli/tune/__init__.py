@@ -12,6 +12,12 @@ from codehearth.cli.output import print_json, say
 from codehearth.errors import InvalidRequest
 from codehearth.settings import read_settings
 
+_NUMBERS = (
+    "rank", "alpha", "dropout", "targets", "rslora", "max_tokens", "batch", "accumulation",
+    "epochs", "learning_rate", "schedule", "warmup_steps", "weight_decay", "checkpointing",
+    "packing", "save_steps",
+)  # fmt: skip
+
 
 def _number(flag: str, kind: Any, text: str) -> Any:
     name = flag.replace("-", "_")
@@ -127,6 +133,7 @@ def tune(
     merged checkpoint. A run that was cut off goes on where it was.
     """
     from codehearth.cli.tune import listing, training
+    from codehearth.lab.tuning.ordering import Order
 
     settings = read_settings(flags={"threads": options.pop("threads")})
     if lists:
@@ -139,13 +146,25 @@ def tune(
         raise InvalidRequest("No model is named.", hint="`hearth tune starter --data rows.jsonl`")
     if (data_file is None) == (repo is None):
         raise InvalidRequest("Name the rows with --data, or a repository with --repo.")
-    rows = training.Rows(data_file, repo)
+    numbers = {number: options.pop(number) for number in _NUMBERS}
+    order = Order(
+        model,
+        data=data_file,
+        repo=repo,
+        threads=settings.threads or None,
+        numbers=numbers | {"targets": _names(numbers["targets"])},
+        **options,
+    )
     if dry_run:
-        training.show_plan(settings, model, rows, options, as_json=as_json)
+        training.show_plan(settings, order, as_json=as_json)
         return
-    result = training.train(settings, model, rows, options)
+    result = training.train(settings, order)
     if as_json:
         print_json({**result.document, "version": result.model.version})
         return
     training.print_result(result)
     say(f"\n`hearth run {result.model.name}` asks it; --rollback and `hearth rm` take it back.")
+
+
+def _names(listed: str | None) -> tuple[str, ...] | None:
+    return tuple(listed.replace(",", " ").split()) if listed else None

@@ -3,53 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codehearth.cli.output import print_data, print_json, print_table, say, size
 from codehearth.cli.shelf import store_of
 from codehearth.cli.tune.progress import shown
-from codehearth.errors import InvalidRequest
 from codehearth.settings import Settings
 
 if TYPE_CHECKING:
-    from codehearth.lab.tuning.examples import Example
-    from codehearth.lab.tuning.preparing import Prepared
-    from codehearth.lab.tuning.tune import Place, Result
-    from codehearth.models.facts import Weights
-    from codehearth.models.local_models import LocalModel
-
-_NUMBERS = (
-    "rank", "alpha", "dropout", "rslora", "max_tokens", "batch", "accumulation", "epochs",
-    "learning_rate", "schedule", "warmup_steps", "weight_decay", "checkpointing", "packing",
-    "save_steps",
-)  # fmt: skip
+    from codehearth.lab.tuning.ordering import Order, Ready
+    from codehearth.lab.tuning.tune import Result
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Where the rows come from: a file or a repository."""
-
-    data_file: Path | None
-    repo: Path | None
-
-
-@dataclass(frozen=True)
-class Ready:
-    """A job that can be started."""
-
-    prepared: Prepared
-    base: LocalModel
-    weights: Weights
-    place: Place
-
-
-def train(settings: Settings, model: str, rows: Rows, options: Mapping[str, Any]) -> Result:
+def train(settings: Settings, order: Order) -> Result:
     """Runs the training, told as it goes; raises as `lab.tuning.tune.run` does."""
     from codehearth.lab.tuning.tune import Listener, run
 
-    ready = _ready(settings, model, rows, options)
+    ready = _ready(settings, order)
     _tell_plan(ready)
     try:
         with shown() as event:
@@ -64,30 +34,12 @@ def train(settings: Settings, model: str, rows: Rows, options: Mapping[str, Any]
     return result
 
 
-def show_plan(
-    settings: Settings, model: str, rows: Rows, options: Mapping[str, Any], *, as_json: bool
-) -> None:
-    ready = _ready(settings, model, rows, options)
-    prepared = ready.prepared
-    if not as_json:
+def show_plan(settings: Settings, order: Order, *, as_json: bool) -> None:
+    ready = _ready(settings, order)
+    if as_json:
+        print_json(ready.prepared.as_document())
+    else:
         _tell_plan(ready)
-        return
-    print_json(
-        {
-            "name": prepared.asked.name,
-            "base": prepared.asked.base,
-            "num_training": len(prepared.split.training),
-            "num_held_out": len(prepared.split.held_out),
-            "num_different": prepared.split.num_groups,
-            "num_repeated": prepared.split.num_repeated,
-            "hyperparameters": prepared.hyperparameters.as_document(),
-            "device": prepared.machine.device,
-            "dtype": prepared.dtype,
-            "memory": {**dict(prepared.memory.parts), "total": prepared.memory.total_bytes},
-            "data_sha256": prepared.data_sha256,
-            "job": prepared.id,
-        }
-    )
 
 
 def print_result(result: Result) -> None:
@@ -134,7 +86,7 @@ def _tell_plan(ready: Ready) -> None:
         f"{prepared.asked.data_name}: {len(found.training) + len(found.held_out)} rows"
         f"{repeated}, {found.num_groups} different questions"
     )
-    for reason in prepared.why:
+    for reason in ready.why:
         say(f"- {reason}")
     where = machine.device if machine.device == "cpu" else f"{machine.num_gpus} x {machine.device}"
     threads = f", {machine.num_threads} threads" if machine.device == "cpu" else ""
@@ -144,103 +96,14 @@ def _tell_plan(ready: Ready) -> None:
     )
 
 
-def _ready(settings: Settings, model: str, rows: Rows, options: Mapping[str, Any]) -> Ready:
-    from codehearth.engines.threads import threads_for
+def _ready(settings: Settings, order: Order) -> Ready:
     from codehearth.gateway.opening import environments_of
-    from codehearth.lab.tuning import trainer
-    from codehearth.lab.tuning.bases import checkpoint_of, gguf_of
-    from codehearth.lab.tuning.jobs import Jobs
-    from codehearth.lab.tuning.preparing import machine_of, prepare
-    from codehearth.lab.tuning.tune import Place
+    from codehearth.lab.tuning.ordering import House, ready
     from codehearth.models.hardware import snapshot
-    from codehearth.models.pull import free_bytes_at
-    from codehearth.models.weights import read_weights
 
-    data_name, examples, held_out = _examples(rows, options["seed"])
-    store = store_of(settings)
-    base = checkpoint_of(store, model)
-    weights = read_weights(base.path)
-    name = _name(options["name"], base, store)
-    environment = trainer.installed(environments_of(settings))
-    hardware = snapshot()
-    machine = machine_of(
-        hardware,
-        tuple(environment.facts.get("devices") or ()),
-        num_threads=settings.threads
-        or threads_for(
-            hardware.num_cores,
-            hardware.num_physical_cores,
-            num_parameters=weights.num_parameters,
-        ),
-        num_gpus=options["gpus"],
+    return ready(
+        order, House(settings.data, store_of(settings), environments_of(settings), snapshot())
     )
-    asked = _asked(name, base, data_name, examples, held_out, options)
-    prepared = prepare(asked, weights, machine, fim=base.row.fim if base.row else None)
-    jobs = Jobs(settings.data / "tune")
-    place = Place(jobs, store.tuned, environment, gguf_of(store, base), free_bytes_at)
-    return Ready(prepared, base, weights, place)
-
-
-def _asked(
-    name: str,
-    base: LocalModel,
-    data_name: str,
-    examples: tuple[Example, ...],
-    held_out: tuple[Example, ...] | None,
-    options: Mapping[str, Any],
-) -> Any:
-    from codehearth.lab.tuning.preparing import Asked
-
-    numbers = {number: options[number] for number in _NUMBERS}
-    targets = options["targets"]
-    if targets:
-        numbers["targets"] = tuple(targets.replace(",", " ").split())
-    return Asked(
-        name=name,
-        base=str(base.path) if base.source == "path" else base.name,
-        data_name=data_name,
-        examples=examples,
-        held_out=held_out,
-        system=options["system"],
-        numbers=numbers,
-        held_share=options["held_share"],
-        patience=options["patience"],
-        seed=options["seed"],
-        quantise=options["quantise"],
-        long_rows=options["long_rows"],
-        expect=options["expect"],
-        precision=options["precision"],
-    )
-
-
-def _examples(rows: Rows, seed: int) -> tuple[str, tuple[Example, ...], tuple[Example, ...] | None]:
-    """The rows' name, what is learnt, and what is held out where the rows say so themselves."""
-    from codehearth.lab.tuning.formats import read_data
-
-    if rows.repo is not None:
-        from codehearth.lab.tuning.repository import examples_of
-
-        found = examples_of(rows.repo, seed=seed)
-        for line in found.why:
-            say(f"- {line}")
-        return found.name, found.training, found.held_out
-    assert rows.data_file is not None
-    try:
-        content = rows.data_file.read_bytes()
-    except OSError as error:
-        raise InvalidRequest(
-            f"'{rows.data_file}' cannot be read ({error.strerror}).", param="data"
-        ) from error
-    return rows.data_file.name, read_data(content, rows.data_file.name).examples, None
-
-
-def _name(asked: str | None, base: LocalModel, store: Any) -> str:
-    from codehearth.lab.naming import base_of
-    from codehearth.models.tuned import require_name
-
-    name = require_name(asked or f"{base_of(base).rpartition('/')[2]}-tuned".replace(":", "-"))
-    store.require_free_name(name)
-    return name
 
 
 def _figure(value: float | None) -> str:

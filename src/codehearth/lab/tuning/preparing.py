@@ -88,6 +88,26 @@ class Prepared:
     def id(self) -> str:
         return f"{self.asked.name}-{self.identity[:10]}"
 
+    def as_document(self) -> dict[str, Any]:
+        """The plan, as `--dry-run --json` and the page show it."""
+        return {
+            "job": self.id,
+            "name": self.asked.name,
+            "base": self.asked.base,
+            "data": self.asked.data_name,
+            "data_sha256": self.data_sha256,
+            "num_training": len(self.split.training),
+            "num_held_out": len(self.split.held_out),
+            "num_different": self.split.num_groups,
+            "num_repeated": self.split.num_repeated,
+            "hyperparameters": self.hyperparameters.as_document(),
+            "device": self.machine.device,
+            "dtype": self.dtype,
+            "memory": {**dict(self.memory.parts), "total": self.memory.total_bytes},
+            "free_bytes": self.machine.free_bytes,
+            "why": list(self.why),
+        }
+
 
 def prepare(asked: Asked, weights: Weights, machine: Machine, *, fim: str | None) -> Prepared:
     """Everything decided. `fim` is the format that the catalogue names for the model.
