@@ -28,6 +28,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "measure": "measure",
         "advise": "advise",
         "parity": "parity",
+        "tune": "tune",
     },
     "Settle in": {
         "engines": "engines",
@@ -73,6 +74,9 @@ _SPELLINGS = {
     "convert": "quantize",
     "benchmark": "measure",
     "bench": "measure",
+    "train": "tune",
+    "finetune": "tune",
+    "fine-tune": "tune",
 }
 
 

@@ -13,7 +13,7 @@ from codehearth.cli.output import print_data, say, size
 @click.option("--dry-run", is_flag=True, help="Only show what would be deleted.")
 @yes_option
 def rm(model: str, dry_run: bool, yes: bool) -> None:
-    """Delete a model that was fetched, or made by `hearth quantize`.
+    """Delete a model that was fetched, or made by `hearth quantize` or `hearth tune`.
 
     What was fetched leaves the hub's cache, which other programs share.
     """
@@ -22,7 +22,7 @@ def rm(model: str, dry_run: bool, yes: bool) -> None:
 
     store = store_of(settings_now())
     found = store.locate(model)
-    if found.hub is None and found.source != "made":
+    if found.hub is None and found.source not in ("made", "tuned"):
         store.remove(model)  # says why not: it was not downloaded
     if dry_run:
         for file in found.files:

@@ -97,6 +97,7 @@ class Transformers:
             "--dtype", dtype,
             *(("--quantise", launch.precision) if is_quantised else ()),
             *(("--allow-code",) if launch.allows_code else ()),
+            *(word for adapter in launch.adapters for word in ("--adapter", str(adapter.path))),
         )  # fmt: skip
         environment = child_environment(self.ours) | {
             "HEARTH_ENGINE_KEY": endpoint.api_key,

@@ -37,6 +37,7 @@ from codehearth.gateway.page import (
     preferences,
     pulls,
     talks,
+    tunings,
     votes,
 )
 from codehearth.gateway.page.desk import Desk
@@ -66,6 +67,7 @@ _OF_THE_PAGE = (
     votes,
     measurements,
     preferences,
+    tunings,
 )
 
 

@@ -26,6 +26,7 @@ from codehearth.wire.mistral import FimRequest
 from codehearth.wire.ollama import EmbedRequest, GenerateRequest, OllamaChatRequest, ShowRequest
 from codehearth.wire.requests import ChatRequest, CompletionRequest, EmbeddingRequest, Shape
 from codehearth.wire.tabby import SuggestionEvent
+from codehearth.wire.tuning import TuneRequest
 
 _BODIES: dict[str, type[Shape]] = {
     "/v1/chat/completions": ChatRequest,
@@ -53,6 +54,7 @@ _BODIES: dict[str, type[Shape]] = {
     "/hearth/conversations/{conversation_id}/messages": AppendRequest,
     "/hearth/conversations/{conversation_id}/answers": AnswerRequest,
     "/hearth/pulls": PullRequest,
+    "/hearth/tunings": TuneRequest,
     "/hearth/votes": Vote,
 }
 _OTHER_BODIES: dict[tuple[str, str], type[Shape]] = {

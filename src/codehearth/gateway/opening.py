@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from codehearth.engines import choose_engine
-from codehearth.engines.base import Engine, Launch
+from codehearth.engines.base import Adapter, Engine, Launch
 from codehearth.engines.process import EngineProcess, Patience
 from codehearth.engines.remote import KEY_VARIABLE, Remote
 from codehearth.engines.threads import batch_tokens_for, threads_for
@@ -200,6 +200,7 @@ def _launch(model: LocalModel, weights: Weights, chosen: Plan, num_threads: int)
         ),
         mapped=chosen.mapped,
         stored_precision=weights.precision,
+        adapters=() if model.adapter is None else (Adapter(model.name, model.adapter),),
     )
 
 

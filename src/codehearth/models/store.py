@@ -14,6 +14,7 @@ from typing import Literal
 
 from codehearth.errors import BadWeights, DiskFull, HubFailed, InvalidRequest, ModelNotFound
 from codehearth.models import local_models, transfer
+from codehearth.models.catalogue import lookup
 from codehearth.models.hub_choice import forget_hub, hub_order
 from codehearth.models.hubs import (
     HUB_TITLES,
@@ -31,6 +32,7 @@ from codehearth.models.pull import FreeBytes, Pulled, free_bytes_at, pull_model
 from codehearth.models.records import Recorded, Records
 from codehearth.models.shelf import Shelf
 from codehearth.models.sources import Source, sources_of
+from codehearth.models.tuned import Tuned, split_form
 
 __all__ = ["LocalModel", "Progress", "Store", "Verified"]
 
@@ -75,7 +77,10 @@ class Store:
         self._allow_code = dict(allow_code or {})
         self._records = Records(data_dir / "models.json")
         self.made = Made(data_dir / "made")
-        self._shelf = Shelf(self.places, self._records, named_paths or {}, self.made, remote_names)
+        self.tuned = Tuned(data_dir / "tuned")
+        self._shelf = Shelf(
+            self.places, self._records, named_paths or {}, self.made, self.tuned, remote_names
+        )
         self._hub_memory = data_dir / "hub.json"
         self._free_bytes = free_bytes
 
@@ -142,11 +147,13 @@ class Store:
         return tuple(_verified(model, file) for file in model.files)
 
     def remove(self, text: str) -> int:
-        """Deletes a model that was made here, or a downloaded one from its hub's cache; the number
-        of bytes freed.
+        """Deletes a model that was made or tuned here (with all its versions), or a downloaded one
+        from its hub's cache; the number of bytes freed.
 
         Raises InvalidRequest for a model that is not ours to delete.
         """
+        if self.tuned.get(split_form(text)[0]) is not None:
+            return self.tuned.remove(split_form(text)[0])
         made = self.made.get(text)
         if made is not None:
             return self.made.remove(made)
@@ -159,11 +166,28 @@ class Store:
 
     def check_removable(self, model: LocalModel) -> None:
         """Raises InvalidRequest for a model that is not ours to delete."""
-        if model.hub is None and self.made.get(model.name) is None:
+        is_ours = model.source == "tuned" or self.made.get(model.name) is not None
+        if model.hub is None and not is_ours:
             raise InvalidRequest(
                 f"'{model.name}' was not downloaded by CodeHearth, so it is not deleted.",
                 hint="delete its files yourself, and its line in the configuration",
                 param="model",
+            )
+
+    def require_free_name(self, name: str) -> None:
+        """Raises InvalidRequest where a name means a model that was not tuned here."""
+        if self.tuned.get(name) is not None:
+            return
+        is_known = self._shelf.is_own_name(name)
+        if not is_known:
+            try:
+                lookup(name)
+                is_known = True
+            except ModelNotFound:
+                is_known = any(one.name.lower() == name.lower() for one in self.models())
+        if is_known:
+            raise InvalidRequest(
+                f"'{name}' is the name of another model.", hint="take another --name", param="name"
             )
 
     def discard(self, text: str) -> int:

@@ -166,7 +166,7 @@ def _variants(row: Row, local: tuple[LocalModel, ...], scene: _Scene) -> Iterato
 
 def _local(model: LocalModel, scene: _Scene) -> dict[str, Any]:
     life = scene.lives.get(model.name)
-    can_delete = model.hub is not None or model.source == "made"
+    can_delete = model.hub is not None or model.source in ("made", "tuned")
     verdict = verdict_of_local(model, scene.roomy, scene.budget_bytes)
     return {
         **_head(model.row),
