@@ -30,6 +30,18 @@ test-engines: $(VENV)/installed-dev ## run the contract suite on every engine th
 package: $(VENV)/installed-dev ## build wheel and sdist, try the wheel in an empty environment
 	scripts/check_package.sh $(ARGS)
 
+# An environment for each group of pyproject.toml that would only be in the way elsewhere.
+build/environments/%: pyproject.toml $(VENV)/installed-dev
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $@
+	$(BIN)/uv pip install --quiet --python $@ --group $*
+	@touch $@
+
+container: build/environments/deploy ## lint container files; IMAGE=/tmp/image builds without Docker (root)
+	HEARTH_DEPLOY_TOOLS=$(CURDIR)/build/environments/deploy/bin \
+		$(BIN)/python -m pytest -q tests/deploy $(ARGS)
+	@if [ -n "$(IMAGE)" ]; then $(BIN)/python scripts/build_without_docker.py \
+		--work "$(IMAGE)" --check; fi
+
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

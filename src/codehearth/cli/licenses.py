@@ -98,7 +98,9 @@ def _license(facts: metadata.PackageMetadata) -> str:
 
 
 def _home(facts: metadata.PackageMetadata) -> str:
-    urls = dict(line.split(", ", 1) for line in facts.get_all("Project-URL") or () if ", " in line)
+    urls: dict[str, str] = dict(
+        line.split(", ", 1) for line in facts.get_all("Project-URL") or () if ", " in line
+    )
     named = {label.lower(): url for label, url in urls.items()}
     for label in ("homepage", "repository", "source", "source code"):
         if label in named:
