@@ -27,6 +27,10 @@ test-engines: $(VENV)/installed-dev ## run the contract suite on every engine th
 	HEARTH_TEST_ENGINES=required $(BIN)/python -m pytest tests/engines/contract tests/workers \
 		tests/system/test_transformers_served.py $(ARGS)
 
+test-examples: build/environments/examples tests/clients/node_modules ## with Streamlit and LangChain
+	HEARTH_EXAMPLES_PYTHON=$(CURDIR)/build/environments/examples/bin/python \
+		$(BIN)/python -m pytest -q tests/examples $(ARGS)
+
 package: $(VENV)/installed-dev ## build wheel and sdist, try the wheel in an empty environment
 	scripts/check_package.sh $(ARGS)
 

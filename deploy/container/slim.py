@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import compileall
+import py_compile
 import re
 import shutil
 import subprocess
@@ -44,7 +45,7 @@ def main() -> None:
     strip(site.rglob("*.so*"))
     print(f"{'symbols':<26} {(before - size(site)) / 1e6:7.1f} MB")
     compileall.compile_dir(
-        site, quiet=2, invalidation_mode=compileall.PycInvalidationMode.UNCHECKED_HASH
+        site, quiet=2, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
     )
     print(f"{'what stays':<26} {size(asked.environment) / 1e6:7.1f} MB")
 
