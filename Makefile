@@ -28,8 +28,24 @@ test-engines: $(VENV)/installed-dev ## run the contract suite on every engine th
 	HEARTH_TEST_ENGINES=required $(BIN)/python -m pytest tests/engines/contract tests/workers \
 		tests/system/test_transformers_served.py tests/system/test_tune.py $(ARGS)
 
+test-examples: build/environments/examples tests/clients/node_modules ## with Streamlit and LangChain
+	HEARTH_EXAMPLES_PYTHON=$(CURDIR)/build/environments/examples/bin/python \
+		$(BIN)/python -m pytest -q tests/examples $(ARGS)
+
 package: $(VENV)/installed-dev ## build wheel and sdist, try the wheel in an empty environment
 	scripts/check_package.sh $(ARGS)
+
+# An environment for each group of pyproject.toml that would only be in the way elsewhere.
+build/environments/%: pyproject.toml $(VENV)/installed-dev
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $@
+	$(BIN)/uv pip install --quiet --python $@ --group $*
+	@touch $@
+
+container: build/environments/deploy ## lint container files; IMAGE=/tmp/image builds without Docker (root)
+	HEARTH_DEPLOY_TOOLS=$(CURDIR)/build/environments/deploy/bin \
+		$(BIN)/python -m pytest -q tests/deploy $(ARGS)
+	@if [ -n "$(IMAGE)" ]; then $(BIN)/python scripts/build_without_docker.py \
+		--work "$(IMAGE)" --check; fi
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -98,8 +98,9 @@ def _license(facts: metadata.PackageMetadata) -> str:
 
 
 def _home(facts: metadata.PackageMetadata) -> str:
-    lines: list[str] = facts.get_all("Project-URL") or []
-    urls = dict(line.split(", ", 1) for line in lines if ", " in line)
+    urls: dict[str, str] = dict(
+        line.split(", ", 1) for line in facts.get_all("Project-URL") or () if ", " in line
+    )
     named = {label.lower(): url for label, url in urls.items()}
     for label in ("homepage", "repository", "source", "source code"):
         if label in named:
