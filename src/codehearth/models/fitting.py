@@ -48,7 +48,7 @@ def fit_of(
     A model that is not here is estimated from the catalogue, and says so.
     """
     try:
-        model = store.find(text, allow_path=True)
+        model = store.find(text, allow_path=True, runs_code=False)
     except ModelNotFound:
         row, of_row = _row_of(text)
         if prediction_of(engine, precision) is None and (ggufs_of(row) or engine == "llama.cpp"):
@@ -101,7 +101,7 @@ def fit_of_local(
 def weights_of_text(store: Store, text: str) -> Weights:
     """The facts of a model that is here, or an estimate from the catalogue; raises as `fit_of`."""
     try:
-        return weights_here(store.find(text, allow_path=True))
+        return weights_here(store.find(text, allow_path=True, runs_code=False))
     except ModelNotFound:
         row, precision = _row_of(text)
         options = ggufs_of(row)
