@@ -29,24 +29,30 @@ def tiny_checkpoint(
     dtype: str = "float32",
     chat_template: str | None = CHATML,
     end: str = "<|im_end|>",
+    pad: str = "<|endoftext|>",
+    specials: tuple[str, ...] = (),
 ) -> Path:
     """A checkpoint of `family` in `folder` with random weights; returns the folder. `end` is the
-    token that its files say ends an answer."""
+    token that its files say ends an answer, `specials` are tokens that it has beside the usual."""
     folder.mkdir(parents=True, exist_ok=True)
     tokens, merges = vocabulary()
-    tokens = (*tokens, *(MASKS if family == "xglm" else ()))
+    specials = (*specials, *(MASKS if family == "xglm" else ()))
+    tokens = (*tokens, *specials)
     config, sizes = FAMILIES[family](len(tokens))
     ids = {token: number for number, token in enumerate(tokens)}
     common = {
         "vocab_size": len(tokens),
         "bos_token_id": ids["<|endoftext|>"],
         "eos_token_id": ids[end],
-        "pad_token_id": ids["<|endoftext|>"],
+        "pad_token_id": ids[pad],
         "dtype": dtype,
     }
     _write_json(folder / "config.json", config | common)
     _write_json(folder / "generation_config.json", {"eos_token_id": ids[end]})
-    write_tokenizer(folder, tokens, merges, chat_template=chat_template, end=end)
+    facts = {"eos_token": end, "pad_token": pad}
+    write_tokenizer(
+        folder, tokens, merges, chat_template=chat_template, specials=specials, facts=facts
+    )
     write_safetensors(folder / "model.safetensors", random_tensors(sizes, seed), dtype=dtype)
     return folder
 
@@ -87,9 +93,10 @@ def write_tokenizer(
     merges: tuple[str, ...],
     *,
     chat_template: str | None,
-    end: str = "<|im_end|>",
+    specials: tuple[str, ...],
+    facts: Mapping[str, str],
 ) -> None:
-    special = {*SPECIAL_TOKENS, *MASKS}
+    special = {*SPECIAL_TOKENS, *specials}
     added = [
         {
             "id": number,
@@ -125,13 +132,8 @@ def write_tokenizer(
         },
     }
     _write_json(folder / "tokenizer.json", tokenizer)
-    facts = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": "<|endoftext|>",
-        "eos_token": end,
-        "pad_token": "<|endoftext|>",
-    }
-    _write_json(folder / "tokenizer_config.json", facts)
+    common = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<|endoftext|>"}
+    _write_json(folder / "tokenizer_config.json", common | dict(facts))
     if chat_template is not None:
         (folder / "chat_template.jinja").write_text(chat_template, encoding="utf-8")
 

@@ -118,7 +118,7 @@ def _measured(
 
     store = store_of(settings)
     options = Options(
-        model=store.find(model, allow_path=True),
+        model=store.find(model, allow_path=True, runs_code=False),
         text=text_of_file(text_file) if text_file is not None else packaged_text(),
         context_tokens=context,
         precisions=precisions,

@@ -58,7 +58,7 @@ def quantize(model: str, precisions: str, dry_run: bool, as_json: bool, **flags:
     recipes = _recipes(precisions)
     settings = read_settings(flags=flags)
     store = store_of(settings)
-    found = store.find(model, allow_path=True)
+    found = store.find(model, allow_path=True, runs_code=False)
     source = source_of(found)
     layouts = [layout(source, recipe) for recipe in recipes]
     _warn(found, layouts)

@@ -258,9 +258,14 @@ def require_no_code(model: LocalModel, *, allows: bool) -> None:
     why = None if allows else _code_needed(model)
     if why is not None:
         key = f"{model.repo or model.name}@{model.revision or 'path'}"
+        hint = f'read that code; to allow it for this revision only, set allow_code = ["{key}"]'
+        if checkpoint.is_chatglm(model.folder):
+            hint = (
+                "that code runs in no engine here, and none of it is needed: "
+                f"`hearth quantize {model.name} --to q8_0` makes a GGUF that llama.cpp serves"
+            )
         raise BadWeights(
-            f"'{model.name}' carries its own Python code: {why}. It is not loaded.",
-            hint=f'read that code; to allow it for this revision only, set allow_code = ["{key}"]',
+            f"'{model.name}' carries its own Python code: {why}. It is not loaded.", hint=hint
         )
 
 

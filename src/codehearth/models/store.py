@@ -88,13 +88,18 @@ class Store:
         """Every model that a client may ask for, the starter first."""
         return self._shelf.models()
 
-    def find(self, text: str, *, allow_path: bool = False) -> LocalModel:
+    def find(self, text: str, *, allow_path: bool = False, runs_code: bool = True) -> LocalModel:
         """The model that `text` names, whole as far as can be seen without hashing.
 
+        `runs_code` false: its numbers will be read, and none of the code that it carries is run.
         Raises InvalidRequest for what is no name, ModelNotFound with near names or with the
         command that fetches it, BadWeights for files that are damaged or carry code.
         """
-        return self._sound(self.locate(text, allow_path=allow_path))
+        model = self.locate(text, allow_path=allow_path)
+        if runs_code:
+            return self._sound(model)
+        local_models.require_whole(model)
+        return model
 
     def locate(self, text: str, *, allow_path: bool = False) -> LocalModel:
         """`find` without its checks: to show, verify or remove what is damaged."""

@@ -117,7 +117,8 @@ def _prompt(
     if isinstance(prompt, str):
         if request.suffix:
             return render(fim_of(facts), Fim(prompt, request.suffix))
-        return prompt or _first_token(facts)
+        prefix = facts.weights.text_prefix
+        return prefix + prompt.removeprefix(prefix) or _first_token(facts)
     highest = facts.weights.vocabulary_size
     if highest and max(prompt) >= highest:
         raise InvalidRequest(

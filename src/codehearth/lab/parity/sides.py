@@ -26,8 +26,8 @@ from codehearth.models.hardware import Hardware
 from codehearth.models.local_models import STARTER, STARTER_CHECKPOINT, LocalModel, needs_code
 from codehearth.models.planning import plan
 from codehearth.models.precisions import normalised, same
+from codehearth.models.prediction import prediction_of
 from codehearth.models.store import Store
-from codehearth.models.torch_memory import predictor
 from codehearth.models.weights import read_weights
 
 _CONTEXT_TOKENS = 2048
@@ -222,14 +222,13 @@ def _side(bench: Bench, one: _Chosen, label: str) -> Side:
     num_threads = bench.num_threads or threads_for(
         hardware.num_cores, hardware.num_physical_cores, num_parameters=weights.num_parameters
     )
-    is_torch = one.engine.name == "transformers"
     chosen = plan(
         weights,
         hardware,
         context_tokens=min(_CONTEXT_TOKENS, weights.context_tokens),
         num_slots=1,
         gpu_layers=None if one.engine.sees_gpus else 0,
-        predict_for_engine=predictor(one.precision or "auto") if is_torch else None,
+        predict_for_engine=prediction_of(one.engine.name, one.precision or "auto"),
     )
     launch = Launch(
         path=one.model.path,
