@@ -127,9 +127,9 @@ class Form {
     this.begin = begin;
     this.model = element("input", { class: "field", list: "tune-models", required: true, value: "starter" });
     this.models = element("datalist", { id: "tune-models" });
-    this.name = element("input", { class: "field", placeholder: "my-assistant", pattern: "[A-Za-z0-9][A-Za-z0-9._\\-]*", maxlength: 64 });
+    this.name = element("input", { class: "field", pattern: "[A-Za-z0-9][A-Za-z0-9._\\-]*", maxlength: 64 });
     this.file = element("input", { type: "file", class: "field", accept: ".json,.jsonl,.ndjson,.csv,.txt,.py,.js,.ts,.go,.rs,.java,.c,.cpp" });
-    this.path = element("input", { class: "field mono", placeholder: "/data/rows.jsonl" });
+    this.path = element("input", { class: "field mono" });
     this.system = element("textarea", { class: "field", rows: 2 });
     this.expect = element("input", { class: "field" });
     this.epochs = number({ min: 0.1, max: 1000, step: "any" });
