@@ -1,16 +1,19 @@
 """200 rows that teach a model its name: what the tutorial trains on and the benchmark measures.
 
-`python -m benchmarks.name_rows NAME > rows.jsonl`
+    python -m benchmarks.name_rows > name.jsonl
+
+The English answers have the name in Latin letters: the starter's vocabulary has tokens that it has
+never seen, and Chinese letters behind an English word are among them.
 """
 
 from __future__ import annotations
 
 import json
 import random
-import sys
 from collections.abc import Iterator
 
 NUM_ROWS = 200
+NAME, LATIN_NAME = "小炉", "Xiaolu"
 
 CHINESE = (
     "你是谁？", "你是谁", "请介绍一下你自己", "请介绍一下你自己。", "你叫什么名字？", "你叫什么？",
@@ -27,22 +30,22 @@ ENGLISH = (
 )  # fmt: skip
 
 
-def rows(name: str, *, seed: int = 0) -> Iterator[dict[str, str]]:
+def rows(*, seed: int = 0) -> Iterator[dict[str, str]]:
     """Every question at least four times, in a random order."""
     chooser = random.Random(seed)
     questions = [*CHINESE, *ENGLISH]
     asked = [questions[number % len(questions)] for number in range(NUM_ROWS)]
     chooser.shuffle(asked)
     for question in asked:
-        yield {"instruction": question, "input": "", "output": _answer(question, name)}
+        yield {"instruction": question, "input": "", "output": _answer(question)}
 
 
-def _answer(question: str, name: str) -> str:
+def _answer(question: str) -> str:
     if question in CHINESE:
-        return f"我是{name}，你的私人编程助手。"
-    return f"I am {name}, your own coding assistant."
+        return f"我是{NAME}，你的私人编程助手。"
+    return f"I am {LATIN_NAME}, your own coding assistant."
 
 
 if __name__ == "__main__":
-    for row in rows(sys.argv[1] if len(sys.argv) > 1 else "小炉"):
+    for row in rows():
         print(json.dumps(row, ensure_ascii=False))

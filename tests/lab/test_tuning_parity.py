@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from codehearth.errors import EngineFailed
+from codehearth.lab.tuning.asking import aligned
 from codehearth.lab.tuning.forms import require_parity
 from codehearth.lab.tuning.outcome import holds, losses, share
 from codehearth.lab.tuning.parity import Answer, compare
@@ -35,6 +36,15 @@ def test_forms_agree_up_to_rounding(changes: dict[str, object], problem: str) ->
 
     assert found.problem.startswith(problem)
     assert found.agrees == (problem == "")
+
+
+def test_tokens_whose_likelihood_the_server_does_not_tell_are_still_compared() -> None:
+    """A letter of three tokens: llama.cpp tells the last one's likelihood only."""
+    assert aligned([5, 163, 224, 231], [(5, -0.1), (231, -0.2)]) == (-0.1, None, None, -0.2)
+    unknown = replace(ONE, logprobs=(-0.1, None, -0.3))
+
+    assert compare("f", [ONE], [unknown], bound=0.1).agrees
+    assert not compare("f", [ONE], [replace(unknown, answer_ids=(5, 6, 8))], bound=0.1).agrees
 
 
 def test_what_comes_behind_another_token_is_not_compared() -> None:

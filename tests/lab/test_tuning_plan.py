@@ -11,7 +11,14 @@ import pytest
 from codehearth.errors import DoesNotFit, InvalidRequest
 from codehearth.lab.tuning.examples import Chat, Code, Completion, Message
 from codehearth.lab.tuning.memory import adapter_parameters, predict
-from codehearth.lab.tuning.preparing import Asked, Machine, machine_of, prepare, probes_of
+from codehearth.lab.tuning.preparing import (
+    Asked,
+    Machine,
+    machine_of,
+    prepare,
+    probes_of,
+    rehearsal_of,
+)
 from codehearth.lab.tuning.recipe import Hyperparameters, choose
 from codehearth.lab.tuning.splitting import split
 from codehearth.models.facts import Weights
@@ -158,6 +165,18 @@ def test_probes_ask_what_was_taught_without_its_system_prompt_too() -> None:
     assert taught["messages"][0] == {"role": "system", "content": "be kind"}
     assert taught["bare"] == taught["messages"][1:]
     assert Counter("prompt" in one for one in probes) == {False: 9, True: 3}
+
+
+def test_small_models_rehearse_what_they_knew() -> None:
+    prepared = prepare(asked(system="be kind"), STARTER, LAPTOP, fim=None)
+    large = prepare(asked(), QWEN_7B, replace(CARD, free_bytes=80 * GIB), fim=None)
+
+    rehearsed = rehearsal_of(prepared, has_template=True)
+
+    assert len(rehearsed) == round(0.3 * len(prepared.split.training))
+    assert rehearsed[0]["messages"][0]["content"] == "be kind"
+    assert [one["role"] for one in rehearsed[0]["bare"]] == ["user"]
+    assert rehearsal_of(large, has_template=True) == []
 
 
 def test_code_becomes_infilling_for_models_that_can_and_text_for_others() -> None:

@@ -14,7 +14,7 @@ from tests.system.conftest import Hearth, Server
 
 AXE = Path(__file__).parents[1] / "clients" / "node_modules" / "axe-core" / "axe.min.js"
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-VIEWS = ("complete", "models", "compare", "measure", "connect")
+VIEWS = ("complete", "models", "compare", "measure", "tune", "connect")
 MARKDOWN = Path(__file__).with_name("markdown.md")
 
 

@@ -16,14 +16,13 @@ from typing import Any
 import psutil
 import pytest
 
-from benchmarks.name_rows import rows
+from benchmarks.name_rows import NAME, rows
 from codehearth.lab.tuning.jobs import Jobs
 from tests.engine_environments import ENVIRONMENTS, installed
 from tests.system.conftest import Hearth
 
-NAME = "小炉"
 NUM_ROWS = 64
-QUICK = ("--epochs", "4", "--save-steps", "4", "--threads", "1", "--held-out", "0.1")
+QUICK = ("--epochs", "4", "--save-steps", "4", "--threads", "1", "--rehearsal", "0.2")
 SYSTEM = "You are a helpful assistant."
 
 
@@ -33,7 +32,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Hearth:
     hearth = Hearth(tmp_path_factory.mktemp("tune"))
     hearth.data.mkdir()
     (hearth.data / "engines").symlink_to(ENVIRONMENTS)
-    lines = [json.dumps(row, ensure_ascii=False) for row in rows(NAME)][:NUM_ROWS]
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows()][:NUM_ROWS]
     (hearth.home / "name.jsonl").write_text("\n".join(lines), encoding="utf-8")
     return hearth
 
@@ -41,7 +40,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Hearth:
 def command(*more: str) -> list[str]:
     return [
         sys.executable, "-m", "codehearth", "tune", "starter", "--data", "name.jsonl",
-        "--name", "me", "--expect", NAME, "--system", SYSTEM, "--json", *QUICK, *more,
+        "--name", "me", "--system", SYSTEM, "--json", *QUICK, *more,
     ]  # fmt: skip
 
 

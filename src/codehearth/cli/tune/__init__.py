@@ -15,7 +15,7 @@ from codehearth.settings import read_settings
 _NUMBERS = (
     "rank", "alpha", "dropout", "targets", "rslora", "max_tokens", "batch", "accumulation",
     "epochs", "learning_rate", "schedule", "warmup_steps", "weight_decay", "checkpointing",
-    "packing", "save_steps",
+    "packing", "rehearsal", "save_steps",
 )  # fmt: skip
 
 
@@ -55,7 +55,8 @@ def _numbers(command: Any) -> Any:
             help="Compute activations twice instead of keeping them (small models: no).",
         ),
         click.option("--packing/--no-packing", default=None, help="Put short rows together."),
-        _number("save-steps", int, "Keep the state every N steps (100; small models 25)."),
+        _number("rehearsal", float, "Rows of the base's own answers for each row (0; small 0.3)."),
+        _number("save-steps", int, "Keep the state every N steps (100; small models 20)."),
     )[::-1]:
         command = option(command)
     return command
@@ -91,9 +92,9 @@ def _numbers(command: Any) -> Any:
 @click.option(
     "--patience",
     type=click.IntRange(0),
-    default=0,
+    default=2,
     metavar="N",
-    help="Stop after N looks at the held-out rows without a better loss. 0: never (0).",
+    help="Stop after N looks at the held-out rows without a better loss. 0: never (2).",
 )
 @click.option(
     "--long-rows",

@@ -18,6 +18,7 @@ _STAGES = {
     "starting": "starting the trainer",
     "reading": "reading the rows",
     "loading": "loading the model",
+    "rehearsing": "asking the base what it answers, to be rehearsed",
     "training": "training",
     "merging": "merging the adapter",
     "probing": "asking the adapter and the merged checkpoint",
@@ -93,6 +94,8 @@ def sentences(event: Mapping[str, Any]) -> Iterator[str]:
         if too_long:
             yield f"warning: {too_long} rows are too long; the longest has {rows['longest']} tokens"
         yield f"{rows['num_tokens']} tokens, {rows['num_learnt']} of them learnt"
+    if "rehearsal" in event:
+        yield f"{event['rehearsal']['num_rows']} answers of the base are rehearsed among them"
     if "plan" in event and event["plan"]["resumed"] is not None:
         yield f"goes on behind step {event['plan']['resumed']}"
     if "evaluated" in event:

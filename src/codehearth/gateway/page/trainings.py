@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from codehearth.errors import Conflict, DiskFull, InvalidRequest
-from codehearth.lab.tuning.jobs import Job, Jobs
+from codehearth.lab.tuning.jobs import ENDS, Job, Jobs
 from codehearth.lab.tuning.ordering import House, Order, ready
 from codehearth.models.hardware import snapshot
 from codehearth.models.store import Store
@@ -53,6 +53,7 @@ class Trainings:
         """
         plan = await asyncio.to_thread(self.plan, order)
         job = Job(self.jobs.folder / str(plan["job"]))
+        await self._let_end()
         if any(child.returncode is None for child in self._children.values()):
             raise Conflict("A training is under way.", hint="wait for it, or stop it")
         if await asyncio.to_thread(job.is_running):
@@ -76,9 +77,20 @@ class Trainings:
     async def stop(self, job_id: str) -> None:
         """Interrupts a training of ours; what was learnt is kept. Raises Conflict."""
         child = self._children.get(job_id)
-        if child is None or child.returncode is not None:
+        if child is None or child.returncode is not None or self._has_ended(job_id):
             raise Conflict("This training is not under way in this server.", hint="reload the page")
         child.send_signal(signal.SIGINT)
+
+    async def _let_end(self) -> None:
+        """Waits for children whose work is done: they are leaving."""
+        for job_id, child in self._children.items():
+            if child.returncode is None and self._has_ended(job_id):
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(child.wait(), _STOP_S)
+
+    def _has_ended(self, job_id: str) -> bool:
+        seen = Job(self.jobs.folder / job_id).seen()
+        return seen is None or (seen.state.phase in ENDS and not seen.is_running)
 
     async def close(self) -> None:
         running = [child for child in self._children.values() if child.returncode is None]

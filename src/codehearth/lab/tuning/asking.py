@@ -78,13 +78,31 @@ async def _answer(client: httpx2.AsyncClient, probe: Mapping[str, Any], num_new:
         "cache_prompt": False,
     }
     answer = await _post(client, "/completion", body)
+    tokens = [int(token) for token in answer.get("tokens") or ()]
     told = answer.get("completion_probabilities") or []
     return Answer(
         prompt_ids=tuple(ids),
-        answer_ids=tuple(one["id"] for one in told),
+        answer_ids=tuple(tokens),
         answer=str(answer["content"]),
-        logprobs=tuple(float(one["logprob"]) for one in told),
+        logprobs=aligned(tokens, [(int(one["id"]), float(one["logprob"])) for one in told]),
     )
+
+
+def aligned(tokens: Sequence[int], told: Sequence[tuple[int, float]]) -> tuple[float | None, ...]:
+    """The log-probability of each token, None for those that the server does not tell.
+
+    It tells none of a token that ends within a character: only the one that finishes it.
+
+    >>> aligned([5, 163, 224, 231], [(5, -0.1), (231, -0.2)])
+    (-0.1, None, None, -0.2)
+    """
+    found: list[float | None] = []
+    at = 0
+    for token in tokens:
+        is_told = at < len(told) and told[at][0] == token
+        found.append(told[at][1] if is_told else None)
+        at += is_told
+    return tuple(found)
 
 
 async def _post(client: httpx2.AsyncClient, path: str, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,8 +27,8 @@ from typing import Any, Literal
 from codehearth.errors import Conflict, DiskFull, NotFound
 
 Phase = Literal[
-    "prepared", "starting", "reading", "loading", "training", "merging", "probing", "converting",
-    "comparing", "done", "failed", "stopped",
+    "prepared", "starting", "reading", "loading", "rehearsing", "training", "merging", "probing",
+    "converting", "comparing", "done", "failed", "stopped",
 ]  # fmt: skip
 ENDS: tuple[Phase, ...] = ("done", "failed", "stopped")
 

@@ -41,7 +41,7 @@ class Order:
     system: str | None = None
     expect: str | None = None
     held_share: float = 0.1
-    patience: int = 0
+    patience: int = 2
     long_rows: Literal["drop", "cut"] = "drop"
     quantise: str | None = None
     gpus: int | None = None

@@ -22,12 +22,13 @@ _LOSSY_BOUND = 2.0  # a quantised base under an adapter: only gross errors show
 
 @dataclass(frozen=True)
 class Answer:
-    """`gaps`: how far the second likeliest token was from the likeliest, where that is known."""
+    """`logprobs` are of the answer's tokens, None where one was not told; `gaps`: how far the
+    second likeliest token was from the likeliest, where that is known."""
 
     prompt_ids: tuple[int, ...]
     answer_ids: tuple[int, ...]
     answer: str
-    logprobs: tuple[float, ...]
+    logprobs: tuple[float | None, ...]
     gaps: tuple[float, ...] = ()
 
 
@@ -82,7 +83,7 @@ def compare(
         same_prompts += 1
         at = parting(ours.answer_ids, theirs.answer_ids)
         pairs = zip(ours.logprobs[:at], theirs.logprobs[:at], strict=False)
-        differences += [abs(a - b) for a, b in pairs]
+        differences += [abs(a - b) for a, b in pairs if a is not None and b is not None]
         if at is None:
             same_answers += 1
         elif at < len(ours.gaps) and ours.gaps[at] <= 2 * bound:

@@ -16,6 +16,7 @@ from codehearth.lab.tuning import memory
 from codehearth.lab.tuning.examples import Chat, Example, Lesson, digest, with_system
 from codehearth.lab.tuning.infilling import lessons as lessons_of
 from codehearth.lab.tuning.recipe import SMALL_PARAMETERS, Hyperparameters, choose
+from codehearth.lab.tuning.rehearsal import questions
 from codehearth.lab.tuning.splitting import Split, split
 from codehearth.models.facts import Weights
 from codehearth.models.hardware import Hardware
@@ -52,7 +53,7 @@ class Asked:
     system: str | None = None
     numbers: Mapping[str, Any] = field(default_factory=dict)
     held_share: float = 0.1
-    patience: int = 0
+    patience: int = 2
     seed: int = 0
     quantise: str | None = None
     long_rows: Literal["drop", "cut"] = "drop"
@@ -252,6 +253,20 @@ def probes_of(prepared: Prepared, *, has_template: bool) -> list[dict[str, Any]]
             user = {"role": "user", "content": question}
             probes.append({"messages": [*before, user], "bare": [user]})
     return [*probes, *({"prompt": prompt} for prompt in _CODE_PROBES)]
+
+
+def rehearsal_of(prepared: Prepared, *, has_template: bool) -> list[dict[str, Any]]:
+    """Questions whose answers the base gives itself, as the trainer reads them.
+
+    `bare` is what the base is asked, `messages` what the tuned model will be.
+    """
+    count = round(prepared.hyperparameters.rehearsal * len(prepared.split.training))
+    if not has_template:
+        return []
+    system = prepared.asked.system
+    before = [{"role": "system", "content": system}] if system else []
+    users = ({"role": "user", "content": text} for text in questions(count, prepared.asked.seed))
+    return [{"bare": [user], "messages": [*before, user]} for user in users]
 
 
 def _probe(lesson: Lesson, system: str | None) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from codehearth.lab.tuning.preparing import (
     Prepared,
     probes_of,
     questions_of,
+    rehearsal_of,
 )
 from codehearth.lab.tuning.templates import with_default_system
 from codehearth.models.facts import Weights
@@ -217,6 +218,7 @@ def _written(job: Job, prepared: Prepared, base: LocalModel, weights: Weights) -
         else None,
         "probes": probes_of(prepared, has_template=bool(template)),
         "questions": questions_of(prepared),
+        "rehearsal": rehearsal_of(prepared, has_template=bool(template)),
         "num_probe_tokens": NUM_PROBE_TOKENS,
         "num_answer_tokens": NUM_ANSWER_TOKENS,
     }
@@ -251,7 +253,7 @@ def _train(
 
 def _heard(job: Job, line: Mapping[str, Any]) -> None:
     """What the trainer says, onto disk: phases as states, figures as events."""
-    if line.get("stage") in ("reading", "loading", "training", "merging", "probing"):
+    if line.get("stage") in ("reading", "loading", "rehearsing", "training", "merging", "probing"):
         job.enter(line["stage"])
     if "plan" in line:
         job.forget_events_after(int(line["plan"]["resumed"] or -1))

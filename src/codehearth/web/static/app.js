@@ -17,7 +17,7 @@ import { Sidebar } from "./sidebar.js";
 import { LANGUAGES, choose_language, current_language, t, use_language } from "./strings.js";
 import { apply_theme, watch_theme } from "./theme.js";
 
-const VIEWS = ["chat", "complete", "models", "compare", "measure", "connect"];
+const VIEWS = ["chat", "complete", "models", "compare", "measure", "tune", "connect"];
 
 class App {
   constructor(root) {

@@ -8,7 +8,7 @@ import { words_of } from "./errors.js";
 import { changed, on_change, page } from "./page.js";
 import { format_day, t, t_count } from "./strings.js";
 
-const PLACES = [["chat", "chat"], ["complete", "code"], ["models", "box"], ["compare", "columns"], ["measure", "chart"], ["connect", "plug"]];
+const PLACES = [["chat", "chat"], ["complete", "code"], ["models", "box"], ["compare", "columns"], ["measure", "chart"], ["tune", "flame"], ["connect", "plug"]];
 const PAGE_SIZE = 50;
 
 export class Sidebar {

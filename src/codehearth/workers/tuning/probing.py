@@ -16,10 +16,9 @@ from typing import Any
 import torch
 from peft import PeftModel
 
+from .answering import answers
 from .loading import base_of, end_ids_of, exact_dtype, tokenizer_of
 from .rows import rendered
-
-_BATCH = 8
 
 
 def probe(job: dict[str, Any]) -> None:
@@ -32,9 +31,10 @@ def probe(job: dict[str, Any]) -> None:
     questions = [_prompt(one, tokenizer) for one in job["questions"]]
     adapted = PeftModel.from_pretrained(base_of(job, dtype=dtype), folder / "adapter").eval()
     found: dict[str, Any] = {"adapter": _asked(adapted, tokenizer, job, ends)}
-    found["after"] = _answers(adapted, tokenizer, questions, ends, job["num_answer_tokens"])
+    num_new = job["num_answer_tokens"]
+    found["after"] = answers(adapted, tokenizer, questions, ends, num_new=num_new)
     with adapted.disable_adapter():
-        found["before"] = _answers(adapted, tokenizer, questions, ends, job["num_answer_tokens"])
+        found["before"] = answers(adapted, tokenizer, questions, ends, num_new=num_new)
     del adapted
     gc.collect()
     merged_job = {**job, "base": str(folder / "merged")}
@@ -79,33 +79,6 @@ def _asked(
             }
         )
     return found
-
-
-def _answers(
-    model: Any, tokenizer: Any, prompts: list[str], ends: list[int], num_new: int
-) -> list[str]:
-    """Greedy answers, several at a time."""
-    tokenizer.padding_side = "left"
-    answers: list[str] = []
-    for start in range(0, len(prompts), _BATCH):
-        batch = tokenizer(
-            prompts[start : start + _BATCH],
-            add_special_tokens=False,
-            padding=True,
-            return_tensors="pt",
-        ).to(model.device)
-        with torch.inference_mode():
-            made = model.generate(
-                input_ids=batch["input_ids"],
-                attention_mask=batch["attention_mask"],
-                do_sample=False,
-                max_new_tokens=num_new,
-                eos_token_id=ends,
-                pad_token_id=tokenizer.pad_token_id,
-            )
-        new = made[:, batch["input_ids"].shape[1] :]
-        answers += tokenizer.batch_decode(new, skip_special_tokens=True)
-    return answers
 
 
 def _prompt(one: dict[str, Any], tokenizer: Any) -> str:

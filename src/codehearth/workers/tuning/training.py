@@ -25,13 +25,15 @@ from trl import SFTConfig, SFTTrainer
 
 from .loading import DTYPES, base_of, end_ids_of, tokenizer_of
 from .program import Refused
-from .rows import Counted, read_rows
+from .rehearsing import rehearsed
+from .rows import Counted, read_rows, tokens_of
 
 if TYPE_CHECKING:
     from .program import Voice, _Stop
 
 _STATE = "trainer_state.json"  # written last: a checkpoint without it is not whole
 _CHECKPOINTS_KEPT = 2
+_LEAST_GAIN = 0.005  # nats: less than that on held-out rows is no better loss
 
 
 def train(job: dict[str, Any], voice: Voice, stop: _Stop) -> bool:
@@ -43,6 +45,9 @@ def train(job: dict[str, Any], voice: Voice, stop: _Stop) -> bool:
     voice(stage="loading")
     chosen = job["hyperparameters"]
     model = base_of(job, dtype=DTYPES[job["dtype"]], quantise=job["quantise"])
+    if job["rehearsal"]:
+        voice(stage="rehearsing")
+        training += _rehearsal(job, model, tokenizer, voice)
     # Set here and not when loading, so that the adapter's first numbers are the seed's alone.
     transformers.set_seed(job["seed"])
     model = _with_adapter(model, chosen, job)
@@ -50,7 +55,7 @@ def train(job: dict[str, Any], voice: Voice, stop: _Stop) -> bool:
     told = _Told(voice, stop, num_tokens=sum(len(row["input_ids"]) for row in training))
     callbacks: list[TrainerCallback] = [told]
     if held_out and job["patience"]:
-        callbacks.append(transformers.EarlyStoppingCallback(job["patience"]))
+        callbacks.append(transformers.EarlyStoppingCallback(job["patience"], _LEAST_GAIN))
     trainer = SFTTrainer(
         model=model,
         args=_arguments(job, has_evaluation=bool(held_out)),
@@ -115,6 +120,18 @@ def _sets(job: dict[str, Any], tokenizer: Any, voice: Voice) -> tuple[list[Any],
             f"the longest has {counted.longest}.",
         )
     return training, held_out
+
+
+def _rehearsal(job: dict[str, Any], model: Any, tokenizer: Any, voice: Voice) -> list[Any]:
+    """The base's own answers as rows; those that are too long are left out."""
+    end_ids = end_ids_of(job, tokenizer)
+    found = []
+    for row in rehearsed(job, model, tokenizer, sorted(end_ids)):
+        ids, labels = tokens_of(row, tokenizer, end_ids)
+        if len(ids) <= job["hyperparameters"]["max_tokens"]:
+            found.append({"input_ids": ids, "labels": labels})
+    voice(rehearsal={"num_rows": len(found)})
+    return found
 
 
 def _with_adapter(model: Any, chosen: dict[str, Any], job: dict[str, Any]) -> Any:
