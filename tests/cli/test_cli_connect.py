@@ -22,6 +22,16 @@ TARGET = Target("http://127.0.0.1:8123", "starter", "none", 4096)
 READERS = {"json": json.loads, "toml": tomllib.loads, "yaml": yaml.safe_load}
 
 
+def test_line_ends_of_windows_stay() -> None:
+    text = '{\r\n  "a": 1\r\n}\r\n'
+
+    changed = merged(text, '{"b": 2}', format="json")
+
+    assert json.loads(changed) == {"a": 1, "b": 2}
+    assert "\n" not in changed.replace("\r\n", "")
+    assert merged(changed, '{"b": 2}', format="json") == changed
+
+
 # --- The table ---
 
 
