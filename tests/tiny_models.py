@@ -136,6 +136,29 @@ def make_gguf(
     return path
 
 
+def make_huge_gguf(path: Path) -> Path:
+    """A model of hundreds of gigabytes that takes no room: its numbers are a hole in the file."""
+    shape = Shape("qwen2", 150, 8192, 64, 8, 128, 49152, None, 4096, True)
+    tokens, merges = vocabulary(shape.vocabulary_size)
+    shape = replace(shape, vocabulary_size=len(tokens))
+    writer = gguf.GGUFWriter(str(path), shape.architecture)
+    _add_facts(writer, shape, precision="F16", name="huge", pooling=None)
+    _add_tokenizer(writer, tokens, merges, chat_template=CHATML)
+    total = 0
+    for name, sizes in _tensors(shape):
+        kind = _kind(name, sizes, "F16")
+        num_bytes = _num_bytes(sizes, kind)
+        writer.add_tensor_info(name, list(sizes), np.dtype(_FLOATS[kind.name]), num_bytes, kind)
+        total += -(-num_bytes // 32) * 32
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    writer.close()
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size + 32 + total)
+    return path
+
+
 def make_split_gguf(folder: Path, shape: Shape = TINY, *, num_parts: int = 3) -> tuple[Path, ...]:
     """The same model in several files, as llama.cpp's `gguf-split` names and marks them."""
     tokens, merges = vocabulary(shape.vocabulary_size)

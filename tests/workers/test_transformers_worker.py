@@ -236,9 +236,28 @@ def test_penalties_and_bias_change_what_is_written(engine: Running) -> None:
     assert repeats[1] >= repeats[0]
 
 
+def test_what_goes_wrong_with_one_answer_ends_no_other(engine: Running) -> None:
+    """An error in one row of a batch was told to all that were under way."""
+    body = {"prompt": "x = 1\n", "max_tokens": 200, **GREEDY}
+    alone = completed(engine, **body)["choices"][0]["text"]
+
+    with ThreadPoolExecutor(8) as threads:
+        well = [threads.submit(completed, engine, **body) for _ in range(4)]
+        ill = [
+            threads.submit(post, engine, "/v1/completions", body | {"logprobs": -1})
+            for _ in range(4)
+        ]
+
+    assert [one.result()["choices"][0]["text"] for one in well] == [alone] * 4
+    assert [one.result()[0] for one in ill] == [500] * 4
+    assert completed(engine, **body)["choices"][0]["text"] == alone
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "told"),
     [
+        ("/v1/completions", {"prompt": "x", "logit_bias": [[10**6, 1]]}, 400, "vocabulary"),
+        ("/v1/completions", {"prompt": "x", "logit_bias": {"-1": 1}}, 400, "vocabulary"),
         ("/v1/chat/completions", {"messages": ASK, "tools": [{}]}, 501, "llama.cpp does it"),
         ("/v1/completions", {"prompt": "x", "grammar": "root"}, 501, "grammar"),
         ("/v1/completions", {"prompt": [10**6]}, 400, "vocabulary"),

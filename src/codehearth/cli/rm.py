@@ -6,6 +6,7 @@ import click
 
 from codehearth.cli.options import model_argument, settings_now, yes_option
 from codehearth.cli.output import print_data, say, size
+from codehearth.errors import ModelNotFound
 
 
 @click.command()
@@ -15,13 +16,21 @@ from codehearth.cli.output import print_data, say, size
 def rm(model: str, dry_run: bool, yes: bool) -> None:
     """Delete a model that was fetched, or made by `hearth quantize` or `hearth tune`.
 
-    What was fetched leaves the hub's cache, which other programs share.
+    What was fetched leaves the hub's cache, which other programs share. Of a `hearth quantize` that
+    was stopped, what it left goes.
     """
     from codehearth.cli.questions import agreed
     from codehearth.cli.shelf import store_of
 
     store = store_of(settings_now())
-    found = store.locate(model)
+    try:
+        found = store.locate(model)
+    except ModelNotFound:
+        freed = 0 if dry_run else store.made.discard(model)
+        if not freed:
+            raise
+        say(f"What a stopped `hearth quantize` left of '{model}' is deleted; {size(freed)} free.")
+        return
     if found.hub is None and found.source not in ("made", "tuned"):
         store.remove(model)  # says why not: it was not downloaded
     if dry_run:

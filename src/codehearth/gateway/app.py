@@ -58,7 +58,7 @@ DIALECTS = (
     admin,
 )
 
-_OF_THE_PAGE = (
+OF_THE_PAGE = (
     login,
     conversations,
     talks,
@@ -90,7 +90,7 @@ def create_app(
     app.state.desk = desk
     app.state.doorkeeper = doorkeeper
     app.state.leaving = leaving
-    for routes in (*DIALECTS, *_OF_THE_PAGE):
+    for routes in (*DIALECTS, *OF_THE_PAGE):
         app.include_router(routes.router)
     if page is not None:
         app.router.routes.append(page)

@@ -16,7 +16,7 @@ from pathlib import Path
 from codehearth.engines import choose_engine
 from codehearth.engines.base import Adapter, Engine, Launch
 from codehearth.engines.process import EngineProcess, Patience
-from codehearth.engines.remote import KEY_VARIABLE, Remote
+from codehearth.engines.remote import REMOTE_KEY_VARIABLE, Remote
 from codehearth.engines.threads import batch_tokens_for, threads_for
 from codehearth.errors import DoesNotFit
 from codehearth.gateway.infilling.proving import ErrandChild, prove_when_idle
@@ -110,7 +110,7 @@ class Opener:
     def _open_remote(self, model: LocalModel) -> OpenModel:
         """A model of other servers: what is known of it is its name."""
         servers = parse_remotes(self._settings.remotes)[model.name]
-        engine = Remote(servers, key=os.environ.get(KEY_VARIABLE, ""), ours=dict(os.environ))
+        engine = Remote(servers, key=os.environ.get(REMOTE_KEY_VARIABLE, ""), ours=dict(os.environ))
         num_slots = self._settings.slots or _REMOTE_SLOTS * len(servers)
         launch = Launch(model.path, model.name, 0, num_slots, num_threads=1)
         process = self._process(engine, launch)

@@ -159,11 +159,12 @@ class Store:
         """
         if self.tuned.get(split_form(text)[0]) is not None:
             return self.tuned.remove(split_form(text)[0])
-        made = self.made.get(text)
-        if made is not None:
-            return self.made.remove(made)
         model = self.locate(text)
         self.check_removable(model)
+        if model.source == "made":
+            made = self.made.get(model.name)
+            assert made is not None
+            return self.made.remove(made)
         assert model.hub is not None
         freed = self._client(model.hub).remove(model.folder, self._own_files(model))
         self._records.drop(model.name)
@@ -171,8 +172,7 @@ class Store:
 
     def check_removable(self, model: LocalModel) -> None:
         """Raises InvalidRequest for a model that is not ours to delete."""
-        is_ours = model.source == "tuned" or self.made.get(model.name) is not None
-        if model.hub is None and not is_ours:
+        if model.hub is None and model.source not in ("made", "tuned"):
             raise InvalidRequest(
                 f"'{model.name}' was not downloaded by CodeHearth, so it is not deleted.",
                 hint="delete its files yourself, and its line in the configuration",
@@ -196,10 +196,13 @@ class Store:
             )
 
     def discard(self, text: str) -> int:
-        """Deletes what half-done pulls of a model left in the hubs' caches; the bytes freed."""
+        """Deletes what half-done pulls of a model left in the hubs' caches, and what a stopped
+        quantisation left; the bytes freed."""
         name = parse_name(text)
         if isinstance(name, PathName):
             return 0
+        if freed := self.made.discard(text):
+            return freed
         sources = sources_of(name).values()
         return sum(self._client(one.hub).discard(one.repo, one.revision) for one in sources)
 

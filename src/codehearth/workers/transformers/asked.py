@@ -38,7 +38,7 @@ def number(asked: Mapping[str, Any], name: str, default: float) -> float:
     return value
 
 
-def sampling_of(asked: Mapping[str, Any], *, choice: int) -> Sampling:
+def sampling_of(asked: Mapping[str, Any], *, choice: int, vocabulary_size: int) -> Sampling:
     """What a request asks of the choice of tokens; `choice` makes each of `n` a different one."""
     seed = asked.get("seed")
     return Sampling(
@@ -50,7 +50,7 @@ def sampling_of(asked: Mapping[str, Any], *, choice: int) -> Sampling:
         presence_penalty=float(number(asked, "presence_penalty", 0.0)),
         frequency_penalty=float(number(asked, "frequency_penalty", 0.0)),
         seed=secrets.randbits(63) if seed is None else int(number(asked, "seed", 0)) + choice,
-        bias=_bias(asked.get("logit_bias")),
+        bias=_bias(asked.get("logit_bias"), vocabulary_size),
     )
 
 
@@ -163,9 +163,12 @@ def max_new_tokens_of(
     return max(0, min(wanted, context_tokens - num_prompt))
 
 
-def _bias(asked: Any) -> Mapping[int, float]:
+def _bias(asked: Any, vocabulary_size: int) -> Mapping[int, float]:
     pairs: Sequence[Any] = list(asked.items()) if isinstance(asked, dict) else asked or []
     try:
-        return {int(token): _FORBIDDEN if bias is False else float(bias) for token, bias in pairs}
+        bias = {int(token): _FORBIDDEN if to is False else float(to) for token, to in pairs}
     except (TypeError, ValueError) as error:
         raise invalid("'logit_bias' is not a map from tokens to numbers") from error
+    if not all(0 <= token < vocabulary_size for token in bias):
+        raise invalid("'logit_bias' holds a token that is not in the vocabulary")
+    return bias

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -152,7 +152,9 @@ class Routes:
                     context_tokens=self._context_tokens,
                     default=default,
                 ),
-                sampling=read.sampling_of(wanted, choice=choice),
+                sampling=read.sampling_of(
+                    wanted, choice=choice, vocabulary_size=self._loaded.vocabulary_size
+                ),
                 stops=stops,
                 end_ids=read.end_ids_of(stops, self._loaded),
                 out=_Outlet(arrived, number * num_choices + choice),
@@ -180,7 +182,7 @@ class Routes:
             },
         )
 
-    async def _chunks(self, order: _Order) -> AsyncIterator[dict[str, Any]]:
+    async def _chunks(self, order: _Order) -> AsyncGenerator[dict[str, Any]]:
         """The answers' chunks as they come. Whoever stops listening cancels the jobs."""
         try:
             for index, job in enumerate(order.jobs):
