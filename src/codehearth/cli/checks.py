@@ -49,6 +49,7 @@ def all_checks() -> Iterator[Check]:
     yield keys(settings)
     yield engine(settings)
     yield starter_answers(settings)
+    yield sandbox()
     yield hubs()
     yield from proxies(os.environ)
 
@@ -203,6 +204,18 @@ def starter_answers(settings: Settings) -> Check:
         return Check("starter", "fail", f"{error.message} {tail}".strip(), error.hint)
     detail = f"answers; loaded in {trial.load_s:.1f} s, {trial.tokens_per_s:.0f} tokens a second"
     return Check("starter", "ok", detail)
+
+
+def sandbox() -> Check:
+    """Where code that models write is run."""
+    from codehearth.lab.sandbox import protections
+
+    found = protections()
+    if found.best is None:
+        hint = "`apt install bubblewrap`: without a sandbox no generated code is run"
+        return Check("sandbox", "warn", f"none ({found.summary()})", hint)
+    hint = None if found.best == "bubblewrap" else "`apt install bubblewrap` for the better one"
+    return Check("sandbox", "ok", found.summary(), hint)
 
 
 def hubs() -> Check:

@@ -21,7 +21,12 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "pull": "pull",
         "rm": "rm",
     },
-    "Lab": {"quantize": "quantize", "measure": "measure", "advise": "advise"},
+    "Lab": {
+        "quantize": "quantize",
+        "measure": "measure",
+        "evaluate": "evaluate",
+        "advise": "advise",
+    },
     "Settle in": {
         "engines": "engines",
         "keys": "keys",
@@ -59,6 +64,7 @@ _SPELLINGS = {
     "convert": "quantize",
     "benchmark": "measure",
     "bench": "measure",
+    "eval": "evaluate",
 }
 
 

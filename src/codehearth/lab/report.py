@@ -19,18 +19,18 @@ def keep(result: Result, folder: Path) -> Result:
     place = folder / result.id
     try:
         place.mkdir(parents=True, exist_ok=True)
-        drawn = tuple(_draw(figure, place) for figure in plots.figures(result))
+        drawn = tuple(draw(figure, place) for figure in plots.figures(result))
         kept = replace(result, files=Files(f"{result.id}/report.md", drawn))
-        _write(place / "report.md", markdown(kept))
+        write(place / "report.md", markdown(kept))
         document = json.dumps(kept.as_document(), ensure_ascii=False, indent=1)
-        _write(folder / f"{result.id}.json", document + "\n")
+        write(folder / f"{result.id}.json", document + "\n")
     except OSError as error:
         raise DiskFull(f"The result cannot be written ({error.strerror}).") from error
     return kept
 
 
-def _draw(figure: Figure, place: Path) -> Plot:
-    _write(place / f"{figure.name}.svg", drawing.svg(figure))
+def draw(figure: Figure, place: Path) -> Plot:
+    write(place / f"{figure.name}.svg", drawing.svg(figure))
     has_png = drawing.png(figure, place / f"{figure.name}.png")
     return Plot(
         figure.name,
@@ -40,7 +40,7 @@ def _draw(figure: Figure, place: Path) -> Plot:
     )
 
 
-def _write(path: Path, text: str) -> None:
+def write(path: Path, text: str) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_text(text, encoding="utf-8")

@@ -1,9 +1,10 @@
-"""Python code against Python tests: statements, test functions, test cases, doctests, HumanEval's."""
+"""Python code against Python tests: statements, functions, test cases, doctests, HumanEval's."""
 
 from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -48,11 +49,11 @@ def judge(
     return verdict_of(outcome, told, is_apart=is_apart)
 
 
-def _run(order: dict[str, object], limits: Limits, protection: Protection) -> Outcome:
+def _run(order: Mapping[str, object], limits: Limits, protection: Protection) -> Outcome:
     python = python_for(protection)
     assert python is not None
     program = Program(
-        (str(python), "-I", "-S", "-c", _START, "{files}"), _files(), json.dumps(order)
+        (str(python), "-I", "-S", "-c", _START, "{files}"), _files(), json.dumps(dict(order))
     )
     return run(program, limits, protection)
 

@@ -19,8 +19,8 @@ Contained (`tests/lab/sandbox/hostile` tries each):
   temporary space of bounded size that is gone afterwards;
 - secrets: the environment, other processes' environment, memory, arguments and descriptors;
 - processes: signals to others, ptrace, fork bombs, daemons that stay, ignored signals;
-- the kernel's less trodden paths: user namespaces, mounts, io_uring, bpf, keyrings, perf, userfault,
-  module loading;
+- the kernel's less trodden paths: user namespaces, mounts, io_uring, bpf, keyrings, perf,
+  userfault, module loading;
 - memory, processes, disk, output and time, each to a bound.
 
 Not contained:

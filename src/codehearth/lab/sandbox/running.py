@@ -203,9 +203,13 @@ class _Run:
     def _filter(self, *, is_walled: bool) -> str:
         if self.protection == "none":
             return ""
-        machine = platform.machine()
-        knows_signals = is_walled or os.geteuid() == 0 or _landlock_abi() >= 6
-        return seccomp.program(machine, has_namespaces=is_walled, signals=knows_signals).hex()
+        is_root = os.geteuid() == 0
+        return seccomp.program(
+            platform.machine(),
+            has_namespaces=is_walled,
+            has_own_user=is_root,
+            knows_signals=is_root or _landlock_abi() >= 6,
+        ).hex()
 
     def _listen(self, child: subprocess.Popen[bytes], verdict: object, started: float) -> None:
         """Reads what it says until it ends or a limit is reached."""

@@ -50,10 +50,12 @@ _MISSING: dict[str, tuple[int | None, int | None]] = {
     "io_uring_register": (427, 427),
 }  # fmt: skip
 
-# What only namespaces hold back otherwise: sockets, and changes of files that Landlock does not
-# look at.
-_WITHOUT_NAMESPACES: dict[str, tuple[int | None, int | None]] = {
-    "socket": (41, 198), "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53),
+# What only a network of its own holds back otherwise.
+_SOCKETS: dict[str, tuple[int | None, int | None]] = {"socket": (41, 198)}
+
+# Changes that Landlock does not look at, of files that belong to whoever runs this.
+_OWNERSHIP: dict[str, tuple[int | None, int | None]] = {
+    "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53),
     "fchmodat2": (452, 452), "chown": (92, None), "fchown": (93, 55), "lchown": (94, None),
     "fchownat": (260, 54), "utime": (132, None), "utimes": (235, None), "futimesat": (261, None),
     "utimensat": (280, 88), "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7),
@@ -73,14 +75,22 @@ def is_known(machine: str) -> bool:
     return machine in _ARCHITECTURES
 
 
-def program(machine: str, *, has_namespaces: bool, signals: bool = True) -> bytes:
-    """The filter as an array of `struct sock_filter`; raises KeyError for an unknown machine."""
+def program(
+    machine: str, *, has_namespaces: bool, has_own_user: bool, knows_signals: bool
+) -> bytes:
+    """The filter as an array of `struct sock_filter`; raises ValueError for an unknown machine.
+
+    What the other walls do not hold is forbidden here: sockets without namespaces, changes of
+    files' modes without a user of its own either, signals where nothing else looks at them.
+    """
     column = tuple(_ARCHITECTURES).index(machine)
     tables = [_FORBIDDEN]
     if not has_namespaces:
-        tables.append(_WITHOUT_NAMESPACES)
-    if not signals:
-        tables.append(_SIGNALS)
+        tables.append(_SOCKETS)
+        if not has_own_user:
+            tables.append(_OWNERSHIP)
+        if not knows_signals:
+            tables.append(_SIGNALS)
     steps = [
         (_LOAD, 0, 0, 4),  # the architecture of the call
         (_JUMP_EQUAL, 1, 0, _ARCHITECTURES[machine]),

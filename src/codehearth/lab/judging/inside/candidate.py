@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> None:
     order = json.loads(heard.readline())
     names: dict[str, Any] = {"__name__": MODULE}
     try:
-        exec(compile(order["code"], MODULE, "exec"), names)  # noqa: S102
+        exec(compile(order["code"], MODULE, "exec"), names)
     except BaseException as error:
         tell({"failed": _group(error), "detail": _told(error)})
         return

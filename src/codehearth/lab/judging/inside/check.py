@@ -50,6 +50,11 @@ def _judged(order: dict[str, Any]) -> dict[str, Any]:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         where = f"solution, line {getattr(error, 'lineno', None)}: "
         return {"group": "syntax", "detail": f"{where}{type(error).__name__}: {error}"}
+    try:
+        if not is_doctest(order["tests"]):
+            compile(order["tests"], "tests", "exec")
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        return {"group": "tests", "detail": f"tests: {type(error).__name__}: {error}"}
     code = _Code(order)
     first = code.hear()
     if first is None:
@@ -152,7 +157,7 @@ class _Code:
     def __init__(self, order: dict[str, Any]) -> None:
         to_read, to_tell = os.pipe()
         to_hear, to_say = os.pipe()
-        here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
+        here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
         start = "import sys; sys.path.insert(0, sys.argv.pop()); "
         start += "from inside.candidate import run; run()"
         self._process = subprocess.Popen(

@@ -45,7 +45,7 @@ def run_tests(source: str, names: Mapping[str, Any], entry: str | None) -> dict[
     try:
         if is_doctest(source):
             return _run_doctest(source, namespace)
-        exec(compile(source, NAME, "exec"), namespace)  # noqa: S102 - that is what tests are
+        exec(compile(source, NAME, "exec"), namespace)
         count = _num_asserts(source)
         if entry is not None:
             namespace["check"](namespace[entry])
@@ -93,7 +93,7 @@ def _run_case(case: Any) -> int:
 
     suite = unittest.defaultTestLoader.loadTestsFromTestCase(case)
     for test in suite:
-        test.debug()  # type: ignore[union-attr]
+        test.debug()
     return suite.countTestCases()
 
 
@@ -163,7 +163,7 @@ def _sides(source: str, number: int, frame: types.FrameType) -> list[str]:
 
 def _value(node: ast.expr, frame: types.FrameType) -> str:
     code = compile(ast.Expression(node), NAME, "eval")
-    return repr(eval(code, frame.f_globals, frame.f_locals))[:300]  # noqa: S307
+    return repr(eval(code, frame.f_globals, frame.f_locals))[:300]
 
 
 def _result(group: str, detail: str, count: int) -> dict[str, Any]:
