@@ -45,6 +45,7 @@ def ask(
             item.prefix,
             suffix=item.suffix,
             max_tokens=min(_GAP_TOKENS, sampling.max_tokens),
+            user=f"evaluate {item.name} {index}",  # or it would be one editor that types on
             **options,
         )
     options["max_tokens"] = sampling.max_tokens
