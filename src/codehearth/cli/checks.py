@@ -212,10 +212,10 @@ def sandbox() -> Check:
 
     found = protections()
     if found.best is None:
-        hint = "`apt install bubblewrap`: without a sandbox no generated code is run"
-        return Check("sandbox", "warn", f"none ({found.summary()})", hint)
-    hint = None if found.best == "bubblewrap" else "`apt install bubblewrap` for the better one"
-    return Check("sandbox", "ok", found.summary(), hint)
+        missing = "`apt install bubblewrap`: without a sandbox no generated code is run"
+        return Check("sandbox", "warn", f"none ({found.summary()})", missing)
+    better = None if found.best == "bubblewrap" else "`apt install bubblewrap` for the better one"
+    return Check("sandbox", "ok", found.summary(), better)
 
 
 def hubs() -> Check:

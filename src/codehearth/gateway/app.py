@@ -24,6 +24,7 @@ from codehearth.gateway.dialects import (
     passthrough,
     simple,
     tabby,
+    verified,
 )
 from codehearth.gateway.documentation import describe_bodies
 from codehearth.gateway.door import Door, Guests, Leaving
@@ -36,6 +37,7 @@ from codehearth.gateway.page import (
     measurements,
     preferences,
     pulls,
+    runs,
     talks,
     votes,
 )
@@ -53,6 +55,7 @@ DIALECTS = (
     ollama,
     ollama_models,
     tabby,
+    verified,
     simple,
     admin,
 )
@@ -63,6 +66,7 @@ _OF_THE_PAGE = (
     talks,
     inventory,
     pulls,
+    runs,
     votes,
     measurements,
     preferences,

@@ -48,6 +48,7 @@ def judged(code: str, protection: Protection, tests: str = TESTS, **options: obj
             True,
         ),
         ("def sort(items):\n    items.sort()\n", "x = [2, 1]\nsort(x)\nassert x == [1, 2]\n", True),
+        ("def up(n):\n    yield from range(n)\n", ">>> list(up(2))\n[0, 1]\n", False),
         ("def up(n):\n    yield from range(n)\n", "assert list(up(3)) == [0, 1, 2]\n", False),
         (
             "class Stack:\n    def __init__(self):\n        self.items = []\n"
@@ -84,6 +85,17 @@ def test_wrong_code_fails_for_its_reason(
 
     assert verdict.group == group, verdict
     assert says in verdict.detail
+
+
+def test_a_doctest_says_what_was_expected_and_what_came(protection: Protection) -> None:
+    verdict = judged(ADD, protection, ">>> add(1, 2)\n4\n")
+
+    assert (verdict.group, verdict.detail) == ("wrong", ">>> add(1, 2)\nexpected: 4\ngot: 3")
+    missing = judged("def plus(): pass", protection, ">>> add(1, 2)\n3\n")
+    assert (missing.group, missing.detail) == (
+        "exception",
+        "NameError: name 'add' is not defined",
+    )
 
 
 def test_code_that_never_ends_is_ended(protection: Protection) -> None:

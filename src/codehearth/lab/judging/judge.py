@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import threading
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -25,6 +26,7 @@ def judge(
     entry: str | None = None,
     limits: Limits,
     protection: Protection,
+    stop: threading.Event | None = None,
 ) -> Verdict:
     """Whether the code passes the tests; `entry` names the function for a HumanEval `check`.
 
@@ -42,20 +44,25 @@ def judge(
             "together": not is_apart,
             "secret": secret,
         }
-        outcome = _run(order, limits, protection)
+        outcome = _run(order, limits, protection, stop)
         told = told_of(outcome, secret)
         if told is None or told.get("group") != "not apart":
             break
     return verdict_of(outcome, told, is_apart=is_apart)
 
 
-def _run(order: Mapping[str, object], limits: Limits, protection: Protection) -> Outcome:
+def _run(
+    order: Mapping[str, object],
+    limits: Limits,
+    protection: Protection,
+    stop: threading.Event | None,
+) -> Outcome:
     python = python_for(protection)
     assert python is not None
     program = Program(
         (str(python), "-I", "-S", "-c", _START, "{files}"), _files(), json.dumps(dict(order))
     )
-    return run(program, limits, protection)
+    return run(program, limits, protection, stop)
 
 
 @cache

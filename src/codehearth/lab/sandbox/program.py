@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Ending = Literal["exit", "signal", "time", "memory", "disk"]
-"""How a program ended: by itself, by a signal, or at one of its limits."""
+Ending = Literal["exit", "signal", "time", "memory", "disk", "stopped"]
+"""How a program ended: by itself, by a signal, at one of its limits, or by who had it run."""
 
 # Where a program finds its own files, and what it may write to; landlock has other paths, so
 # programs use names relative to their working folder and {files} in their arguments.

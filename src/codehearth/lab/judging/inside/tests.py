@@ -7,7 +7,6 @@ What came of it is a dictionary: "group" (passed, wrong, exception, memory, exit
 from __future__ import annotations
 
 import ast
-import io
 import sys
 import traceback
 import types
@@ -98,17 +97,29 @@ def _run_case(case: Any) -> int:
 
 
 def _run_doctest(source: str, namespace: dict[str, Any]) -> dict[str, Any]:
+    """Raises what an example raised and was not to raise."""
     import doctest
 
-    said = io.StringIO()
+    told: list[str] = []
+    raised: list[BaseException] = []
+
+    class Runner(doctest.DocTestRunner):
+        def report_failure(self, _out: Any, _test: Any, example: Any, got: str) -> None:
+            told.append(
+                f">>> {example.source.strip()}\nexpected: {example.want.strip()}\n"
+                f"got: {got.strip()}"
+            )
+
+        def report_unexpected_exception(
+            self, _out: Any, _test: Any, _example: Any, exc_info: Any
+        ) -> None:
+            raised.append(exc_info[1])
+
     test = doctest.DocTestParser().get_doctest(source, namespace, NAME, None, 0)
-    runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.FAIL_FAST)
-    done = runner.run(test, out=said.write, clear_globs=False)
-    if not done.failed:
-        return _result("passed", "", done.attempted)
-    text = said.getvalue()
-    is_exception = "Exception raised:" in text
-    return _result("exception" if is_exception else "wrong", text, done.attempted)
+    done = Runner(verbose=False, optionflags=doctest.FAIL_FAST).run(test, clear_globs=False)
+    if raised:
+        raise raised[0]
+    return _result("wrong" if done.failed else "passed", "".join(told), done.attempted)
 
 
 def _failure(error: BaseException, source: str, count: int) -> dict[str, Any]:
