@@ -26,6 +26,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
     "Lab": {
         "quantize": "quantize",
         "measure": "measure",
+        "evaluate": "evaluate",
         "advise": "advise",
         "parity": "parity",
         "tune": "tune",
@@ -77,6 +78,7 @@ _SPELLINGS = {
     "train": "tune",
     "finetune": "tune",
     "fine-tune": "tune",
+    "eval": "evaluate",
 }
 
 

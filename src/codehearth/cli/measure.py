@@ -125,7 +125,7 @@ def _measured(
         command=("hearth", *sys.argv[1:]),
     )
     folder = settings.data / "lab"
-    with _shown() as step:
+    with shown() as step:
         result = run(
             options,
             Place(store.made, folder, free_bytes_at),
@@ -180,7 +180,8 @@ def _compare(first: Path, second: Path, *, as_json: bool) -> None:
 
 
 @contextmanager
-def _shown() -> Iterator[Callable[[str, float], None]]:
+def shown() -> Iterator[Callable[[str, float], None]]:
+    """A bar where somebody watches, a line now and then where not."""
     if not is_watched():
         yield _Lines()
         return

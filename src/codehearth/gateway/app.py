@@ -24,6 +24,7 @@ from codehearth.gateway.dialects import (
     passthrough,
     simple,
     tabby,
+    verified,
 )
 from codehearth.gateway.documentation import describe_bodies
 from codehearth.gateway.door import Door, Guests, Leaving
@@ -36,6 +37,7 @@ from codehearth.gateway.page import (
     measurements,
     preferences,
     pulls,
+    runs,
     talks,
     tunings,
     votes,
@@ -54,6 +56,7 @@ DIALECTS = (
     ollama,
     ollama_models,
     tabby,
+    verified,
     simple,
     admin,
 )
@@ -64,6 +67,7 @@ OF_THE_PAGE = (
     talks,
     inventory,
     pulls,
+    runs,
     votes,
     measurements,
     preferences,

@@ -19,7 +19,7 @@ def keep(result: Result, folder: Path) -> Result:
     place = folder / result.id
     try:
         place.mkdir(parents=True, exist_ok=True)
-        drawn = tuple(_draw(figure, place) for figure in plots.figures(result))
+        drawn = tuple(draw(figure, place) for figure in plots.figures(result))
         kept = replace(result, files=Files(f"{result.id}/report.md", drawn))
         write_whole(place / "report.md", markdown(kept))
         document = json.dumps(kept.as_document(), ensure_ascii=False, indent=1)
@@ -29,7 +29,7 @@ def keep(result: Result, folder: Path) -> Result:
     return kept
 
 
-def _draw(figure: Figure, place: Path) -> Plot:
+def draw(figure: Figure, place: Path) -> Plot:
     write_whole(place / f"{figure.name}.svg", drawing.svg(figure))
     has_png = drawing.png(figure, place / f"{figure.name}.png")
     return Plot(
