@@ -14,10 +14,10 @@ from codehearth.errors import ModelNotFound
 @click.option("--dry-run", is_flag=True, help="Only show what would be deleted.")
 @yes_option
 def rm(model: str, dry_run: bool, yes: bool) -> None:
-    """Delete a model that was fetched, or made by `hearth quantize` or `hearth tune`.
+    """Delete a model that was fetched or made here.
 
-    What was fetched leaves the hub's cache, which other programs share. Of a `hearth quantize` that
-    was stopped, what it left goes.
+    What `hearth quantize` and `hearth tune` made goes, with what a stopped one left; what was
+    fetched leaves the hub's cache, which other programs share.
     """
     from codehearth.cli.questions import agreed
     from codehearth.cli.shelf import store_of
