@@ -70,5 +70,5 @@ def test_where_nothing_is_run_the_button_says_so(hearth: Hearth, open_page: Open
 
         button = page.locator(".code-run")
         expect(button).to_be_disabled()
-        expect(button).to_have_attribute("title", "Code cannot be run here. This server runs no "
-                                         "code. an administrator can allow it: run_code = true")  # fmt: skip
+        says = "This server runs no code. an administrator can allow it: run_code = true"
+        expect(button).to_have_attribute("title", f"Code cannot be run here. {says}")
