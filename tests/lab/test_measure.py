@@ -15,8 +15,8 @@ import pytest
 
 from codehearth.errors import BadWeights, DiskFull
 from codehearth.lab import library, scoring
-from codehearth.lab.scoring import kept_logits, score, tokenize
 from codehearth.lab.sandbox import protections
+from codehearth.lab.scoring import kept_logits, score, tokenize
 from codehearth.lab.source import gguf_source
 from tests.cli.command_line import STARTER, Hearth, served
 from tests.lab.test_quantize import quantised, room
