@@ -25,7 +25,7 @@ from codehearth.errors import InvalidRequest
 from codehearth.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from codehearth.lab.result import Precision, Result
+    from codehearth.lab.result import Interval, Precision, Result
 
 
 @click.command()
@@ -56,6 +56,11 @@ if TYPE_CHECKING:
     help="Tell what changed between two results, and measure nothing.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, metavar="N", help="Of the intervals.")
+@click.option(
+    "--pass-at-1/--no-pass-at-1",
+    default=None,
+    help="Whether each precision solves tasks, run in the sandbox. Default: where it is quick.",
+)
 @settings_options("threads", "llama_server", "data")
 @json_option
 def measure(
@@ -65,6 +70,7 @@ def measure(
     context: int,
     compare: tuple[Path, Path] | None,
     seed: int,
+    pass_at_1: bool | None,
     as_json: bool,
     **flags: Any,
 ) -> None:
@@ -83,7 +89,7 @@ def measure(
         raise InvalidRequest(f"A window of {context} tokens cannot be measured; take 64 to 65536.")
     settings = read_settings(flags=flags)
     wanted = tuple(precisions.replace(",", " ").split()) if precisions is not None else None
-    result = _measured(settings, model, wanted, text_file, context, seed)
+    result = _measured(settings, model, wanted, text_file, context, seed, pass_at_1)
     if as_json:
         print_json(result.as_document())
         return
@@ -104,6 +110,7 @@ def _measured(
     text_file: Path | None,
     context: int,
     seed: int,
+    pass_at_1: bool | None,
 ) -> Result:
     from codehearth.cli.shelf import store_of
     from codehearth.lab.candidates import Listener, Place
@@ -122,6 +129,7 @@ def _measured(
         num_threads=settings.threads or None,
         llama_server=settings.llama_server,
         seed=seed,
+        pass_at_1="auto" if pass_at_1 is None else "always" if pass_at_1 else "never",
         command=("hearth", *sys.argv[1:]),
     )
     folder = settings.data / "lab"
@@ -137,7 +145,7 @@ def _measured(
 
 def _print(result: Result) -> None:
     headings = ("PRECISION", "SIZE", "BITS", "MEMORY", "LOAD", "FIRST TOKEN", "READ", "WRITE",
-                "WRITE x8", "PERPLEXITY", "KL", "KL 99 %", "SAME TOKEN")  # fmt: skip
+                "WRITE x8", "PERPLEXITY", "KL", "KL 99 %", "SAME TOKEN", "PASS@1")  # fmt: skip
     print_table(headings, map(_cells, result.precisions))
     print_data(
         "\nread, write: tokens/s of one request, and of 8 together; KL: mean divergence from "
@@ -164,7 +172,14 @@ def _cells(one: Precision) -> tuple[str, ...]:
         f"{kl.mean.value:.4f} ±{(kl.mean.high - kl.mean.low) / 2:.4f}" if kl else "reference",
         f"{kl.p99.value:.3f}" if kl else "",
         f"{100 * same.value:.1f} %" if same else "",
+        _within(one.pass_at_1),
     )
+
+
+def _within(value: Interval | None) -> str:
+    if value is None:
+        return ""
+    return f"{100 * value.value:.0f} % ({100 * value.low:.0f} to {100 * value.high:.0f})"
 
 
 def _compare(first: Path, second: Path, *, as_json: bool) -> None:
