@@ -3,6 +3,7 @@
     tuned/NAME/current.json     which version the name means; replaced in one step
     tuned/NAME/3/record.json    where it came from
     tuned/NAME/3/model.gguf, adapter.gguf, merged/, adapter/, result.json, curves
+    tuned/NAME/3/chat_template.jinja   where the training had a system prompt
 
 A version's folder is made elsewhere and moved here whole; then the name begins to mean it. So a
 name never means half a model, and going back is to name the version before.
@@ -34,6 +35,7 @@ GGUF = "model.gguf"
 GGUF_ADAPTER = "adapter.gguf"
 MERGED = "merged"
 ADAPTER = "adapter"
+TEMPLATE = "chat_template.jinja"
 FORMS = ("checkpoint", "adapter")
 
 
