@@ -146,7 +146,7 @@ def test_it_is_served_by_its_name_with_the_system_prompt_of_its_training(
     assert tokens["me"] == tokens["me:adapter"] > tokens["starter"]
 
 
-@pytest.mark.parametrize("form", ["me:checkpoint", "me"])
+@pytest.mark.parametrize("form", ["me:checkpoint", "me:peft", "me"])
 def test_the_engine_transformers_serves_it_too(
     form: str, tuned: dict[str, Any], house: Hearth
 ) -> None:
@@ -183,7 +183,10 @@ def test_it_can_be_shown_and_deleted(tuned: dict[str, Any], house: Hearth) -> No
 
     removed = house.run("rm", "me", "--yes")
 
-    assert shown.returncode == 0 and json.loads(shown.stdout)["name"] == "me"
+    document = json.loads(shown.stdout)
+    assert document["name"] == "me" and document["figures"] == []
+    assert document["tuned"]["base"] == "starter:bf16"
+    assert document["tuned"]["data_sha256"] == tuned["data"]["sha256"]
     assert removed.returncode == 0 and not folder.exists()
     kept.rename(folder)
 

@@ -9,7 +9,8 @@ A version's folder is made elsewhere and moved here whole; then the name begins 
 name never means half a model, and going back is to name the version before.
 
 `NAME` is the GGUF, `NAME:checkpoint` the merged checkpoint, `NAME:adapter` the base model with the
-adapter beside it.
+adapter beside it: on a GGUF of the base where one is here, else, and as `NAME:peft`, on its
+checkpoint.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ GGUF_ADAPTER = "adapter.gguf"
 MERGED = "merged"
 ADAPTER = "adapter"
 TEMPLATE = "chat_template.jinja"
-FORMS = ("checkpoint", "adapter")
+FORMS = ("checkpoint", "adapter", "peft")
 
 
 @dataclass(frozen=True)
