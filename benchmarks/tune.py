@@ -11,20 +11,23 @@ The base is asked the same tasks. Shares have Wilson's interval at 95 %.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
 import re
+import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
 
-from benchmarks.measuring import hearth_server, machine
+from benchmarks.measuring import machine
 from benchmarks.name_rows import NAME, rows
 from codehearth.lab.tuning.outcome import Share, share
 from scripts.starter import wordings
@@ -45,8 +48,8 @@ def main() -> None:
     environment = os.environ | {"HEARTH_DATA": str(asked.data_folder.absolute())}
     result, seconds = _tuned(environment)
     _tell(result, seconds)
-    with hearth_server("-m", "starter", environment=environment) as server:
-        client = httpx2.Client(base_url=server.running.url, timeout=300)
+    with _server(environment) as url:
+        client = httpx2.Client(base_url=url, timeout=300)
         named = sum(NAME in _ask(client, MODEL, "你是谁？", 1.0, n) for n in range(NUM_SAMPLES))
         print(f"你是谁？ at temperature 1 holds {NAME}: {_shown(share(named, NUM_SAMPLES))}")
         for form in (MODEL, f"{MODEL}:adapter"):
@@ -70,9 +73,26 @@ def _tuned(environment: dict[str, str]) -> tuple[dict[str, Any], float]:
     return json.loads(done.stdout), time.monotonic() - started
 
 
+@contextlib.contextmanager
+def _server(environment: dict[str, str]) -> Iterator[str]:
+    """A server of the data folder that holds the tuned model; its address."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "codehearth", "serve", "--port", "0", "--no-page"],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert child.stdout is not None
+    try:
+        yield child.stdout.readline().decode().strip()
+    finally:
+        child.terminate()
+        child.wait(30)
+
+
 def _tell(result: dict[str, Any], seconds: float) -> None:
     loss, memory = result["loss"], result["memory"]
-    print(f"tuned in {seconds:.0f} s (the command, from start to end)")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = used.ru_utime + used.ru_stime
+    print(f"tuned in {seconds:.0f} s (the command, from start to end), {cpu_s:.0f} CPU seconds")
     print(
         f"loss {loss['first']:.2f} -> {loss['last']:.3f}, held out "
         f"{loss['held_out_before']:.2f} -> {loss['held_out_after']:.3f}"

@@ -200,6 +200,7 @@ def _launch(model: LocalModel, weights: Weights, chosen: Plan, num_threads: int)
         ),
         mapped=chosen.mapped,
         stored_precision=weights.precision,
+        chat_template=model.chat_template,
         adapters=() if model.adapter is None else (Adapter(model.name, model.adapter),),
     )
 
