@@ -16,6 +16,7 @@ from urllib.parse import unquote
 import pytest
 
 from codehearth.cli.group import SECTIONS
+from scripts.write_figures import BLOCKS, written
 from tests.cli.command_line import HEARTH, Hearth, served
 
 ROOT = Path(__file__).parent.parent.parent
@@ -181,3 +182,53 @@ def test_the_site_has_every_guide_and_reference_page() -> None:
     assert site["theme"]["font"] is False
     for page in wanted:
         assert f"'{page}'" in text
+
+
+READMES = (ROOT / "README.md", ROOT / "README.zh-CN.md")
+
+
+def _shape(page: Path) -> list[str]:
+    """What a README consists of, in order: headings by level, tables by size, fences, pictures."""
+    shape, rows = [], 0
+    for line in re.sub(r"```.*?```", "```", page.read_text("utf-8"), flags=re.DOTALL).splitlines():
+        if line.startswith("|"):
+            rows += 1
+            continue
+        if rows:
+            shape.append(f"table of {rows}")
+            rows = 0
+        if line.startswith(("#", "```", "<picture", "- ")):
+            shape.append(line.split(" ")[0])
+    return shape
+
+
+def test_both_readmes_have_the_same_parts() -> None:
+    english, chinese = map(_shape, READMES)
+
+    assert english == chinese
+
+
+@pytest.mark.parametrize("page", READMES, ids=lambda path: path.name)
+def test_a_readme_shows_the_page_in_light_and_dark(page: Path) -> None:
+    text = page.read_text("utf-8")
+    dark = re.search(r'<source media="\(prefers-color-scheme: dark\)" srcset="([^"]+)">', text)
+    light = re.search(r'<img alt="[^"]+" src="([^"]+)">', text)
+
+    assert dark and light
+    assert (ROOT / dark[1]).is_file() and (ROOT / light[1]).is_file()
+
+
+@pytest.mark.parametrize("page", BLOCKS)
+def test_figures_are_those_of_the_results(page: str) -> None:
+    assert (ROOT / page).read_text("utf-8") == written(page), (
+        "run `python scripts/write_figures.py`"
+    )
+
+
+def test_every_product_that_is_compared_has_a_source() -> None:
+    text = READMES[0].read_text("utf-8")
+    heads = next(line for line in text.splitlines() if line.startswith("| | CodeHearth"))
+
+    for mark in re.findall(r"\]\[(\w)\]", heads):
+        assert re.search(rf"^\[{mark}\]: https://", text, re.MULTILINE)
+    assert len(re.findall(r"\]\[\w\]", heads)) == 6

@@ -184,6 +184,16 @@ def test_pictures_for_the_documentation(open_page: OpenPage, server: Server) -> 
     page.wait_for_load_state("networkidle")
     screenshot(page, "models-dark-zh")
 
+    page = open_page(server, color_scheme="light", locale="zh-CN")
+    ask(page, "写一个函数，反转一个字符串")
+    answered(page)
+    screenshot(page, "chat-light-zh")
+
+    page = open_page(server, color_scheme="dark")
+    ask(page, PROMPT)
+    answered(page)
+    screenshot(page, "chat-dark")
+
     page = open_page(server)
     go(page, "connect")
     page.wait_for_load_state("networkidle")
