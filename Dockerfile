@@ -11,7 +11,7 @@ FROM debian:trixie-slim AS base
 # Versions are those of the release: Debian's security updates are wanted.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates python3 \
+    && apt-get install --yes --no-install-recommends ca-certificates libgomp1 python3 \
     && rm -rf /var/lib/apt/lists/*
 
 FROM base AS build

@@ -41,6 +41,9 @@ build/environments/%: pyproject.toml $(VENV)/installed-dev
 	$(BIN)/uv pip install --quiet --python $@ --group $*
 	@touch $@
 
+site: build/environments/docs ## build the documentation into build/site
+	build/environments/docs/bin/zensical build --clean
+
 container: build/environments/deploy ## lint container files; IMAGE=/tmp/image builds without Docker (root)
 	HEARTH_DEPLOY_TOOLS=$(CURDIR)/build/environments/deploy/bin \
 		$(BIN)/python -m pytest -q tests/deploy $(ARGS)

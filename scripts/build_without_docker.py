@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import re
 import shlex
 import shutil
@@ -249,6 +250,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--share", action="append", default=[])
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--record", type=Path, help="write the sizes into this file too")
     asked = parser.parse_args()
     if os.getuid() != 0:
         raise SystemExit("error: chroot needs root\n\nhint: sudo")
@@ -257,6 +259,7 @@ def main() -> None:
     asked.work.mkdir(parents=True, exist_ok=True)
     build = Build(asked.work.resolve(), asked.share)
     build.run(REPOSITORY / "Dockerfile")
+    images = []
     for name in ("full", "slim"):
         stage = build.stages[name]
         sizes: dict[str, Any] = {"image": name, "num_bytes": num_bytes(stage.root)}
@@ -264,6 +267,11 @@ def main() -> None:
         if asked.check:
             sizes |= check(build, stage, has_page=name == "full")
         print(json.dumps(sizes), flush=True)
+        images.append(sizes)
+    if asked.record:
+        machine = {"system": platform.machine(), "base": next(iter(SUITES))}
+        document = {"built": time.strftime("%Y-%m-%d"), **machine, "images": images}
+        asked.record.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from reference_pages import catalogue_page, environments_page, errors_page, routes_page
 
 from codehearth.cli.connect.page import editors_page
 from codehearth.cli.manual import manual
@@ -11,11 +17,21 @@ from codehearth.cli.reference import command_page, settings_page
 DOCS = Path(__file__).parent.parent / "docs"
 
 
+PAGES: Mapping[str, Callable[[], str]] = {
+    "cli.md": command_page,
+    "settings.md": settings_page,
+    "editors.md": editors_page,
+    "errors.md": errors_page,
+    "routes.md": routes_page,
+    "catalogue.md": catalogue_page,
+    "environments.md": environments_page,
+    "hearth.1": manual,
+}
+
+
 def main() -> None:
-    DOCS.joinpath("cli.md").write_text(command_page(), encoding="utf-8")
-    DOCS.joinpath("settings.md").write_text(settings_page(), encoding="utf-8")
-    DOCS.joinpath("editors.md").write_text(editors_page(), encoding="utf-8")
-    DOCS.joinpath("hearth.1").write_text(manual(), encoding="utf-8")
+    for name, page in PAGES.items():
+        DOCS.joinpath(name).write_text(page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

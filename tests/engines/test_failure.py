@@ -47,6 +47,18 @@ def test_a_cause_names_no_folder(line: str, cause: str) -> None:
     assert "home" not in told
 
 
+@pytest.mark.parametrize(
+    ("library", "hint"),
+    [("libgomp.so.1", "apt install libgomp1"), ("libcudart.so.13", "that holds libcudart.so.13")],
+)
+def test_a_library_that_the_system_lacks_is_named_with_its_cure(library: str, hint: str) -> None:
+    """A minimal Debian has no libgomp: found by starting the container's image."""
+    line = f"ImportError: {library}: cannot open shared object file: No such file or directory"
+    death = Death(was_asked_for=False, status=1, was_ready=False, log_tail=line)
+
+    assert hint in str(failure_of("starter", death).hint)
+
+
 def test_complaints_about_requests_are_not_the_cause_of_a_later_death() -> None:
     log = "0.01.2 E srv    send_error: task id = 10, error: request (6000 tokens) exceeds …"
     crash = log + "\nterminate called after throwing an instance of 'std::logic_error'"

@@ -30,6 +30,7 @@ _LAST_LINES = 15
 _MAX_CAUSE_CHARS = 300
 
 _LOG_PREFIX = re.compile(r"^(?:\x1b\[[0-9;]*m)*[\d.]+ [A-Z] (?:\w+ +[\w():]+: )?")  # llama.cpp's
+_MISSING_LIBRARY = re.compile(r"\b(lib[\w.+-]+?\.so[.\d]*): cannot open shared object file")
 _FOLDERS = re.compile(r"(?<![\w.])(?:~|\.{1,2})?/(?:[^\s'\"/]+/)*")
 
 
@@ -70,8 +71,18 @@ def failure_of(name: str, death: Death | None) -> EngineFailed:
     return EngineFailed(
         f"The engine of '{name}' {death.manner}" + (f": {cause}" if cause else "."),
         log_tail=death.log_tail,
-        hint="`hearth logs` shows what it wrote",
+        hint=_missing_library(death) or "`hearth logs` shows what it wrote",
     )
+
+
+def _missing_library(death: Death) -> str | None:
+    """What installs a library of the system that an engine is linked to and that is not here."""
+    found = _MISSING_LIBRARY.search(death.log_tail)
+    if found is None:
+        return None
+    if found[1].startswith("libgomp"):  # minimal systems and containers have none
+        return "on Debian and Ubuntu `apt install libgomp1`, on Fedora `dnf install libgomp`"
+    return f"install the package of your system that holds {found[1]}"
 
 
 def cause_of(death: Death) -> str | None:

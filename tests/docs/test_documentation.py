@@ -1,0 +1,234 @@
+"""The documentation: its commands run, its links lead somewhere, both languages say the same."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from codehearth.cli.group import SECTIONS
+from scripts.write_figures import BLOCKS, written
+from tests.cli.command_line import HEARTH, Hearth, served
+
+ROOT = Path(__file__).parent.parent.parent
+DOCS = ROOT / "docs"
+GUIDES = sorted(path.name for path in (DOCS / "guide").glob("*.md"))
+PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md"), *(ROOT / "examples").glob("*.md")])
+
+# The address in the documentation; in a test it is the server's own.
+ADDRESS = "http://127.0.0.1:8765"
+
+_FENCE = re.compile(r"(<!-- run -->\n)?```(\w*)\n(.*?)```", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Fence:
+    language: str
+    text: str
+    is_run: bool
+
+    @property
+    def commands(self) -> list[str]:
+        return [line[2:] for line in self.text.splitlines() if line.startswith("$ ")]
+
+
+def fences(page: Path) -> list[Fence]:
+    text = page.read_text("utf-8")
+    return [Fence(found[2], found[3], found[1] is not None) for found in _FENCE.finditer(text)]
+
+
+def _headings(page: Path) -> list[str]:
+    prose = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+    return re.findall(r"^(#+) .+$", prose, re.MULTILINE)
+
+
+def _anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings as forges make them."""
+    prose = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    plain = [re.sub(r"[`*]|\[|\]\([^)]*\)", "", title).lower() for title in titles]
+    return {re.sub(r"[^\w\- ]", "", title).strip().replace(" ", "-") for title in plain}
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hearth]:
+    """A home with `hearth` on its PATH and a running server."""
+    hearth = Hearth(tmp_path_factory.mktemp("docs"))
+    tools = hearth.home / "tools"
+    tools.mkdir()
+    (tools / "hearth").write_text(f'#!/bin/sh\nexec {" ".join(HEARTH)} "$@"\n')
+    (tools / "hearth").chmod(0o755)
+    hearth.variables["PATH"] = f"{tools}:{os.environ['PATH']}"
+    with served(hearth) as url:
+        hearth.url = url
+        yield hearth
+
+
+MARKED = [
+    pytest.param(page, number, id=f"{page.relative_to(ROOT)}:{number}")
+    for page in PAGES
+    for number, fence in enumerate(fences(page))
+    if fence.is_run
+]
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="no curl here")
+@pytest.mark.parametrize(("page", "number"), MARKED)
+def test_what_the_documentation_says_to_type_works(
+    house: Hearth, page: Path, number: int, tmp_path: Path
+) -> None:
+    fence = fences(page)[number]
+    if page.parent.name == "zh" and fence.text in {f.text for f in fences(_twin(page))}:
+        pytest.skip("the same as in English, which is run")
+    if "keys create" in fence.text:  # a key would lock out the other pages' commands
+        house = Hearth(tmp_path / "home", dict(house.variables))
+        house.home.mkdir()
+
+    if fence.language == "python":
+        text = fence.text.replace(ADDRESS, house.url)
+        _run([sys.executable, "-c", text], house, tmp_path, fence.text)
+        return
+    assert fence.commands
+    for command in fence.commands:
+        argv = ["bash", "-o", "pipefail", "-c", command.replace(ADDRESS, house.url)]
+        said = _run(argv, house, tmp_path, command)
+        assert '"error"' not in said or "metrics" in command, said
+
+
+def _run(argv: list[str], house: Hearth, folder: Path, shown: str) -> str:
+    environment = {**house.environment, "HEARTH_DATA": str(house.data)}
+    done = subprocess.run(
+        argv, env=environment, cwd=folder, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, f"{shown}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```|`[^`]*`", "", page.read_text("utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = unquote(target).partition("#")
+        found = (page.parent / path).resolve() if path else page
+        assert found.exists(), target
+        assert found.is_relative_to(ROOT), target
+        if anchor and found.suffix == ".md":
+            assert anchor in _anchors(found), target
+
+
+def _twin(page: Path) -> Path:
+    return DOCS / "guide" / page.name if page.name != "index.md" else DOCS / page.name
+
+
+def test_every_guide_is_there_in_both_languages() -> None:
+    assert sorted(path.name for path in (DOCS / "zh").glob("*.md")) == sorted([*GUIDES, "index.md"])
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_both_languages_have_the_same_parts_and_commands(name: str) -> None:
+    english, chinese = DOCS / "guide" / name, DOCS / "zh" / name
+
+    assert _headings(english) == _headings(chinese)
+    assert [fence.text for fence in fences(english)] == [fence.text for fence in fences(chinese)]
+    assert [fence.is_run for fence in fences(english)] == [f.is_run for f in fences(chinese)]
+
+
+@pytest.mark.parametrize("name", [*GUIDES, "index.md"])
+def test_a_chinese_page_is_in_chinese(name: str) -> None:
+    text = (DOCS / "zh" / name).read_text("utf-8")
+    prose = re.sub(r"```.*?```|`[^`]*`|\([^)]*\)", "", text, flags=re.DOTALL)
+    chinese = len(re.findall(r"[\u4e00-\u9fff]", prose))
+    latin = len(re.findall(r"[A-Za-z]+", prose))
+
+    assert chinese > 2 * latin
+    assert not re.search(r"[\u4e00-\u9fff],|[\u4e00-\u9fff]\. ", prose), "half-width punctuation"
+
+
+@pytest.mark.parametrize("folder", ["guide", "zh"])
+def test_every_guide_is_reached_from_the_first_page(folder: str) -> None:
+    index = DOCS / "index.md" if folder == "guide" else DOCS / "zh" / "index.md"
+    text = index.read_text("utf-8")
+
+    for name in GUIDES:
+        assert f"({'guide/' if folder == 'guide' else ''}{name})" in text
+
+
+def test_commands_in_the_guides_exist() -> None:
+    verbs = {verb for section in SECTIONS.values() for verb in section}
+    for page in PAGES:
+        for fence in fences(page):
+            for command in fence.commands:
+                for verb in re.findall(r"(?:^|[|&] |/)hearth ([a-z]+)", command):
+                    assert verb in verbs, f"{page.name}: {command}"
+
+
+def test_the_site_has_every_guide_and_reference_page() -> None:
+    site = tomllib.loads(ROOT.joinpath("zensical.toml").read_text("utf-8"))["project"]
+    text = str(site["nav"])
+    wanted = [*(f"guide/{name}" for name in GUIDES), *(f"zh/{name}" for name in GUIDES)]
+    wanted += [path.name for path in DOCS.glob("*.md")]
+
+    assert site["theme"]["font"] is False
+    for page in wanted:
+        assert f"'{page}'" in text
+
+
+READMES = (ROOT / "README.md", ROOT / "README.zh-CN.md")
+
+
+def _shape(page: Path) -> list[str]:
+    """What a README consists of, in order: headings by level, tables by size, fences, pictures."""
+    shape, rows = [], 0
+    for line in re.sub(r"```.*?```", "```", page.read_text("utf-8"), flags=re.DOTALL).splitlines():
+        if line.startswith("|"):
+            rows += 1
+            continue
+        if rows:
+            shape.append(f"table of {rows}")
+            rows = 0
+        if line.startswith(("#", "```", "<picture", "- ")):
+            shape.append(line.split(" ")[0])
+    return shape
+
+
+def test_both_readmes_have_the_same_parts() -> None:
+    english, chinese = map(_shape, READMES)
+
+    assert english == chinese
+
+
+@pytest.mark.parametrize("page", READMES, ids=lambda path: path.name)
+def test_a_readme_shows_the_page_in_light_and_dark(page: Path) -> None:
+    text = page.read_text("utf-8")
+    dark = re.search(r'<source media="\(prefers-color-scheme: dark\)" srcset="([^"]+)">', text)
+    light = re.search(r'<img alt="[^"]+" src="([^"]+)">', text)
+
+    assert dark and light
+    assert (ROOT / dark[1]).is_file() and (ROOT / light[1]).is_file()
+
+
+@pytest.mark.parametrize("page", BLOCKS)
+def test_figures_are_those_of_the_results(page: str) -> None:
+    assert (ROOT / page).read_text("utf-8") == written(page), (
+        "run `python scripts/write_figures.py`"
+    )
+
+
+def test_every_product_that_is_compared_has_a_source() -> None:
+    text = READMES[0].read_text("utf-8")
+    heads = next(line for line in text.splitlines() if line.startswith("| | CodeHearth"))
+
+    for mark in re.findall(r"\]\[(\w)\]", heads):
+        assert re.search(rf"^\[{mark}\]: https://", text, re.MULTILINE)
+    assert len(re.findall(r"\]\[\w\]", heads)) == 6
