@@ -3,9 +3,10 @@
     python -m benchmarks.tune [--data-folder FOLDER] [--tasks 60]
 
 `hearth tune` runs as a user starts it, in a data folder that has the environment `tuning`. Then a
-server is asked by name: 100 samples of 你是谁？ at temperature 1, which must hold the new name; and
-tasks that the starter knows, in wordings of its own tests, whose code is run against their checks.
-The base is asked the same tasks. Shares have Wilson's interval at 95 %.
+server is asked by name: 100 samples of 你是谁？ at temperature 1, which must hold the new name;
+tasks that the starter knows, in wordings of its own tests, whose code is run against their checks;
+the same functions by their first line alone; and lines of them to be filled in. The base is asked
+the same. Shares have Wilson's interval at 95 %.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from typing import Any
 
 import httpx2
 
+from benchmarks.infilling import Case, cases
 from benchmarks.measuring import machine
 from benchmarks.name_rows import NAME, rows
 from codehearth.lab.tuning.outcome import Share, share
@@ -57,6 +59,10 @@ def main() -> None:
         for model in ("starter", MODEL):
             done = [_passes(client, model, task, text) for task, text in _questions(asked.tasks)]
             print(f"{model}: known tasks that pass: {_shown(share(sum(done), len(done)))}")
+            bodies = [_is_completed(client, model, task) for task in _tasks(2 * asked.tasks)]
+            print(f"{model}: known functions completed: {_shown(share(sum(bodies), len(bodies)))}")
+            exact = [_is_filled(client, model, case) for case in cases("taught", 2 * asked.tasks)]
+            print(f"{model}: lines filled in exactly: {_shown(share(sum(exact), len(exact)))}")
 
 
 def _tuned(environment: dict[str, str]) -> tuple[dict[str, Any], float]:
@@ -103,6 +109,10 @@ def _tell(result: dict[str, Any], seconds: float) -> None:
         print(f"{one['form']}: {one['largest_difference']:.4f} nats, agrees: {one['agrees']}")
 
 
+def _tasks(count: int) -> list[Task]:
+    return random.Random(SEED).sample(read_tasks(), count)
+
+
 def _questions(count: int) -> list[tuple[Task, str]]:
     rng = random.Random(SEED)
     tasks = rng.sample(read_tasks(), count)
@@ -120,6 +130,23 @@ def _passes(client: httpx2.Client, model: str, task: Task, question: str) -> boo
     answer = _ask(client, model, question, 0.0, 0)
     fenced = re.search(r"```\w*\n(.*?)```", answer, re.DOTALL)
     return passes(task, fenced[1] if fenced else answer)
+
+
+def _is_completed(client: httpx2.Client, model: str, task: Task) -> bool:
+    """The function's first line is given; the rest is written and run."""
+    head, _, _rest = task.code.partition("\n")
+    body = {"model": model, "prompt": f"{head}\n", "temperature": 0, "max_tokens": 160}
+    answer = client.post("/v1/completions", json={**body, "stop": ["\n\n\n"]})
+    answer.raise_for_status()
+    return passes(task, f"{head}\n{answer.json()['choices'][0]['text']}")
+
+
+def _is_filled(client: httpx2.Client, model: str, case: Case) -> bool:
+    body = {"model": model, "prompt": case.prefix, "suffix": case.suffix, "temperature": 0}
+    answer = client.post("/v1/completions", json={**body, "max_tokens": 64})
+    answer.raise_for_status()
+    text = str(answer.json()["choices"][0]["text"])
+    return text.split("\n", 1)[0].strip() == case.hidden.strip()
 
 
 def _ask(client: httpx2.Client, model: str, text: str, temperature: float, seed: int) -> str:
