@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from codehearth.engines import llama_server
 from codehearth.engines.base import Engine, LoadableWeights, Unavailable
 from codehearth.engines.environments import Environments
 from codehearth.engines.llamacpp import LlamaCpp
+from codehearth.engines.measured import Speed, fastest
 from codehearth.engines.threads import INHERITED
 from codehearth.engines.transformers import INSTALL, Transformers
 from codehearth.errors import EngineMissing, Unsupported
@@ -57,25 +59,34 @@ def choose_engine(
     wanted: str = "auto",
     llama_server: str = "auto",
     environments: Path | None = None,
+    speeds: Mapping[str, Speed] | None = None,
 ) -> Choice:
     """The first engine that runs here and can load `weights`, among those that are wanted.
 
+    `speeds` by engine, measured here with these weights, count more than that order.
     Raises EngineMissing where none is installed that could, Unsupported where none can.
     """
     reasons: list[str] = []
     missing: list[EngineMissing] = []
+    usable: dict[str, Engine] = {}
     known = engines(llama_server_setting=llama_server, environments=environments)
     for engine in known:
         if wanted != "auto" and engine.name not in ENGINE_NAMES[wanted]:
             continue
         if reason := engine.can_load(weights):
-            reasons.append(reason)
+            reasons += [] if usable else [reason]
             continue
         availability = engine.availability()
         if isinstance(availability, Unavailable):
             missing.append(_missing(engine, availability))
             continue
-        return Choice(engine, () if wanted != "auto" else (_why(engine, weights, reasons),))
+        usable[engine.name] = engine
+        if not speeds:
+            break
+    if usable:
+        name, why = fastest(tuple(usable), speeds or {}) or (next(iter(usable)), "")
+        why = why or _why(usable[name], weights, reasons)
+        return Choice(usable[name], () if wanted != "auto" else (why,))
     if missing:
         raise missing[0]
     raise Unsupported(

@@ -20,6 +20,7 @@ from codehearth.engines.remote import KEY_VARIABLE, Remote
 from codehearth.engines.threads import batch_tokens_for, threads_for
 from codehearth.errors import DoesNotFit
 from codehearth.gateway.infilling.proving import ErrandChild, prove_when_idle
+from codehearth.lab.speeds import measured_speeds
 from codehearth.models.facts import UNKNOWN_WEIGHTS, Weights
 from codehearth.models.hardware import Hardware, snapshot
 from codehearth.models.infilling import InfillProofs
@@ -55,14 +56,16 @@ class Opener:
         if model.format == "remote":
             return self._open_remote(model) if attempt == 0 else None
         weights = read_weights(model.path)
+        machine = snapshot()
         choice = choose_engine(
             weights,
             wanted=self._settings.engine,
             llama_server=self._settings.llama_server,
             environments=environments_of(self._settings),
+            speeds=measured_speeds(self._settings.data / "lab", model.name, machine),
         )
         engine = choice.engine
-        hardware = _as_seen_by(engine, snapshot())
+        hardware = _as_seen_by(engine, machine)
         num_threads = self._settings.threads or threads_for(
             hardware.num_cores,
             hardware.num_physical_cores,
