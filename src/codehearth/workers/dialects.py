@@ -1,0 +1,74 @@
+"""How the engines behind `front.py` differ from each other, a row each. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """One engine's server.
+
+    `passed`: fields of the house's wire that it knows beside OpenAI's. `running`: the metric that
+    counts the requests that it computes, "" where it tells none. `tokenises`: it has `/tokenize`
+    and `/detokenize`. `says_role`: its chat streams begin with a role.
+    """
+
+    name: str
+    passed: tuple[str, ...] = ()
+    running: str = ""
+    tokenises: bool = False
+
+    def translated(self, body: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+        """The request as this engine takes it: `body` is OpenAI's form of what was asked."""
+        return dict(body) | {name: asked[name] for name in self.passed if name in asked}
+
+
+DIALECTS: Mapping[str, Dialect] = {
+    "vllm": Dialect(
+        "vllm",
+        passed=("ignore_eos", "echo"),
+        running="vllm:num_requests_running",
+        tokenises=True,
+    ),
+    "lmdeploy": Dialect("lmdeploy", passed=("ignore_eos",)),
+}
+
+
+def counted(metrics: str, name: str) -> int:
+    """The sum of a Prometheus gauge over its labels."""
+    pattern = re.compile(rf"^{re.escape(name)}(?:\{{[^\n]*\}})? ([0-9.e+]+)$", re.MULTILINE)
+    return sum(int(float(value)) for value in pattern.findall(metrics))
+
+
+def tokenize_body(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """`/tokenize`: the house's content is their prompt."""
+    return {
+        "prompt": asked.get("content", ""),
+        "add_special_tokens": bool(asked.get("add_special", False)),
+    }
+
+
+_COMPLAINT = re.compile(r"((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt)\b: .+)")
+# What is said after the cause, and what is no cause.
+_CONSEQUENCES = ("Engine core initialization failed", "EngineDeadError", "see root cause above")
+
+
+class Complaints:
+    """The first error of each kind that a program wrote: Python's, wherever in a line it stands."""
+
+    def __init__(self) -> None:
+        self._found: list[str] = []
+
+    def hear(self, line: str) -> None:
+        found = _COMPLAINT.search(line)
+        if found and not any(word.lower() in line.lower() for word in _CONSEQUENCES):
+            self._found.append(found[1].strip()[:500])
+
+    @property
+    def cause(self) -> str | None:
+        """The last that is no consequence: a traceback ends with what was raised at its top."""
+        return self._found[0] if self._found else None
