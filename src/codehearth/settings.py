@@ -146,7 +146,7 @@ class Settings:
         1, "whole", "Stages that the layers are dealt out to (vllm).", low=1, high=1024
     )
     ray: bool = _setting(
-        False, "flag", "Take the GPUs of the Ray cluster that this machine is in (vllm)."
+        False, "switch", "Take the GPUs of the Ray cluster that this machine is in (vllm)."
     )
     kv_precision: str = _setting(
         "auto",
@@ -155,13 +155,12 @@ class Settings:
         choices=("auto", "int8", "int4"),
     )
     speculate: bool = _setting(
-        False, "flag", "Guess tokens from what was written before, and check them (vllm)."
+        False, "switch", "Guess tokens from what was written before, and check them (vllm)."
     )
     llama_server: str = _setting(
         "auto",
         "text",
-        "A native llama-server: a path, `auto` for one that was built here or is on PATH, `off` for "
-        "the wheel.",
+        "A native llama-server: a path, `auto` for one built here or on PATH, `off` for the wheel.",
         is_trusted_only=True,
     )
     remotes: tuple[str, ...] = _setting(

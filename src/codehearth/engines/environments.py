@@ -233,15 +233,21 @@ def check(recipe: Recipe, python: Path) -> Mapping[str, Any]:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise _failed(recipe.engine, "does not start", str(error)) from error
-    lines = answer.stdout.decode("utf-8", "replace").strip().splitlines()
-    try:
-        facts = json.loads(lines[-1]) if lines and answer.returncode == 0 else None
-    except ValueError:
-        facts = None
-    if not isinstance(facts, dict):
+    facts = _last_object(answer.stdout) if answer.returncode == 0 else None
+    if facts is None:
         tail = (answer.stdout + answer.stderr).decode("utf-8", "replace")
         raise _failed(recipe.engine, "does not start", tail)
     return facts
+
+
+def _last_object(output: bytes) -> dict[str, Any] | None:
+    """The last line that is a JSON object: libraries write their own lines around it."""
+    for line in reversed(output.decode("utf-8", "replace").splitlines()):
+        with contextlib.suppress(ValueError):
+            found = json.loads(line)
+            if isinstance(found, dict):
+                return found
+    return None
 
 
 def _failed(engine: str, what: str, tail: str) -> EngineFailed:

@@ -22,9 +22,9 @@ from codehearth.engines.threads import child_environment
 from codehearth.errors import Unsupported
 
 _WORKER = Path(__file__).parent.parent / "workers" / "fastllm" / "__main__.py"
-_DTYPES = {"auto": "float16", "fp16": "float16", "bf16": "bfloat16"} | {
-    name: name for name in ("int8", "int4")
-}
+_DTYPES = {"auto": "float16", "fp16": "float16", "int8": "int8", "int4": "int4"}
+# With heads of 16 and 32 numbers answers changed from one asking to the next; with 64 they did not.
+_HEAD_NUMBERS = 64
 _FAMILIES = frozenset(
     {"llama", "mistral", "qwen", "qwen2", "qwen3", "qwen2_moe", "qwen3_moe", "chatglm", "baichuan"}
     | {"internlm2", "minicpm", "deepseek_v2", "deepseek_v3", "phi3", "glm4"}
@@ -61,6 +61,11 @@ class Fastllm:
             return "fastllm is started here for models that generate, and this one makes embeddings"
         if weights.architecture not in _FAMILIES:
             return f"fastllm does not know the architecture {weights.architecture}"
+        if weights.key_size % _HEAD_NUMBERS:
+            return (
+                f"fastllm computes heads of {_HEAD_NUMBERS} numbers and their multiples, and this "
+                f"model's have {weights.key_size}"
+            )
         if not weights.output_bytes:
             return (
                 "fastllm needs an output matrix of its own, and this checkpoint ties it to the "

@@ -143,7 +143,7 @@ def arguments(launch: Launch) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if launch.adapters:
         pairs = (f"{one.name}={one.path.absolute()}" for one in launch.adapters)
         words += ["--adapters", *pairs]
-    why = (f"LMDeploy's {backend} engine",)
+    why: tuple[str, ...] = (f"LMDeploy's {backend} engine",)
     if parallel.tensor > 1:
         why += (f"each layer on {parallel.tensor} GPUs",)
     if launch.kv_precision != "auto":

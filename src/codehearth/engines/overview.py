@@ -75,5 +75,7 @@ def _no_native(setting: str) -> Listed:
     if setting == "off":
         return Listed("llama-server", "missing", "GGUF", "switched off")
     reason = "none was built here, and none found on PATH that can be used"
-    hint = "`hearth engines install llamacpp-native` builds one for this CPU, faster than the wheel's"
+    hint = (
+        "`hearth engines install llamacpp-native` builds one for this CPU, faster than the wheel's"
+    )
     return Listed("llama-server", "missing", "GGUF", reason, hint)

@@ -112,5 +112,3 @@ def hint_of(said: Sequence[str]) -> str:
     if "No matching distribution" in text or "Could not find a version" in text:
         return "pip's registry lacks this package: `pip config list` shows which registry it asks"
     return "what pip said stands above; a proxy or a mirror is set with `pip config`"
-
-

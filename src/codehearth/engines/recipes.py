@@ -35,8 +35,8 @@ class Sources:
 class Recipe:
     """How to make an engine's environment for one kind of machine.
 
-    `check` are the arguments of the new Python that start the engine once; the last line that
-    they print is a JSON object with `version`, the engine's, and whatever else is worth knowing.
+    `check` are the arguments of the new Python that start the engine once; the last JSON object
+    that they print on a line has `version`, the engine's, and whatever else is worth knowing.
     `num_bytes` is what the environment takes on disk. `torch` is the release whose CPU build is
     wanted, None where the pins alone decide. Where `resolves` is false the pins are all that is
     installed, whatever else they say they need. With `sources`, the pins name one source package,

@@ -102,7 +102,7 @@ class Behind:
             return False
 
     async def ready(self) -> None:
-        while not await self.is_well():
+        while not await self.is_well():  # noqa: ASYNC110 - what it says first is no sign that it listens
             await asyncio.sleep(_POLL_S)
 
     @property
@@ -154,7 +154,9 @@ class Front:
                 return Whole({"tokens": counted["tokens"]})
             case "POST", "/detokenize" if self._dialect.tokenises:
                 tokens = {"tokens": asked_of(body).get("tokens")}
-                return Whole({"content": (await self._asked_whole("/detokenize", tokens))["prompt"]})
+                return Whole(
+                    {"content": (await self._asked_whole("/detokenize", tokens))["prompt"]}
+                )
             case "POST", path if path in _ROUTES:
                 return await self._generated(path, asked_of(body))
         raise unsupported(f"{path} is not done by this engine")
@@ -204,7 +206,7 @@ class Front:
         raise Refused(502, f"{self._dialect.name} ended in the middle of an answer", "server_error")
 
     def _chunk(self, data: bytes) -> dict[str, Any]:
-        """A chunk, or the engine's error in the middle of a stream; raises Refused and ValueError."""
+        """A chunk. Raises Refused for an error in the middle of a stream, and ValueError."""
         chunk = parse_json(data)
         if isinstance(chunk, dict) and "error" in chunk:
             raise refusal_of(500, data, self._dialect.name)

@@ -27,9 +27,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--slots", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument(
-        "--dtype", choices=("float16", "bfloat16", "int8", "int4"), default="float16"
-    )
+    parser.add_argument("--dtype", choices=("float16", "int8", "int4"), default="float16")
     return parser.parse_args(arguments)
 
 

@@ -46,7 +46,9 @@ class _Outlet:
 class Routes:
     """Answers requests. `context_tokens` holds for each of them."""
 
-    def __init__(self, loaded: Vocabulary, loop: Computing, *, alias: str, context_tokens: int) -> None:
+    def __init__(
+        self, loaded: Vocabulary, loop: Computing, *, alias: str, context_tokens: int
+    ) -> None:
         self._loaded = loaded
         self._loop = loop
         self._alias = alias
