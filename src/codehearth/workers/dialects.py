@@ -52,23 +52,23 @@ def tokenize_body(asked: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-_COMPLAINT = re.compile(r"((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt)\b: .+)")
-# What is said after the cause, and what is no cause.
-_CONSEQUENCES = ("Engine core initialization failed", "EngineDeadError", "see root cause above")
+# An exception as Python's traceback ends with it, alone on its line or behind a logger's prefix.
+_COMPLAINT = re.compile(
+    r"^(?:\(\w+ pid=\d+\) )?(?:(?:ERROR|CRITICAL) [^\]]*\] )?"
+    r"((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt): .+)$"
+)
+_MAX_COMPLAINT_CHARS = 500
+# What follows from the cause and says nothing of it.
+_CONSEQUENCES = ("Engine core initialization failed", "EngineDeadError")
 
 
 class Complaints:
-    """The first error of each kind that a program wrote: Python's, wherever in a line it stands."""
+    """What a program complained of: engines of several processes tell the cause first."""
 
     def __init__(self) -> None:
-        self._found: list[str] = []
+        self.cause: str | None = None
 
     def hear(self, line: str) -> None:
-        found = _COMPLAINT.search(line)
-        if found and not any(word.lower() in line.lower() for word in _CONSEQUENCES):
-            self._found.append(found[1].strip()[:500])
-
-    @property
-    def cause(self) -> str | None:
-        """The last that is no consequence: a traceback ends with what was raised at its top."""
-        return self._found[0] if self._found else None
+        found = _COMPLAINT.match(line.rstrip())
+        if found and self.cause is None and not any(word in line for word in _CONSEQUENCES):
+            self.cause = found[1][:_MAX_COMPLAINT_CHARS]

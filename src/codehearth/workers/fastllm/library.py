@@ -64,13 +64,17 @@ class Library:
         prompt: Sequence[int],
         *,
         max_new_tokens: int,
+        min_new_tokens: int,
         temperature: float,
         top_p: float,
         top_k: int,
         repeat_penalty: float,
         end_ids: Sequence[int],
     ) -> int:
-        """Start an answer; its handle. `temperature` 0 takes the most likely token."""
+        """Start an answer; its handle. `temperature` 0 takes the most likely token.
+
+        Before `min_new_tokens` an end is not taken.
+        """
         ints, is_greedy = self._ctypes.c_int, temperature <= 0
         ends = (ints * len(end_ids))(*end_ids) if end_ids else None
         return int(
@@ -79,7 +83,7 @@ class Library:
                 len(prompt),
                 (ints * len(prompt))(*prompt),
                 max_new_tokens,
-                0,
+                min_new_tokens,
                 not is_greedy,
                 top_p,
                 1 if is_greedy else top_k,

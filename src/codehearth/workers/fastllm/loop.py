@@ -95,6 +95,7 @@ class Loop:
         handle = self._library.begin(
             job.prompt,
             max_new_tokens=job.max_new_tokens,
+            min_new_tokens=job.max_new_tokens if job.ignores_end else 0,
             temperature=0.0 if sampling.is_greedy else sampling.temperature,
             top_p=sampling.top_p,
             top_k=sampling.top_k,
