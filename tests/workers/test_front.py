@@ -1,8 +1,9 @@
-"""The translator before other engines' servers: with a fake engine behind it, and its pure parts."""
+"""The translator before other engines' servers: a fake engine behind it, and its pure parts."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -81,10 +82,8 @@ def test_an_engine_that_dies_at_its_start_is_told_with_its_cause() -> None:
 def test_a_hanging_engine_is_not_called_alive() -> None:
     async def story() -> None:
         process = front("--do", "hang", "--after", "0")
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(process.ensure_ready(), 3)
-        except TimeoutError:
-            pass
         assert not await process.is_alive(timeout_s=0.5)
         await process.stop(grace_s=0)
 
