@@ -16,7 +16,13 @@ from codehearth.engines.base import Command
 from codehearth.engines.endpoint import Endpoint
 from codehearth.engines.process import EngineProcess
 from codehearth.errors import EngineFailed
-from codehearth.workers.dialects import DIALECTS, Complaints, counted, tokenize_body
+from codehearth.workers.dialects import (
+    DIALECTS,
+    Complaints,
+    counted,
+    token_id_of,
+    tokenize_body,
+)
 
 
 def front(*flags: str, dialect: str = "vllm") -> EngineProcess:
@@ -133,3 +139,10 @@ def test_each_engine_gets_the_fields_that_it_knows() -> None:
         "ignore_eos": True,
     }
     assert tokenize_body({"content": "x"}) == {"prompt": "x", "add_special_tokens": False}
+
+
+def test_tokens_are_asked_for_by_their_ids_and_told_from_texts() -> None:
+    translated = DIALECTS["vllm"].translated({"prompt": "x", "logprobs": 2}, {})
+
+    assert translated["return_tokens_as_token_ids"] is True
+    assert (token_id_of("token_id:17"), token_id_of("def"), token_id_of("17")) == (17, None, None)

@@ -14,7 +14,7 @@ class Dialect:
 
     `passed`: fields of the house's wire that it knows beside OpenAI's. `running`: the metric that
     counts the requests that it computes, "" where it tells none. `tokenises`: it has `/tokenize`
-    and `/detokenize`. `says_role`: its chat streams begin with a role.
+    and `/detokenize`, and names tokens by their ids.
     """
 
     name: str
@@ -24,7 +24,10 @@ class Dialect:
 
     def translated(self, body: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
         """The request as this engine takes it: `body` is OpenAI's form of what was asked."""
-        return dict(body) | {name: asked[name] for name in self.passed if name in asked}
+        more = {name: asked[name] for name in self.passed if name in asked}
+        if self.tokenises and body.get("logprobs") is not None:
+            more["return_tokens_as_token_ids"] = True  # halves of characters have no other name
+        return dict(body) | more
 
 
 DIALECTS: Mapping[str, Dialect] = {
@@ -36,6 +39,12 @@ DIALECTS: Mapping[str, Dialect] = {
     ),
     "lmdeploy": Dialect("lmdeploy", passed=("ignore_eos",)),
 }
+
+
+def token_id_of(token: str) -> int | None:
+    """The id in what stands for a token's text where ids were asked for."""
+    number = token.removeprefix("token_id:")
+    return int(number) if number != token and number.isdecimal() else None
 
 
 def counted(metrics: str, name: str) -> int:

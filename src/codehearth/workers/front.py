@@ -18,9 +18,7 @@ import argparse
 import asyncio
 import contextlib
 import os
-import secrets
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
@@ -30,11 +28,12 @@ import httpx2
 
 from codehearth.wire.bounded_json import parse_json
 from codehearth.wire.sse import EventReader
+from codehearth.workers.behind import WELL_S, Behind
 from codehearth.workers.dialects import (
     DIALECTS,
-    Complaints,
     Dialect,
     counted,
+    token_id_of,
     tokenize_body,
 )
 from codehearth.workers.transformers.listener import (
@@ -47,87 +46,7 @@ from codehearth.workers.transformers.listener import (
 from codehearth.workers.translation import asked_of, passed_on, refusal_of, with_chat_logprobs
 
 KEY_VARIABLE = "HEARTH_ENGINE_KEY"
-_TETHER = Path(__file__).with_name("tether.py")
 _ROUTES = ("/v1/chat/completions", "/v1/completions")
-_POLL_S = 0.2  # while the engine starts
-_WELL_S = 10.0
-_STOP_S = 4.0  # the house's own patience is a little longer
-_SILENCE_S = 600.0  # the house's watchdog is quicker
-_MAX_LINE_BYTES = 1 << 16
-
-
-class Behind:
-    """The program behind: where it listens, and its life."""
-
-    def __init__(self, argv: list[str], key: str, folder: Path) -> None:
-        wants_port = any("{port}" in word for word in argv)
-        if any("{key}" in word for word in argv):  # arguments can be read by other users
-            key = secrets.token_urlsafe(32)
-        self._socket = folder / "behind.sock"
-        port = _free_port() if wants_port else 0
-        places = {"{socket}": str(self._socket), "{port}": str(port), "{key}": key}
-        self._argv = [_filled(word, places) for word in argv]
-        self._complaints = Complaints()
-        base = f"http://127.0.0.1:{port}" if wants_port else "http://engine"
-        uds = None if wants_port else str(self._socket)
-        self.client = httpx2.AsyncClient(
-            base_url=base,
-            headers={"Authorization": f"Bearer {key}"},
-            transport=httpx2.AsyncHTTPTransport(uds=uds, retries=0),
-            timeout=httpx2.Timeout(_SILENCE_S, connect=_WELL_S),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=32),
-        )
-
-    async def start(self) -> None:
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-S", str(_TETHER), str(os.getpid()), "--", *self._argv,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            limit=_MAX_LINE_BYTES,
-        )  # fmt: skip
-        self._listening = asyncio.create_task(self._pass_on_output())
-
-    async def ended(self) -> int:
-        """Its exit status, once it has ended and said all."""
-        status = await self._process.wait()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(self._listening), 1.0)
-        return status
-
-    async def is_well(self) -> bool:
-        try:
-            return (await self.client.get("/health", timeout=_WELL_S)).status_code == 200
-        except httpx2.HTTPError:
-            return False
-
-    async def ready(self) -> None:
-        while not await self.is_well():  # noqa: ASYNC110 - what it says first is no sign that it listens
-            await asyncio.sleep(_POLL_S)
-
-    @property
-    def cause(self) -> str | None:
-        return self._complaints.cause
-
-    async def stop(self) -> None:
-        """SIGTERM; whoever does not end by it is left to the house, which kills the session."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.terminate()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._process.wait(), _STOP_S)
-
-    async def _pass_on_output(self) -> None:
-        assert self._process.stdout is not None
-        while True:
-            try:
-                line = await self._process.stdout.readline()
-            except ValueError:  # a line without an end; the next one may have one
-                continue
-            if not line:
-                return
-            sys.stdout.buffer.write(line)
-            sys.stdout.buffer.flush()
-            self._complaints.hear(line.decode("utf-8", "replace"))
 
 
 class Front:
@@ -141,6 +60,7 @@ class Front:
         self._alias = alias
         self._names = (alias, *adapters)
         self._num_in_flight = 0
+        self._texts: dict[int, str] = {}
 
     async def answer(self, method: str, path: str, body: bytes) -> Whole | Stream:
         match method, path:
@@ -170,12 +90,12 @@ class Front:
         if asked.get("stream"):
             return Stream(self._chunks(path, translated))
         whole = {name: value for name, value in translated.items() if "stream" not in name}
-        return Whole(with_chat_logprobs(await self._asked_whole(path, whole)))
+        return Whole(await self._named(with_chat_logprobs(await self._asked_whole(path, whole))))
 
     async def _num_running(self) -> int:
         if not self._dialect.running:
             return self._num_in_flight
-        response = await self._client.get("/metrics", timeout=_WELL_S)
+        response = await self._client.get("/metrics", timeout=WELL_S)
         return counted(response.text, self._dialect.running)
 
     async def _asked_whole(self, path: str, body: Mapping[str, Any]) -> Any:
@@ -200,7 +120,7 @@ class Front:
                         for event in reader.feed(received):
                             if event.data == b"[DONE]":
                                 return
-                            yield self._chunk(event.data)
+                            yield await self._named(self._chunk(event.data))
         except (httpx2.HTTPError, ValueError) as error:
             raise self._broken(error) from error
         raise Refused(502, f"{self._dialect.name} ended in the middle of an answer", "server_error")
@@ -212,6 +132,25 @@ class Front:
             raise refusal_of(500, data, self._dialect.name)
         return with_chat_logprobs(chunk)
 
+    async def _named(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """The answer with the texts of the tokens whose log-probabilities it holds."""
+        for choice in answer.get("choices") or ():
+            logprobs = choice.get("logprobs")
+            for entry in (logprobs or {}).get("content") or ():
+                for one in (entry, *entry.get("top_logprobs", ())):
+                    if (number := token_id_of(one["token"])) is not None:
+                        text = await self._text_of(number)
+                        one |= {"id": number, "token": text, "bytes": list(text.encode())}
+        return answer
+
+    async def _text_of(self, token: int) -> str:
+        if token not in self._texts:
+            response = await self._client.post("/detokenize", json={"tokens": [token]})
+            if response.status_code != 200:
+                raise refusal_of(response.status_code, response.content, self._dialect.name)
+            self._texts[token] = str(parse_json(response.content)["prompt"])
+        return self._texts[token]
+
     @contextlib.contextmanager
     def _counting(self) -> Any:
         self._num_in_flight += 1
@@ -222,18 +161,6 @@ class Front:
 
     def _broken(self, error: Exception) -> Refused:
         return Refused(502, f"{self._dialect.name}: {type(error).__name__}", "server_error")
-
-
-def _filled(word: str, places: Mapping[str, str]) -> str:
-    for name, value in places.items():
-        word = word.replace(name, value)
-    return word
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
