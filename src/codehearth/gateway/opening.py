@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from codehearth.engines import choose_engine
-from codehearth.engines.base import Engine, Launch
+from codehearth.engines.base import Engine, Launch, Parallel
 from codehearth.engines.process import EngineProcess, Patience
 from codehearth.engines.remote import KEY_VARIABLE, Remote
 from codehearth.engines.threads import batch_tokens_for, threads_for
@@ -25,11 +25,11 @@ from codehearth.models.facts import UNKNOWN_WEIGHTS, Weights
 from codehearth.models.hardware import Hardware, snapshot
 from codehearth.models.infilling import InfillProofs
 from codehearth.models.local_models import needs_code
-from codehearth.models.memory import Predict
+from codehearth.models.parallel import gpu_share_of, tensor_parallel_for
 from codehearth.models.planning import Plan, plan
+from codehearth.models.prediction import prediction_of
 from codehearth.models.remotes import parse_remotes
 from codehearth.models.store import LocalModel, Store
-from codehearth.models.torch_memory import predictor
 from codehearth.models.weights import read_weights
 from codehearth.pool.child import Child, ModelFacts, OpenModel, Room
 from codehearth.settings import Settings
@@ -82,6 +82,11 @@ class Opener:
             _launch(model, weights, chosen, num_threads),
             precision=self._settings.precision,
             allows_code=needs_code(model),
+            parallel=self._parallel(weights, hardware),
+            kv_bytes=chosen.footprint.kv_bytes,
+            gpu_share=gpu_share_of(chosen.footprint, hardware),
+            kv_precision=self._settings.kv_precision,
+            speculates=self._settings.speculate,
         )
         process = self._process(engine, launch)
         facts = ModelFacts(
@@ -99,6 +104,13 @@ class Opener:
             engine=engine.name,
             why=choice.why + chosen.why,
         )
+
+    def _parallel(self, weights: Weights, hardware: Hardware) -> Parallel:
+        settings = self._settings
+        tensor = settings.tensor_parallel or tensor_parallel_for(
+            len(hardware.gpus) // settings.pipeline_parallel, weights.num_heads
+        )
+        return Parallel(tensor, settings.pipeline_parallel, settings.ray)
 
     def _process(self, engine: Engine, launch: Launch) -> EngineProcess:
         return EngineProcess(
@@ -199,11 +211,6 @@ def _launch(model: LocalModel, weights: Weights, chosen: Plan, num_threads: int)
 def environments_of(settings: Settings) -> Path:
     """The folder of the engines' own environments."""
     return settings.data / "engines"
-
-
-def prediction_of(engine: str, precision: str) -> Predict | None:
-    """How an engine's memory is predicted; None is llama.cpp's way, which the planner has."""
-    return predictor(precision) if engine == "transformers" else None
 
 
 def _as_seen_by(engine: Engine, hardware: Hardware) -> Hardware:

@@ -158,7 +158,7 @@ def _choose(
                 say(f"{engine.name} does not read the files of {model.name}: it gets {found.name}")
                 model, weights = found, read_weights(found.path)
     engine = _engine(bench, weights, engine_name)
-    if precision and engine.name != "transformers":
+    if precision and engine.name.startswith("llama"):
         return _choose(bench, name, engine.name, precision, say=say)
     return _Chosen(model, weights, engine, precision)
 

@@ -12,7 +12,7 @@ import hmac
 import json
 import sys
 import traceback
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -59,22 +59,34 @@ class App(Protocol):
         ...
 
 
-async def listen(socket_path: str, key: str, app: App) -> asyncio.Server:
+IsWell = Callable[[], Awaitable[bool]]
+
+
+async def listen(
+    socket_path: str, key: str, app: App, *, is_well: IsWell | None = None
+) -> asyncio.Server:
+    """Listen until the server is closed. `/health` is 503 where `is_well` says so."""
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            await _serve(reader, writer, key, app)
+            await _serve(reader, writer, key, app, is_well)
         writer.close()
 
     return await asyncio.start_unix_server(serve, socket_path, limit=_MAX_HEAD_BYTES, backlog=512)
 
 
 async def _serve(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: str, app: App
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    key: str,
+    app: App,
+    is_well: IsWell | None,
 ) -> None:
     try:
         method, path, headers = await _head(reader)
         if path == "/health":
-            await _send(writer, 200, {"status": "ok"})
+            well = is_well is None or await is_well()
+            await _send(writer, 200 if well else 503, {"status": "ok" if well else "ill"})
             return
         if not hmac.compare_digest(headers.get("authorization", ""), f"Bearer {key}"):
             raise Refused(401, "Invalid API key", "authentication_error")
