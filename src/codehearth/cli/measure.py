@@ -36,6 +36,11 @@ if TYPE_CHECKING:
     help="What to compare, separated by commas. Default: the usual ones below the model's own.",
 )
 @click.option(
+    "--engines",
+    metavar="ENGINES",
+    help="Time these engines with the model, separated by commas, instead of its precisions.",
+)
+@click.option(
     "--text",
     "text_file",
     type=click.Path(path_type=Path),
@@ -66,6 +71,7 @@ if TYPE_CHECKING:
 def measure(
     model: str | None,
     precisions: str | None,
+    engines: str | None,
     text_file: Path | None,
     context: int,
     compare: tuple[Path, Path] | None,
@@ -79,6 +85,9 @@ def measure(
     Size, load time, memory, speed at 1 and 8 requests at a time, perplexity, divergence from the
     model as it is, agreement of its answers, each with its error. Precisions that are missing are
     made. The table is printed; the result, a report and plots are kept.
+
+    With --engines llama.cpp,transformers each engine is timed with the model, as it serves; after
+    that the fastest one is taken where no --engine says otherwise.
     """
     if compare is not None:
         _compare(*compare, as_json=as_json)
@@ -88,6 +97,12 @@ def measure(
     if not 64 <= context <= 1 << 16:
         raise InvalidRequest(f"A window of {context} tokens cannot be measured; take 64 to 65536.")
     settings = read_settings(flags=flags)
+    if engines is not None:
+        from codehearth.cli.measure_engines import measure_engines
+
+        with shown() as step:
+            measure_engines(settings, model, engines, precisions, step=step, as_json=as_json)
+        return
     wanted = tuple(precisions.replace(",", " ").split()) if precisions is not None else None
     result = _measured(settings, model, wanted, text_file, context, seed, pass_at_1)
     if as_json:

@@ -26,6 +26,17 @@ class Adapter:
 
 
 @dataclass(frozen=True)
+class Parallel:
+    """How one model is shared among GPUs: each layer cut in `tensor` parts, the layers dealt out
+    to `pipeline` stages. `over_ray`: the GPUs are those of the Ray cluster that this machine is in.
+    """
+
+    tensor: int = 1
+    pipeline: int = 1
+    over_ray: bool = False
+
+
+@dataclass(frozen=True)
 class Launch:
     """What one child shall load, as plain values.
 
@@ -40,6 +51,9 @@ class Launch:
     `chat_template` is a file whose template takes the place of the weights' own.
     `adapters` are loaded with the model, each under a name of its own; the one that is named as
     the child itself (`alias`) is applied to every request.
+    `kv_bytes` of memory are planned for keys and values, and `gpu_share` of all GPUs' memory for
+    the whole (0 to 1): for engines that take their memory at once. `kv_precision` (int8, int4) is
+    what keys and values are kept in; `speculates`: tokens are guessed from what was written before.
     """
 
     path: Path
@@ -57,6 +71,11 @@ class Launch:
     allows_code: bool = False
     adapters: tuple[Adapter, ...] = ()
     chat_template: Path | None = None
+    parallel: Parallel = Parallel()
+    kv_bytes: int = 0
+    gpu_share: float = 0.0
+    kv_precision: str = "auto"
+    speculates: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,6 +116,10 @@ class LoadableWeights(Protocol):
     def precision(self) -> str: ...
     @property
     def is_embedding_model(self) -> bool: ...
+    @property
+    def key_size(self) -> int: ...
+    @property
+    def output_bytes(self) -> int: ...
 
 
 class Engine(Protocol):
