@@ -24,8 +24,9 @@ test-page: $(VENV)/installed-dev tests/clients/node_modules ## the page in a rea
 # Engines that live in environments of their own are installed once, into .engines (gigabytes).
 test-engines: $(VENV)/installed-dev ## run the contract suite on every engine that can run here
 	HEARTH_DATA=$(CURDIR)/.engines $(BIN)/hearth engines install transformers --cpu
+	HEARTH_DATA=$(CURDIR)/.engines $(BIN)/hearth engines install tuning --cpu
 	HEARTH_TEST_ENGINES=required $(BIN)/python -m pytest tests/engines/contract tests/workers \
-		tests/system/test_transformers_served.py $(ARGS)
+		tests/system/test_transformers_served.py tests/system/test_tune.py $(ARGS)
 
 test-examples: build/environments/examples tests/clients/node_modules ## with Streamlit and LangChain
 	HEARTH_EXAMPLES_PYTHON=$(CURDIR)/build/environments/examples/bin/python \
@@ -67,6 +68,11 @@ lock: $(VENV)/installed-dev ## pin anew what pyproject.toml allows
 		--python-version 3.11 --no-emit-index-url --no-emit-find-links --no-annotate \
 		--custom-compile-command "make lock" -o $(PINS)/transformers-cuda.txt
 	grep -vE '^(nvidia-|cuda-|triton)' $(PINS)/transformers-cuda.txt > $(PINS)/transformers-cpu.txt
+
+	$(BIN)/uv pip compile $(PINS)/tuning.in --quiet --upgrade --universal \
+		--python-version 3.11 --no-emit-index-url --no-emit-find-links --no-annotate \
+		--custom-compile-command "make lock" -o $(PINS)/tuning-cuda.txt
+	grep -vE '^(nvidia-|cuda-|triton)' $(PINS)/tuning-cuda.txt > $(PINS)/tuning-cpu.txt
 
 $(VENV)/python-is-there:
 	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or newer is needed" >&2; exit 1; }

@@ -40,6 +40,7 @@ from codehearth.gateway.opening import Opener
 from codehearth.gateway.stores import make_store
 from codehearth.models.hardware import snapshot
 from codehearth.pool import Room
+from codehearth.pool.amount import Amount
 from codehearth.settings import Settings
 from tests.tiny_models import QWEN_CODER_05B, make_gguf
 
@@ -57,7 +58,7 @@ class Work:
     requests_per_stream: int
 
 
-STARTER = Work("starter", num_tokens=48, requests_per_stream=2)
+STARTER = Work("starter", num_tokens=48, requests_per_stream=8)
 REAL = Work("real", num_tokens=16, requests_per_stream=1)
 
 
@@ -118,7 +119,9 @@ async def engine_alone(data: Path, model: str, *, threads: int = 0) -> AsyncIter
     """The engine as hearth starts it, or with so many threads."""
     settings = Settings(data=data, model=model, threads=threads)
     opener = Opener(settings, make_store(settings))
-    opened = await opener(Path(model).stem, attempt=0, room=Room(8 * 2**30, 8 * 2**30))
+    opened = await opener(
+        Path(model).stem, attempt=0, room=Room(Amount(8 * 2**30), Amount(8 * 2**30))
+    )
     assert opened is not None
     try:
         yield await opened.process.ensure_ready()

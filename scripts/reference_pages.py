@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from codehearth.engines.recipes import RECIPES
 from codehearth.errors import HearthError
-from codehearth.gateway.app import _OF_THE_PAGE, DIALECTS
+from codehearth.gateway.app import DIALECTS, OF_THE_PAGE
 from codehearth.gateway.documentation import describe_bodies
 from codehearth.models.catalogue import Row, catalogue
 from codehearth.models.names import HUB_PREFIXES
@@ -130,7 +130,7 @@ def _when(known: type[HearthError]) -> str:
 
 def _openapi() -> dict[str, Any]:
     app = FastAPI(title="CodeHearth")
-    for routes in (*DIALECTS, *_OF_THE_PAGE):
+    for routes in (*DIALECTS, *OF_THE_PAGE):
         app.include_router(routes.router)
     describe_bodies(app)
     return app.openapi()

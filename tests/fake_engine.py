@@ -224,6 +224,10 @@ class Fake:
         limits = (asked.get(f"max_{what}tokens") for what in ("completion_", "output_", ""))
         limit = next((limit for limit in limits if isinstance(limit, int)), self.flags.tokens)
         num_tokens = min(self.flags.tokens, limit)
+        if self.flags.say:
+            roles = [message.get("role") for message in asked.get("messages", ())]
+            yield self.flags.say[min(roles.count("assistant"), len(self.flags.say) - 1)]
+            return
         if forced := forced_text(asked):
             yield forced
         for number, token in enumerate(words(self.flags.text, num_tokens)):
@@ -306,6 +310,9 @@ def parse_flags(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--exit-code", type=int, default=3)
     parser.add_argument("--last-words", default="fake engine: error: told to die")
     parser.add_argument("--hold-mib", type=int, default=0, help="memory to fill at the start")
+    parser.add_argument(
+        "--say", action="append", default=[], help="the whole answer; again for later turns"
+    )
     parser.add_argument("--do", action="append", default=[])
     return parser.parse_args(arguments)
 

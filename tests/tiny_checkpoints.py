@@ -28,23 +28,31 @@ def tiny_checkpoint(
     seed: int = 0,
     dtype: str = "float32",
     chat_template: str | None = CHATML,
+    end: str = "<|im_end|>",
+    pad: str = "<|endoftext|>",
+    specials: tuple[str, ...] = (),
 ) -> Path:
-    """A checkpoint of `family` in `folder` with random weights; returns the folder."""
+    """A checkpoint of `family` in `folder` with random weights; returns the folder. `end` is the
+    token that its files say ends an answer, `specials` are tokens that it has beside the usual."""
     folder.mkdir(parents=True, exist_ok=True)
     tokens, merges = vocabulary()
-    tokens = (*tokens, *(MASKS if family == "xglm" else ()))
+    specials = (*specials, *(MASKS if family == "xglm" else ()))
+    tokens = (*tokens, *specials)
     config, sizes = FAMILIES[family](len(tokens))
     ids = {token: number for number, token in enumerate(tokens)}
     common = {
         "vocab_size": len(tokens),
         "bos_token_id": ids["<|endoftext|>"],
-        "eos_token_id": ids["<|im_end|>"],
-        "pad_token_id": ids["<|endoftext|>"],
+        "eos_token_id": ids[end],
+        "pad_token_id": ids[pad],
         "dtype": dtype,
     }
     _write_json(folder / "config.json", config | common)
-    _write_json(folder / "generation_config.json", {"eos_token_id": ids["<|im_end|>"]})
-    write_tokenizer(folder, tokens, merges, chat_template=chat_template)
+    _write_json(folder / "generation_config.json", {"eos_token_id": ids[end]})
+    facts = {"eos_token": end, "pad_token": pad}
+    write_tokenizer(
+        folder, tokens, merges, chat_template=chat_template, specials=specials, facts=facts
+    )
     write_safetensors(folder / "model.safetensors", random_tensors(sizes, seed), dtype=dtype)
     return folder
 
@@ -80,9 +88,15 @@ def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray], *, dtype: s
 
 
 def write_tokenizer(
-    folder: Path, tokens: tuple[str, ...], merges: tuple[str, ...], *, chat_template: str | None
+    folder: Path,
+    tokens: tuple[str, ...],
+    merges: tuple[str, ...],
+    *,
+    chat_template: str | None,
+    specials: tuple[str, ...],
+    facts: Mapping[str, str],
 ) -> None:
-    special = {*SPECIAL_TOKENS, *MASKS}
+    special = {*SPECIAL_TOKENS, *specials}
     added = [
         {
             "id": number,
@@ -118,13 +132,8 @@ def write_tokenizer(
         },
     }
     _write_json(folder / "tokenizer.json", tokenizer)
-    facts = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": "<|endoftext|>",
-        "eos_token": "<|im_end|>",
-        "pad_token": "<|endoftext|>",
-    }
-    _write_json(folder / "tokenizer_config.json", facts)
+    common = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<|endoftext|>"}
+    _write_json(folder / "tokenizer_config.json", common | dict(facts))
     if chat_template is not None:
         (folder / "chat_template.jinja").write_text(chat_template, encoding="utf-8")
 

@@ -101,6 +101,7 @@ def make_gguf(
     seed: int = 0,
     pooling: str | None = None,
     chat_template: str | None = CHATML,
+    adds_bos: bool = False,
     name: str = "tiny",
 ) -> Path:
     """Writes a model of `shape` with random weights to `path`; returns `path`.
@@ -113,7 +114,7 @@ def make_gguf(
     shape = replace(shape, vocabulary_size=len(tokens))
     writer = gguf.GGUFWriter(str(path), shape.architecture)
     _add_facts(writer, shape, precision=precision, name=name, pooling=pooling)
-    _add_tokenizer(writer, tokens, merges, chat_template=chat_template)
+    _add_tokenizer(writer, tokens, merges, chat_template=chat_template, adds_bos=adds_bos)
     tensors = tuple(_tensors(shape))
     for tensor_name, sizes in tensors:
         kind = _kind(tensor_name, sizes, precision)
@@ -132,6 +133,29 @@ def make_gguf(
         kind = _kind(tensor_name, sizes, precision)
         writer.write_tensor_data(pools.numbers(_num_bytes(sizes, kind), kind, tensor_name))
     writer.close()
+    return path
+
+
+def make_huge_gguf(path: Path) -> Path:
+    """A model of hundreds of gigabytes that takes no room: its numbers are a hole in the file."""
+    shape = Shape("qwen2", 150, 8192, 64, 8, 128, 49152, None, 4096, True)
+    tokens, merges = vocabulary(shape.vocabulary_size)
+    shape = replace(shape, vocabulary_size=len(tokens))
+    writer = gguf.GGUFWriter(str(path), shape.architecture)
+    _add_facts(writer, shape, precision="F16", name="huge", pooling=None)
+    _add_tokenizer(writer, tokens, merges, chat_template=CHATML)
+    total = 0
+    for name, sizes in _tensors(shape):
+        kind = _kind(name, sizes, "F16")
+        num_bytes = _num_bytes(sizes, kind)
+        writer.add_tensor_info(name, list(sizes), np.dtype(_FLOATS[kind.name]), num_bytes, kind)
+        total += -(-num_bytes // 32) * 32
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    writer.close()
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size + 32 + total)
     return path
 
 
@@ -236,6 +260,7 @@ def _add_tokenizer(
     merges: tuple[str, ...],
     *,
     chat_template: str | None,
+    adds_bos: bool = False,
 ) -> None:
     ids = {token: number for number, token in enumerate(tokens)}
     control = len(tokens) - len(SPECIAL_TOKENS)
@@ -252,7 +277,7 @@ def _add_tokenizer(
     writer.add_uint32("tokenizer.ggml.fim_suf_token_id", ids["<|fim_suffix|>"])
     writer.add_uint32("tokenizer.ggml.fim_mid_token_id", ids["<|fim_middle|>"])
     writer.add_uint32("tokenizer.ggml.fim_pad_token_id", ids["<|fim_pad|>"])
-    writer.add_add_bos_token(False)
+    writer.add_add_bos_token(adds_bos)
     if chat_template is not None:
         writer.add_chat_template(chat_template)
 

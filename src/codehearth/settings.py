@@ -68,6 +68,12 @@ class Settings:
     )
     port: int = _setting(8765, "whole", "Port to listen on; 0 takes a free one.", low=0, high=65535)
     page: bool = _setting(True, "switch", "Serve the web page at `/`.")
+    run_code: bool = _setting(
+        True,
+        "switch",
+        "Let callers run code in the sandbox: the page's run button, `/v1/verified`.",
+        is_trusted_only=True,
+    )
     model: str = _setting("starter", "text", "The model that answers where a request names none.")
     preload: bool = _setting(True, "switch", "Load that model when the server starts.")
     data: Path = _setting(

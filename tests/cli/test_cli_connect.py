@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,26 @@ TARGET = Target("http://127.0.0.1:8123", "starter", "none", 4096)
 READERS = {"json": json.loads, "toml": tomllib.loads, "yaml": yaml.safe_load}
 
 
+def test_line_ends_of_windows_stay() -> None:
+    text = '{\r\n  "a": 1\r\n}\r\n'
+
+    changed = merged(text, '{"b": 2}', format="json")
+
+    assert json.loads(changed) == {"a": 1, "b": 2}
+    assert "\n" not in changed.replace("\r\n", "")
+    assert merged(changed, '{"b": 2}', format="json") == changed
+
+
 # --- The table ---
+
+
+def test_the_page_can_say_every_row_in_both_languages() -> None:
+    table = tomllib.loads((files("codehearth.data") / "clients.toml").read_text("utf-8"))
+
+    for name, row in table.items():
+        assert row["group"] in ("editor", "agent"), name
+        assert row["uses"] and set(row["uses"]) <= {"fim", "chat", "messages", "responses"}, name
+        assert row["works_zh"] and ("then" in row) == ("then_zh" in row), name
 
 
 @pytest.mark.parametrize("name", client_apps())

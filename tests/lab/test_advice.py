@@ -10,6 +10,7 @@ from codehearth.lab.report import keep
 from codehearth.models.hardware import snapshot
 from tests.cli.command_line import Hearth
 from tests.lab.results import PRECISIONS, result
+from tests.tiny_models import make_huge_gguf
 
 OPTIONS = [
     option for option in (measured_option(one, 8192) for one in PRECISIONS) if option is not None
@@ -89,6 +90,24 @@ def test_without_a_measurement_it_says_that_it_predicts(hearth: Hearth) -> None:
     assert told.code == 0, told.err
     assert told.out.startswith("chat: ")
     assert "predicted" in told.err
+
+
+def test_where_nothing_fits_the_numbers_are_told(hearth: Hearth, tmp_path: Path) -> None:
+    huge = make_huge_gguf(tmp_path / "huge.gguf")
+
+    told = hearth("advise", str(huge))
+
+    assert told.code == 3
+    assert "No precision of 'huge' fits" in told.err
+
+
+def test_nothing_is_said_of_a_model_of_another_server(hearth: Hearth) -> None:
+    """Its path was the folder in which one stood: any GGUF there was looked at."""
+    hearth.variables["HEARTH_REMOTES"] = "coder=http://127.0.0.1:9/v1"
+    for verb in (("advise", "coder"), ("measure", "coder"), ("quantize", "coder", "--to", "q8_0")):
+        told = hearth(*verb)
+        assert told.code != 0, verb
+        assert "served by another server" in told.err
 
 
 def test_a_model_that_is_not_here_is_not_advised_on(hearth: Hearth) -> None:

@@ -18,6 +18,7 @@ from codehearth.lab import library, scoring
 from codehearth.lab.scoring import kept_logits, score, tokenize
 from codehearth.lab.source import gguf_source
 from tests.cli.command_line import STARTER, Hearth, served
+from tests.lab.checkpoints import make_checkpoint
 from tests.lab.test_quantize import quantised, room
 from tests.tiny_models import make_gguf
 
@@ -219,6 +220,19 @@ def test_a_release_that_lays_out_its_structs_otherwise_is_refused() -> None:
             library.ContextParams,
             {**library._CONTEXT_DEFAULTS, "n_ctx": 1024},
         )
+
+
+def test_a_wrong_precision_is_refused_before_anything_is_made(
+    hearth: Hearth, tmp_path: Path
+) -> None:
+    """A checkpoint was first written as GGUF, for minutes."""
+    folder = make_checkpoint(tmp_path / "tiny").folder
+
+    refused = hearth("measure", str(folder), "--precisions", "q9_k")
+
+    assert refused.code == 2
+    assert "q9_k" in refused.err
+    assert not list((hearth.data / "made").glob("*.gguf"))
 
 
 def test_a_model_that_is_not_here_is_not_measured(hearth: Hearth) -> None:

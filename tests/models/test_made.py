@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from codehearth.errors import ModelNotFound
-from codehearth.models.made import Made, MadeModel
+from codehearth.errors import ModelNotFound, Overloaded
+from codehearth.models.made import Made, MadeModel, made_alone
 from codehearth.models.records import Recorded, RecordedFile, Records
 from codehearth.models.store import Store
 
@@ -25,6 +25,30 @@ def put(folder: Path, base: str, precision: str = "q4_k_m") -> Path:
 
 def store(folder: Path) -> Store:
     return Store(folder, environment={"HOME": str(folder), "HF_HUB_OFFLINE": "1"})
+
+
+def downloaded(folder: Path) -> Path:
+    """A model of four bytes in the hub's cache, recorded as `hf:org/repo:q4_k_m`; its file."""
+    cache = store(folder).places.huggingface_cache / "models--org--repo" / "snapshots" / ("0" * 40)
+    cache.mkdir(parents=True)
+    file = cache / "model-q4_k_m.gguf"
+    file.write_bytes(b"GGUF")
+    Records(folder / "models.json").put(
+        Recorded(
+            name="hf:org/repo:q4_k_m",
+            hub="huggingface",
+            repo="org/repo",
+            revision="main",
+            commit="0" * 40,
+            format="gguf",
+            precision="q4_k_m",
+            folder=str(cache),
+            main=file.name,
+            files=(RecordedFile(file.name, 4, "0" * 64),),
+            created_at=0,
+        )
+    )
+    return file
 
 
 @pytest.mark.parametrize(
@@ -52,6 +76,43 @@ def test_a_file_without_its_record_is_not_found(tmp_path: Path) -> None:
 
     with pytest.raises(ModelNotFound):
         store(tmp_path).find("tiny:q4_k_m")
+
+
+def test_what_a_stopped_quantisation_left_is_deleted(tmp_path: Path) -> None:
+    """Neither `hearth rm` nor the page could delete an unfinished file."""
+    made = Made(tmp_path / "made")
+    path = made.path_of(MadeModel("hf:org/repo", "q4_k_m"))
+    path.parent.mkdir(parents=True)
+    left = [path.with_name(path.name + ending) for ending in (".unfinished", ".journal", ".lock")]
+    for one in left:
+        one.write_bytes(b"12345")
+
+    assert store(tmp_path).discard("hf:org/repo:Q4_K_M") == 15
+    assert not [one for one in left if one.exists()]
+    assert made.discard("hf:org/repo:q4_k_m") == 0
+    assert made.discard("tiny") == 0
+
+
+def test_what_is_being_made_is_not_discarded(tmp_path: Path) -> None:
+    made = Made(tmp_path / "made")
+    path = made.path_of(MadeModel("tiny", "q8_0"))
+
+    with made_alone(path), pytest.raises(Overloaded):
+        made.discard("tiny:q8_0")
+
+    assert path.with_name(path.name + ".lock").exists()
+
+
+def test_a_downloaded_model_is_deleted_before_a_made_one_of_its_name(tmp_path: Path) -> None:
+    """`hearth rm` showed the downloaded files and deleted the made one."""
+    path = put(tmp_path, "hf:org/repo")
+    cached = downloaded(tmp_path)
+    shelf = store(tmp_path)
+    assert shelf.locate("hf:org/repo:q4_k_m").path == cached
+
+    shelf.remove("hf:org/repo:q4_k_m")
+
+    assert path.exists() and not cached.exists()
 
 
 @pytest.mark.parametrize(
@@ -92,25 +153,7 @@ def test_removing_frees_its_bytes_and_leaves_the_others(tmp_path: Path) -> None:
 
 def test_making_a_precision_does_not_change_what_its_name_meant(tmp_path: Path) -> None:
     """One that was fetched under the same name stays the one that is served."""
-    folder = tmp_path / "fetched"
-    folder.mkdir()
-    (folder / "model-q4_k_m.gguf").write_bytes(b"GGUF")
-    records = Records(tmp_path / "models.json")
-    records.put(
-        Recorded(
-            name="hf:org/repo:q4_k_m",
-            hub="huggingface",
-            repo="org/repo",
-            revision="main",
-            commit="0" * 40,
-            format="gguf",
-            precision="q4_k_m",
-            folder=str(folder),
-            main="model-q4_k_m.gguf",
-            files=(RecordedFile("model-q4_k_m.gguf", 4, "0" * 64),),
-            created_at=0,
-        )
-    )
+    downloaded(tmp_path)
     put(tmp_path, "hf:org/repo")
 
     assert store(tmp_path).find("hf:org/repo:q4_k_m").source == "hf:org/repo"

@@ -191,6 +191,14 @@ def test_a_gpu_that_is_taken_by_others_is_left_alone() -> None:
     assert chosen.footprint.gpu_bytes == 0
 
 
+def test_a_budget_of_the_gpu_may_count_what_others_could_give_back() -> None:
+    """A full GPU whose models could leave: the pool says how much there could be."""
+    full = machine(64, 0.5)
+
+    assert plan(qwen_7b(), full).gpu_layers == 0
+    assert plan(qwen_7b(), full, gpu_budget_bytes=23 * GIB).gpu_layers == 29
+
+
 def test_several_gpus_are_used_together() -> None:
     assert plan(qwen_7b("F16", bits=16), machine(64, 10)).gpu_layers < 29
     assert plan(qwen_7b("F16", bits=16), machine(64, 10, 10)).gpu_layers == 29

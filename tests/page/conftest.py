@@ -6,7 +6,6 @@ loopback: the browser cannot resolve other names, and each test's requests are l
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -35,7 +34,8 @@ if "--help" in sys.argv:
 os.environ["FAKE_ENGINE_KEY"] = os.environ["LLAMA_API_KEY"]
 socket = sys.argv[sys.argv.index("--host") + 1]
 os.execv(sys.executable, [sys.executable, {fake!r}, "--socket", socket, "--tokens", "100000",
-    "--token-delay-s", "0.004", "--text", "one two three **four** `five` six,\\n"])
+    "--token-delay-s", "0.004", "--ready-after-s", os.environ.get("FAKE_READY_AFTER_S", "0"),
+    "--text", "one two three **four** `five` six,\\n"])
 """
 
 
@@ -179,11 +179,3 @@ def answered(page: Page) -> None:
     """Waits until the last answer is whole."""
     expect(page.locator(".message.is-assistant.is-last[aria-busy=false]")).to_be_visible()
     expect(page.get_by_role("button", name="Stop", exact=True)).to_have_count(0)
-
-
-def screenshot(page: Page, name: str) -> None:
-    """Writes a picture for the documentation, when it is asked for by HEARTH_SCREENSHOTS."""
-    if os.environ.get("HEARTH_SCREENSHOTS"):
-        folder = Path(__file__).parents[2] / "docs" / "images"
-        folder.mkdir(exist_ok=True)
-        page.screenshot(path=folder / f"{name}.png", animations="disabled")

@@ -15,7 +15,6 @@ from tests.page.conftest import (
     answered,
     ask,
     ready,
-    screenshot,
     wait_for_page,
 )
 from tests.system.conftest import Hearth, Server
@@ -51,7 +50,6 @@ def test_a_question_is_answered_with_coloured_code_and_figures(page: Page) -> No
     expect(answer.locator(".figures")).to_contain_text("first token")
     expect(answer.get_by_role("meter")).to_have_count(1)
     expect(page.locator(".conversation.is-current")).to_contain_text("reverses a string")
-    screenshot(page, "chat-light")
 
 
 def test_the_controls_have_the_promised_ranges_and_are_sent(page: Page, server: Server) -> None:
@@ -295,6 +293,87 @@ def test_a_draft_outlives_a_reload_and_a_change_of_model(page: Page) -> None:
     expect(page.locator(".composer-text")).to_have_value("half a thought")
 
 
+def test_attached_files_outlive_a_reload_and_are_gone_once_sent(page: Page, tmp_path: Path) -> None:
+    file = tmp_path / "words.py"
+    file.write_text("WORDS = ['quagga']\n")
+    page.locator(".composer input[type=file]").set_input_files(file)
+    expect(page.locator(".composer .chip")).to_contain_text("words.py")
+    page.wait_for_function("localStorage.getItem('hearth.files.new')?.includes('quagga')")
+
+    page.reload()
+    ready(page)
+    expect(page.locator(".composer .chip")).to_contain_text("words.py")
+    ask(page, PROMPT)
+    answered(page)
+    page.keyboard.press("Control+Shift+O")
+
+    expect(page.locator(".welcome")).to_be_visible()
+    expect(page.locator(".composer .chip")).to_have_count(0)
+    expect(page.locator(".composer-text")).to_have_value("")
+
+
+def test_a_new_chat_begins_empty(page: Page) -> None:
+    """What had been sent stood in the next new chat again: two drafts were kept by one timer."""
+    page.locator(".composer-text").fill(PROMPT)
+    page.wait_for_function("localStorage.getItem('hearth.draft.new') !== null")
+    page.locator(".composer-text").press("Enter")
+    answered(page)
+
+    page.keyboard.press("Control+Shift+O")
+
+    expect(page.locator(".welcome")).to_be_visible()
+    expect(page.locator(".composer-text")).to_have_value("")
+
+
+def test_shift_and_enter_make_a_new_line(page: Page) -> None:
+    page.locator(".composer-text").press_sequentially("one")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("two")
+
+    expect(page.locator(".composer-text")).to_have_value("one\ntwo")
+    expect(page.locator(".message")).to_have_count(0)
+    page.keyboard.press("Enter")
+    expect(page.locator(".message.is-user")).to_have_text("one\ntwo")
+    answered(page)
+
+
+def test_trying_again_sends_the_draft_once(open_page: OpenPage, server: Server) -> None:
+    """The message stood in the composer still, after it had been sent by the button."""
+    id = imported(server, ("user", "Hello"), ("assistant", "Hello."))
+    page = open_page(server, f"/#/chat/{id}")
+    page.route("**/answers", lambda route: route.abort())
+    ask(page, PROMPT)
+    expect(page.locator(".refusal .card")).to_contain_text("cannot be reached")
+    expect(page.locator(".composer-text")).to_have_value(PROMPT)
+    page.unroute("**/answers")
+
+    page.locator(".refusal").get_by_role("button", name="Try again").click()
+    answered(page)
+
+    expect(page.locator(".composer-text")).to_have_value("")
+    expect(page.locator(".message.is-user")).to_have_count(2)
+
+
+def test_an_address_that_is_no_escape_opens_the_page(open_page: OpenPage, server: Server) -> None:
+    page = open_page(server, "/#/chat/%")
+
+    expect(page.locator(".card")).to_contain_text("This conversation is not here")
+    ask(page, PROMPT)
+    answered(page)
+
+
+def test_an_id_is_only_an_id(open_page: OpenPage, server: Server) -> None:
+    """`#/chat/x%2F..%2F..%2Fmodels` once asked for the models as if they were a conversation."""
+    asked: list[str] = []
+    page = open_page(server)
+    page.on("request", lambda request: asked.append(request.url))
+
+    page.evaluate("location.hash = '#/chat/x%2F..%2F..%2Fmodels'")
+
+    expect(page.locator(".card")).to_contain_text("This conversation is not here")
+    assert not [url for url in asked if url.endswith("/hearth/models")]
+
+
 def test_prompts_come_by_a_slash(page: Page) -> None:
     page.get_by_role("button", name="Prompts").click()
     page.get_by_role("textbox", name="Name").fill("mine")
@@ -345,6 +424,29 @@ def test_conversations_are_found_renamed_exported_imported_and_deleted(
     expect(page.get_by_role("link", name="About a word")).to_be_visible()
 
 
+def test_a_conversation_leaves_as_markdown_and_comes_back(
+    open_page: OpenPage, server: Server, tmp_path: Path
+) -> None:
+    words = ("Show me *stars*", "Here:\n\n```python\nprint('*')\n```")
+    id = imported(server, ("user", words[0]), ("assistant", words[1]), title="Stars")
+    page = open_page(server, f"/#/chat/{id}")
+    page.locator(f".conversation[data-id={id}]").get_by_role("button").click()
+    with page.expect_download() as download:
+        page.get_by_role("menuitem", name="Export as Markdown").click()
+    saved = tmp_path / "Stars.md"
+    download.value.save_as(saved)
+    assert download.value.suggested_filename == "Stars.md"
+    assert words[1] in saved.read_text("utf-8")
+    httpx2.delete(f"{server.url}/hearth/conversations/{id}")
+
+    page.locator("input[type=file][accept]").set_input_files(saved)
+    expect(page.locator(".note")).to_contain_text("1 conversation imported")
+    page.get_by_role("link", name="Stars").click()
+
+    expect(page.locator(".message.is-user")).to_have_text(words[0])
+    expect(page.locator(".message.is-assistant pre code")).to_have_text("print('*')")
+
+
 def test_two_tabs_on_one_conversation_agree(open_page: OpenPage, server: Server) -> None:
     id = imported(server, ("user", "Hello"), ("assistant", "Hello."))
     first = open_page(server, f"/#/chat/{id}")
@@ -373,6 +475,55 @@ def test_a_model_that_is_gone_is_told_and_the_draft_stays(
     page.locator(".composer-text").press("Enter")
     answered(page)
     expect(page.locator(".message")).to_have_count(4)
+
+
+def test_old_turns_that_have_no_room_are_told(open_page: OpenPage, server: Server) -> None:
+    turn = ("user", "one two three four " * 60), ("assistant", "five six seven eight " * 60)
+    id = imported(server, *turn * 12)
+    page = open_page(server, f"/#/chat/{id}")
+
+    ask(page, PROMPT)
+    answered(page)
+
+    expect(page.locator(".is-last .left-out")).to_contain_text("old turns left out")
+
+
+def test_a_chat_deleted_elsewhere_is_told(open_page: OpenPage, server: Server) -> None:
+    id = imported(server, ("user", "Hello"), ("assistant", "Hello."))
+    page = open_page(server, f"/#/chat/{id}")
+    httpx2.delete(f"{server.url}/hearth/conversations/{id}").raise_for_status()
+
+    page.evaluate("window.dispatchEvent(new Event('focus'))")
+
+    expect(page.locator(".refusal .card")).to_contain_text("This conversation is not here")
+    expect(page.locator(".message")).to_have_count(2)
+
+
+def test_an_answer_whose_chat_is_gone_ends(open_page: OpenPage, server: Server) -> None:
+    """After a broken stream the page asked for the chat for ever and showed "reconnecting"."""
+    id = imported(server, ("user", "Hello"), ("assistant", "Hello."))
+    page = open_page(server, f"/#/chat/{id}")
+    conversation = server.get(f"/hearth/conversations/{id}").json()
+    question = {"id": "m_q", "role": "user", "content": PROMPT, "state": "complete"}
+    answer = {"id": "m_a", "role": "assistant", "content": "So", "state": "streaming"}
+    begun = {
+        "conversation": conversation | {"leaf_id": "m_a"},
+        "user_message": question | {"parent_id": conversation["leaf_id"], "created_at": 1},
+        "answer": answer | {"parent_id": "m_q", "created_at": 2},
+    }
+    cut = f"event: start\ndata: {json.dumps(begun)}\n\n"
+    page.route(
+        "**/answers", lambda route: route.fulfill(content_type="text/event-stream", body=cut)
+    )
+    page.route(
+        f"**/conversations/{id}", lambda route: route.fulfill(status=404, json={"error": {}})
+    )
+
+    ask(page, PROMPT)
+
+    expect(page.locator(".refusal .card")).to_contain_text("This conversation is not here")
+    expect(page.locator(".is-assistant.is-last[aria-busy=false]")).to_contain_text("So")
+    expect(page.get_by_role("button", name="Stop", exact=True)).to_have_count(0)
 
 
 def test_a_conversation_that_is_gone_is_told(open_page: OpenPage, server: Server) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import Page, expect
 
-from tests.page.conftest import OpenPage, screenshot
+from tests.page.conftest import OpenPage
 from tests.system.conftest import Server
 
 CODE = 'def add(a, b):\n    """Add two numbers."""\n'
@@ -26,7 +26,6 @@ def test_tab_takes_the_ghost(open_page: OpenPage, server: Server) -> None:
     ghost = page.locator(".ghost")
     expect(page.locator(".editor-foot")).to_contain_text("in all")
     expect(ghost).to_contain_text("return")
-    screenshot(page, "ghost-light")
     offered = ghost.text_content()
 
     page.keyboard.press("Tab")

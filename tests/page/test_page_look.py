@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.page.conftest import OpenPage, answered, ask, ready, screenshot
-from tests.page.test_page_chat import PROMPT, imported
+from tests.page.conftest import OpenPage, ask, ready
+from tests.page.test_page_chat import imported
 from tests.system.conftest import Hearth, Server
 
 AXE = Path(__file__).parents[1] / "clients" / "node_modules" / "axe-core" / "axe.min.js"
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-VIEWS = ("complete", "models", "compare", "measure", "connect")
+VIEWS = ("complete", "models", "compare", "measure", "tune", "connect")
 MARKDOWN = Path(__file__).with_name("markdown.md")
 
 
@@ -154,6 +154,24 @@ def test_the_language_can_be_switched_without_losing_anything(
     expect(page.get_by_role("link", name="模型")).to_be_visible()
 
 
+def test_a_switched_language_leaves_one_page_at_work(open_page: OpenPage, server: Server) -> None:
+    """The views of the former language went on listening: each change was asked for twice."""
+    page = open_page(server)
+    for label, name in (("Language", "简体中文"), ("语言", "English")):
+        page.get_by_role("button", name=label, exact=True).click()
+        page.get_by_role("menuitem", name=name).click()
+    expect(page.get_by_role("link", name="Models")).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+
+    with page.expect_response("**/hearth/conversations?limit=50"):
+        page.evaluate("window.dispatchEvent(new Event('focus'))")
+    page.wait_for_load_state("networkidle")
+
+    assert len([url for url in asked if "/hearth/conversations?" in url]) == 1
+
+
 def test_measurements_are_a_table_and_plots(open_page: OpenPage, measured: Server) -> None:
     page = open_page(measured, "/#/measure")
 
@@ -172,34 +190,3 @@ def test_without_measurements_the_page_says_how_to_make_one(
     page = open_page(slow_server, "/#/measure")
 
     expect(page.locator(".empty")).to_contain_text("hearth measure")
-
-
-def test_pictures_for_the_documentation(open_page: OpenPage, server: Server) -> None:
-    """Both themes, both languages, both widths; written only when asked for."""
-    page = open_page(server, color_scheme="dark", locale="zh-CN")
-    ask(page, "写一个函数，反转一个字符串")
-    answered(page)
-    screenshot(page, "chat-dark-zh")
-    go(page, "models")
-    page.wait_for_load_state("networkidle")
-    screenshot(page, "models-dark-zh")
-
-    page = open_page(server, color_scheme="light", locale="zh-CN")
-    ask(page, "写一个函数，反转一个字符串")
-    answered(page)
-    screenshot(page, "chat-light-zh")
-
-    page = open_page(server, color_scheme="dark")
-    ask(page, PROMPT)
-    answered(page)
-    screenshot(page, "chat-dark")
-
-    page = open_page(server)
-    go(page, "connect")
-    page.wait_for_load_state("networkidle")
-    screenshot(page, "connect-light")
-
-    page = open_page(server, **PHONE)
-    ask(page, PROMPT)
-    answered(page)
-    screenshot(page, "chat-phone")

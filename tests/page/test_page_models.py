@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from tests.models.loopback_hub import LoopbackHub
 from tests.page.conftest import (
@@ -20,20 +20,23 @@ from tests.page.conftest import (
     ready,
     wait_for_page,
 )
-from tests.page.test_page_chat import PROMPT
+from tests.page.test_page_chat import PROMPT, imported
 from tests.system.conftest import Hearth, Server
-from tests.tiny_models import tiny_qwen2
+from tests.tiny_models import make_huge_gguf, tiny_qwen2
 
 REPO = "Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF"
 NAME = "qwen2.5-coder-0.5b:q8_0"
 FILE = "qwen2.5-coder-0.5b-instruct-q8_0.gguf"
+OTHER_FILE = "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"
+OTHER = f"hf:{REPO}:{OTHER_FILE}"
 HELD_AT = 300_000
 
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackHub]:
     with LoopbackHub() as hub:
-        hub.add(REPO, {FILE: tiny_qwen2(tmp_path_factory.mktemp("models")).read_bytes()})
+        model = tiny_qwen2(tmp_path_factory.mktemp("models")).read_bytes()
+        hub.add(REPO, {FILE: model, OTHER_FILE: model + bytes(32)})
         yield hub
 
 
@@ -79,6 +82,27 @@ def test_a_model_is_fetched_paused_and_resumed_through_a_reload(
     expect(pull).to_have_count(0)
     page.get_by_role("searchbox", name="Search models").fill(NAME)
     expect(page.get_by_role("button", name=f"Load: {NAME}")).to_be_visible()
+
+
+def test_a_cancelled_download_leaves_nothing(
+    open_page: OpenPage, online: Server, hub: LoopbackHub
+) -> None:
+    held, goes_on = threading.Event(), threading.Event()
+    hub.faults.at_offset = {HELD_AT: lambda: (held.set(), goes_on.wait(60))}  # type: ignore[dict-item]
+    page = open_page(online, "/#/models")
+    page.get_by_role("button", name="Download by name").click()
+    page.get_by_role("dialog").get_by_role("textbox").fill(OTHER)
+    page.get_by_role("dialog").get_by_role("button", name="Download").click()
+    assert held.wait(60)
+    pull = page.get_by_role("region", name=f"Download of {OTHER}")
+
+    pull.get_by_role("button", name="Cancel").click()
+    hub.faults.at_offset = {}
+    goes_on.set()
+
+    expect(pull).to_have_count(0)
+    (job,) = [one for one in online.get("/hearth/pulls").json()["pulls"] if one["model"] == OTHER]
+    assert job["state"] == "cancelled"
 
 
 def test_a_model_is_loaded_and_switched_under_a_running_answer(
@@ -135,6 +159,19 @@ def test_a_model_is_sent_away_and_deleted(open_page: OpenPage, online: Server) -
     expect(page.get_by_role("button", name=f"Download: {NAME}")).to_be_visible()
 
 
+def test_a_model_deleted_in_the_middle_of_a_chat_is_told(
+    open_page: OpenPage, online: Server
+) -> None:
+    """Runs after the model was deleted: the conversation still names it."""
+    id = imported(online, ("user", "Hello"), ("assistant", "Hello."), model=NAME)
+    page = open_page(online, f"/#/chat/{id}")
+
+    ask(page, PROMPT)
+
+    expect(page.locator(".refusal .card")).to_contain_text("This model is not here")
+    expect(page.locator(".composer-text")).to_have_value(PROMPT)
+
+
 def test_the_precisions_of_a_model_are_told(open_page: OpenPage, online: Server) -> None:
     page = open_page(online, "/#/models")
     page.get_by_role("searchbox", name="Search models").fill("qwen2.5-coder-1.5b")
@@ -164,6 +201,13 @@ def test_every_client_has_a_configuration_with_the_live_address(
         expect(page.locator(".test-outcome")).to_contain_text("It works")
 
 
+def test_clients_are_described_in_the_pages_language(open_page: OpenPage, server: Server) -> None:
+    page = open_page(server, "/#/connect/continue", locale="zh-CN")
+
+    expect(page.get_by_role("tabpanel")).to_contain_text("边输入边补全、聊天、编辑")
+    expect(page.get_by_role("tabpanel")).to_contain_text("Continue 会自动读取")
+
+
 def test_a_model_that_does_not_fit_says_so(open_page: OpenPage, server: Server) -> None:
     page = open_page(server, "/#/models")
     page.get_by_role("checkbox", name="Only what fits").uncheck()
@@ -172,10 +216,51 @@ def test_a_model_that_does_not_fit_says_so(open_page: OpenPage, server: Server) 
     expect(big).to_contain_text("needs")
 
 
-def test_loading_is_shown_in_place(page: Page) -> None:
-    """The picker's dot says where the model is, and the answer comes all the same."""
-    expect(page.locator(".picker .dot")).to_have_count(1)
-    ask(page, PROMPT)
-    answered(page)
+@pytest.fixture(scope="module")
+def cramped(tmp_path_factory: pytest.TempPathFactory, slow_engine: Path) -> Iterator[Server]:
+    """Engines that take two seconds to load, and a model that no machine has room for."""
+    chromium_or_skip()
+    home = Hearth(tmp_path_factory.mktemp("home"))
+    huge = make_huge_gguf(tmp_path_factory.mktemp("models") / "huge.gguf")
+    more = {
+        **WITH_PAGE,
+        "HEARTH_LLAMA_SERVER": str(slow_engine),
+        "FAKE_READY_AFTER_S": "2",
+        "HEARTH_MODEL": str(huge),
+        "HEARTH_PRELOAD": "false",
+    }
+    with home.serving(**more) as running:
+        wait_for_page(running)
+        yield running
 
+
+def test_loading_is_shown_in_place(open_page: OpenPage, cramped: Server) -> None:
+    """The picker says that the model is loaded now, and the answer comes all the same."""
+    page = open_page(cramped, preferences={"model": "starter", "parameters": {"max_tokens": 40}})
+    expect(page.locator(".picker .dot.is-on_disk")).to_be_visible()
+
+    page.get_by_role("button", name="Model: starter").click()
+    page.locator(".picker-row[data-model='starter']").click()
+    ask(page, PROMPT)
+
+    expect(page.locator(".picker .picker-state")).to_have_text("loading")
+    expect(page.locator(".picker .loading-bar")).to_be_visible()
+    answered(page)
     expect(page.locator(".picker .dot.is-loaded")).to_be_visible()
+    expect(page.locator(".picker .loading-bar")).to_have_count(0)
+
+
+def test_what_does_not_fit_offers_a_way_out(open_page: OpenPage, cramped: Server) -> None:
+    page = open_page(cramped, preferences={"model": "huge"})
+
+    ask(page, PROMPT)
+
+    card = page.locator(".card[data-code=does_not_fit]")
+    expect(card).to_contain_text("This model does not fit now")
+    expect(card).to_contain_text("GB are free")
+    card.get_by_role("button", name="A smaller precision").click()
+    dialog = page.get_by_role("dialog", name="huge")
+    expect(dialog.locator(".why-list")).to_be_visible()
+    page.keyboard.press("Escape")
+    card.get_by_role("button", name="Choose another model").click()
+    expect(page.get_by_role("dialog", name="Model")).to_be_visible()

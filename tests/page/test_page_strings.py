@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from codehearth.gateway.page.downloads import State as PullState
+from codehearth.gateway.page.fits import Place
+from codehearth.pool.status import State as PoolState
 from codehearth.text.languages import find_language
 from codehearth.web.files import FOLDER
 
@@ -15,21 +19,65 @@ SCRIPTS = sorted(FOLDER.glob("*.js"))
 TABLES = {path.stem: json.loads(path.read_text("utf-8")) for path in FOLDER.glob("strings/*.json")}
 
 
-def asked_keys() -> tuple[set[str], list[re.Pattern[str]]]:
-    """Keys that scripts ask for: whole ones, and patterns for those made at run time."""
+def listed(script: str, pattern: str) -> tuple[str, ...]:
+    """The values that stand in a script's own list, as `pattern` finds them."""
+    found = tuple(re.findall(pattern, (FOLDER / script).read_text("utf-8"), re.M))
+    assert found, (script, pattern)
+    return found
+
+
+COLUMNS = listed("measure.js", r'^  \["(\w+)", \(row\)')
+ERRORS = listed("errors.js", r'^  \w+: "(error\.\w+)",$')
+PARAMETERS = listed("page.js", r"^  (\w+): \{ low:")
+VIEWS = tuple(re.findall(r'"(\w+)"', listed("app.js", r"^const VIEWS = (.*);$")[0]))
+PROMPTS = tuple(re.findall(r'"(\w+)"', listed("composer.js", r"^const FIRST_PROMPTS = (.*);$")[0]))
+WELCOMES = tuple(re.findall(r'"(\w+)"', listed("chat.js", r"^    const prompts = (.*);$")[0]))
+STATES = ("on_disk", "loaded", "not_here", "downloading", *get_args(PoolState))
+# Keys that are made at run time, as the script writes them, and every value that each can have.
+MADE: dict[str, tuple[str, ...]] = {
+    "${key}.title": ERRORS,
+    "${key}.text": ERRORS,
+    "compare.head.${name}": ("model", "wins", "losses", "ties"),
+    "compare.winner.${winner}": ("first", "second", "tie", "neither"),
+    "connect.${group}": ("editor", "agent", "script"),
+    "fits.${model.fits}": get_args(Place),
+    "measure.${name}": COLUMNS,
+    "measure.${name}.why": COLUMNS,
+    "models.${group}": ("here", "not_here"),
+    "models.${name}": ("chat", "load", "unload", "pull", "smaller"),
+    "models.head.${name}": ("name", "state", "size", "fit", "memory", "precision"),
+    "models.scope.${scope}": ("all", "here", "not_here"),
+    "nav.${name}": VIEWS,
+    "parameters.${name}": PARAMETERS,
+    "parameters.${name}.hint": PARAMETERS,
+    "parts.${name}": ("weights", "context", "compute", "process"),
+    "prompt.${name}.name": PROMPTS,
+    "prompt.${name}.text": PROMPTS,
+    "pull.${verb}": ("pause", "resume", "cancel"),
+    # Those that are over are not shown.
+    "pull.state.${pull.state}": tuple(set(get_args(PullState)) - {"done", "cancelled"}),
+    # The pool's "ready" is "loaded" on the page.
+    "state.${state_of(model.name)}": tuple(set(STATES) - {"ready"} | {"paused"}),
+    "state.${state}": tuple(set(STATES) - {"ready"} | {"paused"}),
+    "status.${key}": ("waiting", "loading", "reading", "writing", "reconnecting"),
+    "theme.${name}": ("light", "dark", "system"),
+    "welcome.${name}.prompt": WELCOMES,
+    "welcome.${name}.title": WELCOMES,
+}
+
+
+def asked_keys() -> tuple[set[str], set[str]]:
+    """Keys that scripts ask for: whole ones, and those made at run time as they are written."""
     whole: set[str] = set()
-    made: list[re.Pattern[str]] = []
+    made: set[str] = set()
     for script in SCRIPTS:
         text = script.read_text("utf-8")
         for call, key in re.findall(r"""\b(t|t_count)\(\s*"([\w.]+)\"""", text):
             whole |= {f"{key}.one", f"{key}.many"} if call == "t_count" else {key}
         for first, second in re.findall(r"""\bt\([^"`()]*\? "([\w.]+)" : "([\w.]+)"\)""", text):
             whole |= {first, second}
-        for template in re.findall(r"\bt\(`([^`]+)`", text):
-            parts = re.split(r"\$\{[^}]*\}", template)
-            made.append(re.compile(r"[\w.]+".join(map(re.escape, parts))))
-        if script.name in ("errors.js", "shortcuts.js"):
-            whole |= set(re.findall(r'"(keys\.\w+)"', text))
+        whole |= set(re.findall(r'"(keys\.\w+)"', text)) if script.name == "shortcuts.js" else set()
+        made |= set(re.findall(r"\bt\(`([^`]+)`", text))
     return whole, made
 
 
@@ -50,13 +98,14 @@ def test_texts_have_the_same_values_to_fill_in() -> None:
 
 def test_no_text_is_missing_or_left_over() -> None:
     whole, made = asked_keys()
+    assert made == set(MADE), made ^ set(MADE)
+    asked = whole | {
+        re.sub(r"\$\{[^}]*\}", value, key) for key, values in MADE.items() for value in values
+    }
     known = set(TABLES["en"])
 
-    assert whole <= known, whole - known
-    for pattern in made:
-        assert any(pattern.fullmatch(key) for key in known), pattern.pattern
-    unused = {key for key in known - whole if not any(p.fullmatch(key) for p in made)}
-    assert not {key for key in unused if not key.startswith("error.")}, unused
+    assert asked <= known, f"missing: {asked - known}"
+    assert known <= asked, f"left over: {known - asked}"
 
 
 def test_chinese_texts_are_chinese() -> None:

@@ -79,6 +79,7 @@ class Nature:
 
     name: str
     size: int = 1
+    gpu_size: int = 0
     num_slots: int = 2
     load_s: float = 3.0
     stop_s: float = 0.5
@@ -155,6 +156,7 @@ class World:
     """A machine of `size`, the models on it, and the rules that the pool must keep."""
 
     size: int = 2
+    gpu_size: int = 0
     others: int = 0
     """What other processes hold."""
     min_stay_s: float = 1.0
@@ -179,6 +181,9 @@ class World:
     def free(self) -> int:
         return self.size - self.others - sum(child.nature.size for child in self.living())
 
+    def gpu_free(self) -> int:
+        return self.gpu_size - sum(child.nature.gpu_size for child in self.living())
+
     async def open_model(self, name: str, *, attempt: int, room: Room) -> OpenModel | None:
         nature: Nature | None = self.natures[name]
         assert nature is not None
@@ -190,7 +195,9 @@ class World:
         if nature is None:
             return None
         facts: Any = ModelFacts(name, 4096, nature.num_slots, weights=None)  # type: ignore[arg-type]
-        return OpenModel(TameChild(self, nature), nature.size, facts, engine="tame")
+        return OpenModel(
+            TameChild(self, nature), nature.size, facts, engine="tame", gpu_bytes=nature.gpu_size
+        )
 
     # --- rules --------------------------------------------------------------------------------
 
@@ -202,6 +209,8 @@ class World:
         # The child that starts is still "new" and not counted as living.
         if self.others == 0 and self.free() < child.nature.size:
             self._complain(f"{child.nature.name} does not fit: {self.free()} are free")
+        if self.gpu_free() < child.nature.gpu_size:
+            self._complain(f"{child.nature.name} does not fit on the GPU: {self.gpu_free()}")
 
     def note_stop(self, child: TameChild, grace_s: float | None) -> None:
         if grace_s == 0:
@@ -217,7 +226,13 @@ class World:
 async def pool_in(world: World, **limits: Any) -> AsyncIterator[Pool]:
     """A pool in the world, closed at the end; then the rules are checked."""
     given = replace(Limits(min_stay_s=world.min_stay_s), **limits)
-    pool = Pool(open_model=world.open_model, read_memory=world.free, limits=given, clock=now)
+    pool = Pool(
+        open_model=world.open_model,
+        read_memory=world.free,
+        read_gpu_memory=world.gpu_free,
+        limits=given,
+        clock=now,
+    )
     try:
         yield pool
     finally:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codehearth.pool.amount import Amount, total
 from codehearth.pool.policy import (
     Evict,
     Load,
@@ -46,24 +47,24 @@ def test_a_model_that_fits_beside_the_others_is_loaded() -> None:
 
 
 def test_a_model_that_never_fits_is_refused_with_the_numbers() -> None:
-    assert decide_one(11, [resident("a", 6)], free=4) == Refuse("new", 11, 10)
+    assert decide_one(11, [resident("a", 6)], free=4) == Refuse("new", Amount(11), Amount(10))
 
 
 def test_the_budget_caps_what_all_models_may_take() -> None:
     assert decide_one(4, [resident("a", 6)], free=100, budget=9) == Evict("new", ("a",))
-    assert decide_one(10, [], free=100, budget=9) == Refuse("new", 10, 9)
+    assert decide_one(10, [], free=100, budget=9) == Refuse("new", Amount(10), Amount(9))
 
 
 def test_memory_of_other_processes_is_not_ours_to_give() -> None:
     """The machine has 20, others hold 10: what is free and what we hold is 10."""
     assert decide_one(10, [resident("a", 6)], free=4) == Evict("new", ("a",))
-    assert decide_one(11, [resident("a", 6)], free=4) == Refuse("new", 11, 10)
+    assert decide_one(11, [resident("a", 6)], free=4) == Refuse("new", Amount(11), Amount(10))
 
 
 def test_a_loading_model_keeps_the_room_that_it_will_grow_into() -> None:
     loading = resident("a", 6, stage="loading", held_bytes=1)
 
-    assert room_of([loading], Memory(9)) == 4
+    assert room_of([loading], Memory(9)) == Amount(4)
     assert decide_one(4, [loading], free=9) == Load("new")
     assert isinstance(decide_one(5, [loading], free=9), Wait)
 
@@ -236,10 +237,13 @@ def situations(draw: st.DrawFn) -> tuple[list[Resident], Memory]:
                 may_drain_at=draw(st.sampled_from([0.0, 99.0, 103.0])),
                 stays_for_ever=draw(st.booleans()),
                 is_draining=draw(st.booleans()),
+                gpu_claim_bytes=(on_gpu := draw(st.sampled_from([0, 0, 3, 9]))),
+                gpu_held_bytes=draw(st.sampled_from([0, on_gpu])),
             )
         )
     budget = draw(st.none() | st.integers(0, 40))
-    return residents, Memory(draw(st.integers(0, 20)), budget)
+    gpu_free = draw(st.integers(0, 12))
+    return residents, Memory(draw(st.integers(0, 20)), budget, gpu_free_bytes=gpu_free)
 
 
 wanteds = st.lists(
@@ -249,6 +253,7 @@ wanteds = st.lists(
         needed_bytes=st.integers(0, 30),
         ticket=st.integers(0, 1000),
         since=st.sampled_from([50.0, 95.0, 100.0]),
+        gpu_needed_bytes=st.sampled_from([0, 0, 4, 12]),
     ),
     max_size=5,
     unique_by=(lambda one: one.name, lambda one: one.ticket),
@@ -266,8 +271,10 @@ def test_no_decision_breaks_a_promise(
     decisions = decide(wanted, residents, memory, now=NOW, starvation_s=10)
 
     assert {one.name for one in decisions} == {one.name for one in wanted}
-    loaded = sum(one.needed_bytes for one in wanted if Load(one.name) in decisions)
-    assert loaded <= max(0, room_of(residents, memory))
+    loaded = total(one.needed for one in wanted if Load(one.name) in decisions)
+    room = room_of(residents, memory)
+    assert loaded.host_bytes <= max(0, room.host_bytes)
+    assert loaded.gpu_bytes <= max(0, room.gpu_bytes)
     evicted = [name for one in decisions if isinstance(one, Evict) for name in one.victims]
     assert len(evicted) == len(set(evicted)), "nobody leaves for two"
     for name in evicted:
@@ -298,17 +305,45 @@ def test_the_first_in_line_is_decided_as_if_it_were_alone(
 
 
 @settings(deadline=None)
-@given(situations(), st.integers(1, 40))
+@given(situations(), st.integers(0, 40), st.integers(0, 12))
 def test_least_harm_is_enough_and_not_more(
-    situation: tuple[list[Resident], Memory], missing: int
+    situation: tuple[list[Resident], Memory], missing_bytes: int, missing_gpu_bytes: int
 ) -> None:
     candidates = situation[0]
+    missing = Amount(missing_bytes, missing_gpu_bytes)
 
     victims = least_harm(candidates, missing)
 
     if victims is None:
-        assert sum(one.claim_bytes for one in candidates) < missing
+        assert not missing.fits(total(one.claim for one in candidates))
     else:
-        total = sum(one.claim_bytes for one in victims)
-        assert total >= missing
-        assert all(total - one.claim_bytes < missing for one in victims), "each is needed"
+        gained = total(one.claim for one in victims)
+        assert missing.fits(gained)
+        assert not any(missing.fits(gained - one.claim) for one in victims), "each is needed"
+
+
+# --- GPUs ---------------------------------------------------------------------------------------
+
+ON_GPU = resident("gpu", 1, gpu_claim_bytes=8, gpu_held_bytes=8)
+ON_HOST = resident("host", 9, used_at=-1.0)
+
+
+@pytest.mark.parametrize(
+    ("needed", "residents", "free", "decision"),
+    [
+        (Amount(1, 8), [ON_GPU], Amount(90, 8), Load("new")),
+        (Amount(1, 9), [ON_GPU], Amount(90, 8), Evict("new", ("gpu",))),
+        (Amount(1, 9), [ON_HOST, ON_GPU], Amount(90, 8), Evict("new", ("gpu",))),
+        (Amount(99, 9), [ON_HOST, ON_GPU], Amount(90, 8), Evict("new", ("host", "gpu"))),
+        (Amount(91, 0), [ON_HOST, ON_GPU], Amount(90, 8), Evict("new", ("host",))),
+        (Amount(1, 17), [ON_GPU], Amount(90, 8), Refuse("new", Amount(1, 17), Amount(91, 16))),
+        (Amount(1, 0), [ON_GPU], Amount(90, -5), Load("new")),
+    ],
+)
+def test_memory_of_gpus_is_a_kind_of_its_own(
+    needed: Amount, residents: list[Resident], free: Amount, decision: object
+) -> None:
+    wanted = Wanted("new", needed.host_bytes, 1, NOW, gpu_needed_bytes=needed.gpu_bytes)
+    memory = Memory(free.host_bytes, settled_at=0.0, gpu_free_bytes=free.gpu_bytes)
+
+    assert decide([wanted], residents, memory, now=NOW, starvation_s=10.0) == (decision,)

@@ -21,6 +21,7 @@ from pool_world import (
 )
 
 from codehearth.errors import BadWeights, DoesNotFit, EngineFailed, ModelNotFound, Overloaded
+from codehearth.pool.amount import Amount
 
 
 def test_one_load_serves_all_who_ask_meanwhile() -> None:
@@ -772,7 +773,10 @@ def test_a_model_that_no_longer_fits_is_planned_anew_and_then_refused() -> None:
                 await other
 
             assert refused.value.free_bytes == 3
-            assert [room.capacity_bytes for name, _, room in world.opened if name == "b"] == [4, 3]
+            assert [room.capacity.host_bytes for name, _, room in world.opened if name == "b"] == [
+                4,
+                3,
+            ]
             await busy
 
     run(story())
@@ -805,8 +809,44 @@ def test_opening_is_told_what_is_free_and_what_could_be() -> None:
             await request(world, pool, "a")
             await request(world, pool, "b")
 
-            rooms = [(room.free_bytes, room.capacity_bytes) for _, _, room in world.opened]
-            assert rooms == [(9, 9), (3, 9)]
+            rooms = [(room.free, room.capacity) for _, _, room in world.opened]
+            assert rooms == [(Amount(9), Amount(9)), (Amount(3), Amount(9))]
+
+    run(story())
+
+
+def test_a_model_that_fills_the_gpu_makes_room_for_the_next() -> None:
+    async def story() -> None:
+        world = World(size=100, gpu_size=10).add(Nature("a", gpu_size=7), Nature("b", gpu_size=6))
+        async with pool_in(world) as pool:
+            await request(world, pool, "a")
+            await request(world, pool, "b")
+
+            assert [child.nature.name for child in world.living()] == ["b"]
+            assert world.opened[-1][2].free == Amount(99, 3)
+            assert world.opened[-1][2].capacity == Amount(100, 10)
+
+    run(story())
+
+
+def test_two_models_that_share_a_gpu_stay_beside_each_other() -> None:
+    async def story() -> None:
+        world = World(size=100, gpu_size=10).add(Nature("a", gpu_size=4), Nature("b", gpu_size=6))
+        async with pool_in(world) as pool:
+            await request(world, pool, "a")
+            await request(world, pool, "b")
+
+            assert {child.nature.name for child in world.living()} == {"a", "b"}
+
+    run(story())
+
+
+def test_a_model_too_large_for_the_gpu_is_refused_with_the_numbers() -> None:
+    async def story() -> None:
+        world = World(size=100, gpu_size=4_000_000_000).add(Nature("a", gpu_size=5_000_000_000))
+        async with pool_in(world) as pool:
+            with pytest.raises(DoesNotFit, match=r"needs 5\.0 GB of GPU memory.*can be 4\.0 GB"):
+                await request(world, pool, "a")
 
     run(story())
 

@@ -281,6 +281,7 @@ def test_a_pull_that_is_cancelled_leaves_no_half_files(
     with online(hearth, hub) as server:
         pull = server.post("/hearth/pulls", {"model": NAME}).json()["id"]
         assert held.wait(60)
+        assert eventually(lambda: any(hearth.home.rglob("*.incomplete")))
         (half,) = hearth.home.rglob("*.incomplete")
         others = half.with_name("somebody-elses.incomplete")
         others.touch()

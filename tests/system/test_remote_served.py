@@ -82,6 +82,24 @@ def test_the_next_server_is_asked_where_one_does_not_answer(
     assert [answer.status_code for answer in answers] == [200] * 4
 
 
+@pytest.mark.parametrize("wrong", ["no-such-model", ""])
+def test_a_server_without_the_model_is_passed_over(
+    hearth: Hearth, gpu_box: tuple[Server, str], wrong: str
+) -> None:
+    """Its 404 was handed on, and a server that had named no model was asked for none."""
+    box, key = gpu_box
+    first = f"{box.url}/v1#{wrong}" if wrong else nobody()
+    named = remotes(first, f"{box.url}/v1#starter")
+
+    with hearth.serving(HEARTH_REMOTES=named, HEARTH_REMOTE_KEY=key) as server:
+        answers = [
+            server.post("/v1/completions", {"model": "coder", "prompt": "def", "max_tokens": 2})
+            for _ in range(2)
+        ]
+
+    assert [answer.status_code for answer in answers] == [200] * 2
+
+
 @pytest.mark.parametrize("has_key", [True, False])
 def test_where_no_server_answers_the_cause_is_told(
     hearth: Hearth, gpu_box: tuple[Server, str], has_key: bool

@@ -64,6 +64,46 @@ def test_each_family_loads_and_answers_many_as_it_answers_one(family: str, tmp_p
     assert len(set(alone)) == 3
 
 
+def test_codefuse_chats_by_its_own_template_and_pads_with_what_ends_it(tmp_path: Path) -> None:
+    """Turns are `<s>human` and `<s>bot`; the end of a sentence ends a bot's turn and is the padding
+    too: shorter prompts of a batch are padded on the left and must not end with it."""
+    contender = transformers(tmp_path)
+    sentence_end = "<｜end▁of▁sentence｜>"
+    template = (
+        "{% for m in messages %}"
+        "{% if m['role'] == 'user' %}{{ '<s>human\\n' + m['content'] + '\\n' }}"
+        "{% else %}{{ '<s>bot\\n' + m['content'] + eos_token + '\\n' }}{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<s>bot\\n' }}{% endif %}"
+    )
+    path = tiny_checkpoint(
+        tmp_path / "codefuse",
+        "llama",
+        chat_template=template,
+        end=sentence_end,
+        pad=sentence_end,
+        specials=(sentence_end,),
+    )
+    turns = [*ASK, {"role": "assistant", "content": "Hi."}, {"role": "user", "content": "More"}]
+    prompts = ["def", "def add(a, b):\n    return a"]
+
+    with running(contender.process(path=path)) as started:
+        _, rendered = post(started, "/apply-template", {"messages": turns})
+        _, end = post(started, "/tokenize", {"content": sentence_end})
+        alone = [
+            completed(started, prompt=one, max_tokens=20, **GREEDY)["choices"][0] for one in prompts
+        ]
+        together = completed(started, prompt=prompts, max_tokens=20, **GREEDY)["choices"]
+        body = {"messages": turns, "logit_bias": [[end["tokens"][0], 1000]]}
+        ended = post(started, "/v1/chat/completions", body)[1]["choices"][0]
+
+    assert rendered["prompt"] == (
+        f"<s>human\nhello\n<s>bot\nHi.{sentence_end}\n<s>human\nMore\n<s>bot\n"
+    )
+    assert len(end["tokens"]) == 1
+    assert [one["text"] for one in together] == [one["text"] for one in alone]
+    assert (ended["message"]["content"], ended["finish_reason"]) == ("", "stop")
+
+
 def test_infilling_by_mask_tokens_ends_at_the_end_of_the_mask(tmp_path: Path) -> None:
     """InCoder's end mark is a special token: no text is ever written of it."""
     contender = transformers(tmp_path)
@@ -80,7 +120,7 @@ def test_infilling_by_mask_tokens_ends_at_the_end_of_the_mask(tmp_path: Path) ->
         }
         answer = completed(started, **body)["choices"][0]
 
-    assert read_weights(path).fim_marks >= {"<|mask:0|>", "<|mask:1|>", "<|endofmask|>"}
+    assert read_weights(path).fim_marks >= {"<|mask:0|>", "<|mask:1|>"}
     assert len(mark["tokens"]) == 1
     assert (answer["text"], answer["finish_reason"]) == ("", "stop")
 
@@ -196,9 +236,28 @@ def test_penalties_and_bias_change_what_is_written(engine: Running) -> None:
     assert repeats[1] >= repeats[0]
 
 
+def test_what_goes_wrong_with_one_answer_ends_no_other(engine: Running) -> None:
+    """An error in one row of a batch was told to all that were under way."""
+    body = {"prompt": "x = 1\n", "max_tokens": 200, **GREEDY}
+    alone = completed(engine, **body)["choices"][0]["text"]
+
+    with ThreadPoolExecutor(8) as threads:
+        well = [threads.submit(completed, engine, **body) for _ in range(4)]
+        ill = [
+            threads.submit(post, engine, "/v1/completions", body | {"logprobs": -1})
+            for _ in range(4)
+        ]
+
+    assert [one.result()["choices"][0]["text"] for one in well] == [alone] * 4
+    assert [one.result()[0] for one in ill] == [500] * 4
+    assert completed(engine, **body)["choices"][0]["text"] == alone
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "told"),
     [
+        ("/v1/completions", {"prompt": "x", "logit_bias": [[10**6, 1]]}, 400, "vocabulary"),
+        ("/v1/completions", {"prompt": "x", "logit_bias": {"-1": 1}}, 400, "vocabulary"),
         ("/v1/chat/completions", {"messages": ASK, "tools": [{}]}, 501, "llama.cpp does it"),
         ("/v1/completions", {"prompt": "x", "grammar": "root"}, 501, "grammar"),
         ("/v1/completions", {"prompt": [10**6]}, 400, "vocabulary"),

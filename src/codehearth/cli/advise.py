@@ -9,7 +9,7 @@ import click
 
 from codehearth.cli.options import json_option, model_argument, settings_now
 from codehearth.cli.output import print_data, print_json, say
-from codehearth.errors import DoesNotFit, HearthError
+from codehearth.errors import DoesNotFit
 
 if TYPE_CHECKING:
     from codehearth.lab.advice import Advice, Option
@@ -38,10 +38,7 @@ def advise(model: str, as_json: bool) -> None:
     result = _newest(settings, found, hardware)
     advice = _measured(result, found, hardware) if result else _predicted(found, hardware)
     if not advice:
-        raise HearthError(
-            f"No precision of '{found.name}' fits into the memory that is free.",
-            hint=f"`hearth fit {model}` shows what it needs",
-        )
+        raise _nothing_fits(found, hardware)
     if as_json:
         print_json(
             {
@@ -60,6 +57,27 @@ def advise(model: str, as_json: bool) -> None:
         say(f"\nFrom the measurement {result.id}.")
     else:
         say(f"\nThis is predicted from typical figures; `hearth measure {model}` measures.")
+
+
+def _nothing_fits(found: LocalModel, hardware: Hardware) -> DoesNotFit:
+    """With what the smallest of the usual precisions needs."""
+    from codehearth.lab.advice import TYPICAL_LOSS
+    from codehearth.models.estimate import at_precision
+    from codehearth.models.planning import plan
+    from codehearth.models.precisions import BITS_PER_WEIGHT
+
+    smallest = min(TYPICAL_LOSS, key=BITS_PER_WEIGHT.__getitem__)
+    hint = f"`hearth fit {found.name}` shows what it needs"
+    try:
+        plan(at_precision(_weights(found), smallest), hardware)
+    except DoesNotFit as error:
+        return DoesNotFit(
+            f"No precision of '{found.name}' fits into the memory that is free.",
+            needed_bytes=error.needed_bytes,
+            free_bytes=error.free_bytes,
+            hint=hint,
+        )
+    raise AssertionError("the smallest precision fits, so there was advice")
 
 
 def _newest(settings: Settings, found: LocalModel, hardware: Hardware) -> Result | None:
@@ -132,9 +150,9 @@ def _typical_options(weights: Weights, hardware: Hardware) -> Iterator[Option]:
 
 
 def _weights(found: LocalModel) -> Weights:
-    from codehearth.models.weights import read_weights
+    from codehearth.models.weights import weights_here
 
-    return read_weights(found.path)
+    return weights_here(found)
 
 
 def _fitting_context(weights: Weights, precision: str, hardware: Hardware) -> int:

@@ -53,6 +53,7 @@ def all_checks() -> Iterator[Check]:
     yield engine(settings)
     yield from troubles.environments(settings)
     yield starter_answers(settings)
+    yield sandbox()
     yield from hubs()
     yield from troubles.proxies(os.environ)
 
@@ -212,6 +213,18 @@ def starter_answers(settings: Settings) -> Check:
         return Check("starter", "fail", f"{error.message} {tail}".strip(), error.hint)
     detail = f"answers; loaded in {trial.load_s:.1f} s, {trial.tokens_per_s:.0f} tokens a second"
     return Check("starter", "ok", detail)
+
+
+def sandbox() -> Check:
+    """Where code that models write is run."""
+    from codehearth.lab.sandbox import protections
+
+    found = protections()
+    if found.best is None:
+        missing = "`apt install bubblewrap`: without a sandbox no generated code is run"
+        return Check("sandbox", "warn", f"none ({found.summary()})", missing)
+    better = None if found.best == "bubblewrap" else "`apt install bubblewrap` for the better one"
+    return Check("sandbox", "ok", found.summary(), better)
 
 
 def hubs() -> Iterator[Check]:

@@ -12,6 +12,7 @@ from codehearth.cli.output import count, print_data, print_json, print_table, si
 from codehearth.settings import read_settings
 
 if TYPE_CHECKING:
+    from codehearth.models.facts import Weights
     from codehearth.models.fitting import Fit
     from codehearth.models.hardware import Hardware
 
@@ -34,9 +35,17 @@ class TokensType(click.ParamType[int]):
 @click.option(
     "--slots", type=click.IntRange(1, 256), metavar="N", help="Requests answered at a time."
 )
+@click.option("--all", "shows_all", is_flag=True, help="Every engine and precision, as a table.")
 @settings_options("engine", "precision")
 @json_option
-def fit(model: str, context: int | None, slots: int | None, as_json: bool, **flags: Any) -> None:
+def fit(
+    model: str,
+    context: int | None,
+    slots: int | None,
+    shows_all: bool,
+    as_json: bool,
+    **flags: Any,
+) -> None:
     """Show how much memory a model needs here, and what fits.
 
     What is not asked for is chosen, and the reason is told. A model that is not here yet is
@@ -44,10 +53,16 @@ def fit(model: str, context: int | None, slots: int | None, as_json: bool, **fla
     """
     from codehearth.cli.machine import usable_hardware
     from codehearth.cli.shelf import store_of
-    from codehearth.models.fitting import fit_of
+    from codehearth.models.fitting import fit_of, weights_of_text
 
     settings = read_settings(flags=flags)
     hardware = usable_hardware(settings)
+    if shows_all:
+        weights = weights_of_text(store_of(settings), model)
+        _print_table(
+            weights, hardware, context or settings.context, slots or settings.slots, as_json
+        )
+        return
     found = fit_of(
         store_of(settings),
         model,
@@ -61,6 +76,40 @@ def fit(model: str, context: int | None, slots: int | None, as_json: bool, **fla
         print_json(as_document(found, hardware))
     else:
         _print(found, hardware)
+
+
+def _print_table(
+    weights: Weights, hardware: Hardware, context: int, slots: int, as_json: bool
+) -> None:
+    from codehearth.models.fit_table import fit_table
+
+    rows = fit_table(weights, hardware, context_tokens=context or None, num_slots=slots or None)
+    if as_json:
+        print_json([row.as_document() for row in rows])
+        return
+    headings = ("ENGINE", "PRECISION", "WEIGHTS", "CONTEXT", "TOGETHER", "ON GPU", "FITS")
+    print_table(
+        headings,
+        [
+            (
+                row.engine,
+                row.precision,
+                size(row.weights_bytes),
+                size(row.kv_bytes),
+                size(row.total_bytes),
+                size(row.gpu_bytes) if row.gpu_bytes else "-",
+                "yes" if row.fits else "no",
+            )
+            for row in rows
+        ],
+    )
+    free = ", ".join(f"{size(gpu.free_bytes)} on {gpu.name}" for gpu in hardware.gpus)
+    if weights.is_estimate:
+        print_data("\nestimated from the number of parameters; exact once it is here")
+    print_data(
+        f"\nfree now: {size(hardware.free_bytes)}{', ' + free if free else ''}; "
+        "`hearth engines` says which engines run here"
+    )
 
 
 def as_document(found: Fit, hardware: Hardware) -> dict[str, Any]:

@@ -23,7 +23,14 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "bundle": "bundle",
         "unbundle": "unbundle",
     },
-    "Lab": {"quantize": "quantize", "measure": "measure", "advise": "advise"},
+    "Lab": {
+        "quantize": "quantize",
+        "measure": "measure",
+        "evaluate": "evaluate",
+        "advise": "advise",
+        "parity": "parity",
+        "tune": "tune",
+    },
     "Settle in": {
         "engines": "engines",
         "keys": "keys",
@@ -68,6 +75,10 @@ _SPELLINGS = {
     "convert": "quantize",
     "benchmark": "measure",
     "bench": "measure",
+    "train": "tune",
+    "finetune": "tune",
+    "fine-tune": "tune",
+    "eval": "evaluate",
 }
 
 

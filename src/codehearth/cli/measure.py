@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,6 @@ import click
 from codehearth.cli.fit import TokensType
 from codehearth.cli.options import json_option, model_argument, settings_options
 from codehearth.cli.output import (
-    has_colour,
     print_data,
     print_json,
     print_table,
@@ -22,13 +20,12 @@ from codehearth.cli.output import (
     size,
     tell_warning,
 )
+from codehearth.cli.progress import Pace, is_watched, share_bar
 from codehearth.errors import InvalidRequest
 from codehearth.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from codehearth.lab.result import Precision, Result
-
-_PLAIN_EVERY_S = 10.0
 
 
 @click.command()
@@ -118,7 +115,7 @@ def _measured(
 
     store = store_of(settings)
     options = Options(
-        model=store.find(model, allow_path=True),
+        model=store.find(model, allow_path=True, runs_code=False),
         text=text_of_file(text_file) if text_file is not None else packaged_text(),
         context_tokens=context,
         precisions=precisions,
@@ -128,7 +125,7 @@ def _measured(
         command=("hearth", *sys.argv[1:]),
     )
     folder = settings.data / "lab"
-    with _shown() as step:
+    with shown() as step:
         result = run(
             options,
             Place(store.made, folder, free_bytes_at),
@@ -183,32 +180,22 @@ def _compare(first: Path, second: Path, *, as_json: bool) -> None:
 
 
 @contextmanager
-def _shown() -> Iterator[Callable[[str, float], None]]:
+def shown() -> Iterator[Callable[[str, float], None]]:
     """A bar where somebody watches, a line now and then where not."""
-    if not sys.stderr.isatty():
+    if not is_watched():
         yield _Lines()
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bars
-
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-    console = Console(stderr=True, no_color=not has_colour(sys.stderr))
-    with Bars(*columns, console=console, transient=True) as bars:
-        task = bars.add_task("looking", total=1.0)
-        yield lambda what, share: bars.update(task, description=what[:50], completed=share)
+    with share_bar("looking") as bar:
+        yield lambda what, share: bar.show(what, share, 1.0)
 
 
 class _Lines:
     """Each stage once, and at most one line every ten seconds."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._said_at = -_PLAIN_EVERY_S
-        self._what = ""
+    def __init__(self) -> None:
+        self._pace = Pace()
 
     def __call__(self, what: str, share: float) -> None:
-        is_due = self._clock() - self._said_at >= _PLAIN_EVERY_S
-        if is_due or (what != self._what and not what.startswith("timing")):
-            self._what, self._said_at = what, self._clock()
+        # What is timed changes with every turn: all turns are one stage.
+        if self._pace.is_due("timing" if what.startswith("timing") else what):
             say(f"{what}: {100 * share:.0f} %")

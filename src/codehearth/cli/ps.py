@@ -52,6 +52,7 @@ _HEADINGS = (
 
 
 def _row(model: LiveModel) -> tuple[str, ...]:
+    on_gpu = f" + ~{size(model.gpu_bytes)} GPU" if model.gpu_bytes else ""
     leaves = "" if model.expires_in_s is None else f"in {duration(model.expires_in_s)}"
     if model.memory_bytes:
         memory = size(model.memory_bytes)
@@ -60,7 +61,7 @@ def _row(model: LiveModel) -> tuple[str, ...]:
     return (
         model.name,
         model.state,
-        memory,
+        memory + on_gpu if memory else "",
         str(model.in_flight),
         str(model.waiting),
         str(model.num_slots or ""),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from codehearth.cli.options import json_lines_option, model_argument, settings_options
-from codehearth.cli.output import duration, has_colour, print_json_line, say, size
+from codehearth.cli.output import duration, print_json_line, say, size
+from codehearth.cli.progress import Pace, byte_bar, is_watched
 from codehearth.errors import InvalidRequest
 from codehearth.settings import read_settings
 
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from codehearth.models.store import LocalModel, Progress, Store
 
 ProgressCallback = Callable[["Progress"], None]
-
-_PLAIN_EVERY_S = 10.0
 
 
 @click.command()
@@ -72,30 +69,32 @@ def _print_progress(progress: Progress) -> None:
 
 @contextmanager
 def _shown() -> Iterator[ProgressCallback]:
-    """A bar where somebody watches, a line now and then where not."""
-    if not sys.stderr.isatty():
+    if not is_watched():
         yield _Lines()
         return
-    with _bar() as progress:
-        yield progress
+    with byte_bar("looking") as bar:
+
+        def show(progress: Progress) -> None:
+            if progress.note:
+                bar.say(progress.note)
+            name = progress.file.rsplit("/", 1)[-1]
+            total = progress.total_bytes or None
+            bar.show(f"{progress.stage} {name}", progress.done_bytes, total)
+
+        yield show
 
 
 class _Lines:
     """Progress as plain lines: each file, and at most one line every ten seconds."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._file: tuple[str, str] | None = None
-        self._said_at = 0.0
+    def __init__(self) -> None:
+        self._pace = Pace()
 
     def __call__(self, progress: Progress) -> None:
         if progress.note:
             say(progress.note)
-        if progress.stage not in ("download", "verify"):
-            return
-        now, file = self._clock(), (progress.stage, progress.file)
-        if file != self._file or now - self._said_at >= _PLAIN_EVERY_S:
-            self._file, self._said_at = file, now
+        is_moving = progress.stage in ("download", "verify")
+        if is_moving and self._pace.is_due((progress.stage, progress.file)):
             say(line_of(progress))
 
 
@@ -107,40 +106,3 @@ def line_of(progress: Progress) -> str:
     if progress.left_s is not None:
         parts.append(f"{duration(progress.left_s)} left")
     return f"{progress.stage} {progress.file}: {', '.join(parts)}"
-
-
-@contextmanager
-def _bar() -> Iterator[ProgressCallback]:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-    from rich.progress import Progress as Bars
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True, no_color=not has_colour(sys.stderr))
-    with Bars(*columns, console=console, transient=True) as bars:
-        task = bars.add_task("looking", total=None)
-
-        def show(progress: Progress) -> None:
-            if progress.note:
-                console.print(progress.note, markup=False, highlight=False)
-            name = progress.file.rsplit("/", 1)[-1]
-            bars.update(
-                task,
-                description=f"{progress.stage} {name}"[:60],
-                completed=progress.done_bytes,
-                total=progress.total_bytes or None,
-            )
-
-        yield show

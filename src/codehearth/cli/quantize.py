@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,13 +11,13 @@ import click
 from codehearth.cli.options import json_option, model_argument, settings_options
 from codehearth.cli.output import (
     duration,
-    has_colour,
     print_json,
     print_table,
     say,
     size,
     tell_warning,
 )
+from codehearth.cli.progress import Pace, byte_bar, is_watched
 from codehearth.errors import InvalidRequest
 from codehearth.settings import Settings, read_settings
 
@@ -28,8 +26,7 @@ if TYPE_CHECKING:
     from codehearth.lab.mixture import Recipe
     from codehearth.lab.quantize import Progress, ProgressCallback, Quantised
     from codehearth.models.local_models import LocalModel
-
-_PLAIN_EVERY_S = 10.0
+    from codehearth.models.store import Store
 
 
 @click.command()
@@ -58,7 +55,7 @@ def quantize(model: str, precisions: str, dry_run: bool, as_json: bool, **flags:
     recipes = _recipes(precisions)
     settings = read_settings(flags=flags)
     store = store_of(settings)
-    found = store.find(model, allow_path=True)
+    found = store.find(model, allow_path=True, runs_code=False)
     source = source_of(found)
     layouts = [layout(source, recipe) for recipe in recipes]
     _warn(found, layouts)
@@ -66,7 +63,7 @@ def quantize(model: str, precisions: str, dry_run: bool, as_json: bool, **flags:
         _print_plan(layouts, as_json=as_json)
         return
     try:
-        made = [_make(settings, found, laid_out) for laid_out in layouts]
+        made = [_make(store, settings, found, laid_out) for laid_out in layouts]
     except KeyboardInterrupt:
         say("\nStopped. What is on disk is kept; the same command goes on from there.")
         raise
@@ -87,8 +84,7 @@ def _recipes(precisions: str) -> list[Recipe]:
     return list({recipe.precision: recipe for recipe in recipes}.values())
 
 
-def _make(settings: Settings, found: LocalModel, laid_out: Layout) -> Quantised:
-    from codehearth.cli.shelf import store_of
+def _make(store: Store, settings: Settings, found: LocalModel, laid_out: Layout) -> Quantised:
     from codehearth.lab.naming import base_of
     from codehearth.lab.quantize import run
     from codehearth.models.hardware import snapshot
@@ -102,7 +98,7 @@ def _make(settings: Settings, found: LocalModel, laid_out: Layout) -> Quantised:
     with shown(precision) as progress:
         made = run(
             laid_out,
-            store_of(settings).made,
+            store.made,
             model,
             num_threads=threads,
             free_bytes=free_bytes_at,
@@ -110,7 +106,7 @@ def _make(settings: Settings, found: LocalModel, laid_out: Layout) -> Quantised:
         )
     if made.was_there:
         say(f"'{made.name}' is there already.")
-    named = store_of(settings).locate(made.name)
+    named = store.locate(made.name)
     if named.path != made.path:
         tell_warning(
             f"'{made.name}' goes on to mean the one from {named.source}; "
@@ -168,52 +164,30 @@ def _cells(made: Quantised) -> tuple[str, ...]:
     return made.name, size(made.num_bytes), f"{made.bits_per_weight:.2f}", took
 
 
-def shown(precision: str) -> AbstractContextManager[ProgressCallback]:
-    """A bar where somebody watches, a line now and then where not."""
-    return _bar(precision) if sys.stderr.isatty() else nullcontext(_Lines(precision))
+@contextmanager
+def shown(precision: str) -> Iterator[ProgressCallback]:
+    """Tells how far the making of a precision is."""
+    if not is_watched():
+        yield _Lines(precision)
+        return
+    with byte_bar(precision) as bar:
+        yield lambda progress: bar.show(
+            f"{precision} {progress.tensor}", progress.done_bytes, progress.total_bytes
+        )
 
 
 class _Lines:
-    def __init__(self, precision: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, precision: str) -> None:
         self._precision = precision
-        self._clock = clock
-        self._said_at = clock()
+        self._pace = Pace()
         self._is_first = True
 
     def __call__(self, progress: Progress) -> None:
         if self._is_first and progress.resumed_bytes:
             say(f"{self._precision}: goes on behind {size(progress.resumed_bytes)}")
         self._is_first = False
-        if self._clock() - self._said_at >= _PLAIN_EVERY_S:
-            self._said_at = self._clock()
+        if self._pace.is_due():
             say(
                 f"{self._precision}: {size(progress.done_bytes)} of {size(progress.total_bytes)}, "
                 f"{progress.tensor}"
             )
-
-
-@contextmanager
-def _bar(precision: str) -> Iterator[ProgressCallback]:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
-    from rich.progress import Progress as Bars
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-    )
-    console = Console(stderr=True, no_color=not has_colour(sys.stderr))
-    with Bars(*columns, console=console, transient=True) as bars:
-        task = bars.add_task(precision, total=None)
-
-        def show(progress: Progress) -> None:
-            bars.update(
-                task,
-                description=f"{precision} {progress.tensor}"[:50],
-                completed=progress.done_bytes,
-                total=progress.total_bytes,
-            )
-
-        yield show

@@ -6,6 +6,7 @@ import click
 
 from codehearth.cli.options import model_argument, settings_now, yes_option
 from codehearth.cli.output import print_data, say, size
+from codehearth.errors import ModelNotFound
 
 
 @click.command()
@@ -13,16 +14,24 @@ from codehearth.cli.output import print_data, say, size
 @click.option("--dry-run", is_flag=True, help="Only show what would be deleted.")
 @yes_option
 def rm(model: str, dry_run: bool, yes: bool) -> None:
-    """Delete a model that was fetched, or made by `hearth quantize`.
+    """Delete a model that was fetched or made here.
 
-    What was fetched leaves the hub's cache, which other programs share.
+    What `hearth quantize` and `hearth tune` made goes, with what a stopped one left; what was
+    fetched leaves the hub's cache, which other programs share.
     """
     from codehearth.cli.questions import agreed
     from codehearth.cli.shelf import store_of
 
     store = store_of(settings_now())
-    found = store.locate(model)
-    if found.hub is None and found.source != "made":
+    try:
+        found = store.locate(model)
+    except ModelNotFound:
+        freed = 0 if dry_run else store.made.discard(model)
+        if not freed:
+            raise
+        say(f"What a stopped `hearth quantize` left of '{model}' is deleted; {size(freed)} free.")
+        return
+    if found.hub is None and found.source not in ("made", "tuned"):
         store.remove(model)  # says why not: it was not downloaded
     if dry_run:
         for file in found.files:

@@ -42,6 +42,29 @@ if TYPE_CHECKING:
     show_default=True,
     help="How many prompts of a file are asked at the same time.",
 )
+@click.option(
+    "--verify",
+    "tests_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="TESTS",
+    help="Answer with Python code that passes these tests or doctests, run in the sandbox.",
+)
+@click.option(
+    "--candidates",
+    type=click.IntRange(1, 8),
+    default=4,
+    show_default=True,
+    metavar="N",
+    help="With --verify: how many answers are tried side by side.",
+)
+@click.option(
+    "--repairs",
+    type=click.IntRange(0, 2),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="With --verify: how often what failed is asked again, with the error.",
+)
 @sampling_options(max_tokens=DEFAULT_MAX_TOKENS)
 @json_lines_option
 @yes_option
@@ -51,6 +74,9 @@ def run(
     system: str | None,
     prompts_file: str | None,
     parallel: int,
+    tests_file: Path | None,
+    candidates: int,
+    repairs: int,
     as_json: bool,
     yes: bool,
     **sampling: Any,
@@ -62,6 +88,7 @@ def run(
       hearth run qwen2.5-coder:7b "quicksort in Go"
       git diff | hearth run -s "Write a commit message."
       hearth run --file prompts.txt --json
+      hearth run --verify test_slug.py "a function slug(title)" > slug.py
       hearth run                            (a conversation; /help there)
 
     Without MODEL the server's default answers. Where no server runs, one is started for this
@@ -72,6 +99,8 @@ def run(
     asked = _asked(settings, server, words, model)
     piped = "" if prompts_file or sys.stdin.isatty() else _standard_input()
     prompt = joined_prompt(piped, asked.prompt)
+    if tests_file is not None and (prompts_file or not prompt):
+        raise click.UsageError("--verify needs one prompt.")
     wants_chat = not prompt and not prompts_file
     if wants_chat and not (is_interactive() and sys.stdout.isatty() and not as_json):
         raise click.UsageError("There is no prompt.")
@@ -80,7 +109,7 @@ def run(
         found_or_started(settings, server, model=name) as at,
         client_of(at) as client,
     ):
-        from codehearth.cli import answering, batch, chat
+        from codehearth.cli import answering, batch, chat, verify
 
         questions = answering.Questions(
             client,
@@ -89,7 +118,11 @@ def run(
             system=system or "",
             sampling=Sampling(**sampling),
         )
-        if prompts_file:
+        if tests_file is not None:
+            verify.answer_verified(
+                questions, prompt, tests_file, candidates, repairs, as_json=as_json
+            )
+        elif prompts_file:
             batch.answer_file(questions, _read(prompts_file), parallel, as_json=as_json)
         elif wants_chat:
             chat.converse(questions, settings)

@@ -77,6 +77,8 @@ class LiveModel:
     context_tokens: int
     engine: str
     why: str
+    gpu_bytes: int = 0
+    """What it takes of the GPUs' memory, as predicted."""
     num_shown: int = 0
     """Suggestions that editors told of, since the server's start."""
     num_accepted: int = 0
@@ -141,6 +143,7 @@ def live_model_of(entry: Any) -> LiveModel:
         context_tokens=_whole(entry.get("context_tokens")) or 0,
         engine=_text(entry.get("engine")),
         why=_text(entry.get("why")),
+        gpu_bytes=_whole(entry.get("gpu_bytes")) or 0,
         num_shown=_whole(suggestions.get("shown")) or 0,
         num_accepted=_whole(suggestions.get("accepted")) or 0,
     )

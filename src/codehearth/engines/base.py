@@ -37,7 +37,8 @@ class Launch:
     `precision` is the user's word (bf16, fp16, fp32, int8, int4), or auto: as the weights are
     stored, which is `stored_precision`. `allows_code`: the checkpoint may run code of its own.
     llama.cpp's weights are what they are; these three mean nothing to it.
-    `adapters` are loaded with the model, each under a name of its own.
+    `adapters` are loaded with the model, each under a name of its own; the one that is named as
+    the child itself (`alias`) is applied to every request.
     """
 
     path: Path

@@ -34,6 +34,8 @@ from typing import Any
 from codehearth.engines.recipes import Recipe
 from codehearth.engines.threads import child_environment
 from codehearth.errors import BadSetting, DiskFull, EngineFailed
+from codehearth.models.whole_file import write_whole
+from codehearth.models.words import in_bytes
 
 _RECORD = "environment.json"
 _LOCK = ".lock"
@@ -327,9 +329,9 @@ def _failed(engine: str, what: str, tail: str) -> EngineFailed:
 
 def _require(needed_bytes: int, free_bytes: int, engine: str) -> None:
     if needed_bytes + _RESERVE_BYTES > free_bytes:
-        needed, free = (f"{size / (1 << 30):.1f} GiB" for size in (needed_bytes, free_bytes))
         raise DiskFull(
-            f"The environment of {engine} takes about {needed}, and the disk has {free} free.",
+            f"The environment of {engine} takes about {in_bytes(needed_bytes)}, and the disk has "
+            f"{in_bytes(free_bytes)} free.",
             hint="free some space, or set `data` to a folder on another disk",
         )
 
@@ -337,9 +339,7 @@ def _require(needed_bytes: int, free_bytes: int, engine: str) -> None:
 def _write_record(home: Path, folder: Path, made: Installed) -> None:
     record = asdict(made) | {"folder": folder.name}
     del record["python"]
-    new = home / f"{_RECORD}.new"
-    new.write_text(json.dumps(record, indent=2), encoding="utf-8")
-    new.replace(home / _RECORD)
+    write_whole(home / _RECORD, json.dumps(record, indent=2))
 
 
 @contextlib.contextmanager

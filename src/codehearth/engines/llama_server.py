@@ -90,6 +90,8 @@ class LlamaServer:
             known = next((name for name in names if name in self.options), None)
             if known is not None:
                 argv += [known] if value is None else [known, value]
+        for adapter in launch.adapters:
+            argv += ["--lora", str(adapter.path)]
         environment = child_environment(self.ours) | {"LLAMA_API_KEY": endpoint.api_key}
         why = (
             f"llama-server {self.version}: built for this machine",

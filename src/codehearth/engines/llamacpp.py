@@ -64,6 +64,7 @@ class LlamaCpp:
             "--prompt-cache-mib", str(launch.prompt_cache_bytes >> 20),
             *(("--embedding",) if launch.is_embedding else ()),
             *(() if launch.mapped else ("--read-weights",)),
+            *(word for adapter in launch.adapters for word in ("--lora", str(adapter.path))),
         )  # fmt: skip
         environment = child_environment(self.ours) | {"HEARTH_ENGINE_KEY": endpoint.api_key}
         return Command(argv, environment, why=(f"{launch.num_threads} threads",))

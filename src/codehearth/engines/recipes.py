@@ -52,10 +52,26 @@ def _transformers(device: Device, *, num_bytes: int) -> Recipe:
     )
 
 
+def _tuning(device: Device, *, num_bytes: int) -> Recipe:
+    return Recipe(
+        engine="tuning",
+        device=device,
+        pins=_HERE / "requirements" / f"tuning-{device}.txt",
+        check=("-P", str(_HERE.parent / "workers" / "tuning" / "__main__.py"), "--check"),
+        num_bytes=num_bytes,
+        torch="2.13.0" if device == "cpu" else None,
+    )
+
+
 # The CPU's size was measured on Linux; CUDA's is the sum of what its packages say, and a guess.
 RECIPES: Mapping[str, Mapping[Device, Recipe]] = {
     "transformers": {
         "cpu": _transformers("cpu", num_bytes=int(1.5 * _GIB)),
         "cuda": _transformers("cuda", num_bytes=8 * _GIB),
+    },
+    # No engine: what `hearth tune` trains with.
+    "tuning": {
+        "cpu": _tuning("cpu", num_bytes=int(1.9 * _GIB)),
+        "cuda": _tuning("cuda", num_bytes=int(8.5 * _GIB)),
     },
 }

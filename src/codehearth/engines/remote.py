@@ -20,7 +20,7 @@ from codehearth.engines.endpoint import Endpoint
 from codehearth.engines.threads import child_environment
 from codehearth.models.remotes import Server
 
-KEY_VARIABLE = "HEARTH_REMOTE_KEY"
+REMOTE_KEY_VARIABLE = "HEARTH_REMOTE_KEY"
 
 
 @dataclass(frozen=True)
@@ -60,5 +60,5 @@ class Remote:
         )  # fmt: skip
         environment = child_environment(self.ours) | {"HEARTH_ENGINE_KEY": endpoint.api_key}
         if self.key:
-            environment[KEY_VARIABLE] = self.key
+            environment[REMOTE_KEY_VARIABLE] = self.key
         return Command(argv, environment, why=(f"served by {self.addresses}",))

@@ -72,7 +72,10 @@ class Transformers:
                 f"transformers does not read GGUF files of the architecture {weights.architecture}"
             )
         if weights.architecture == "chatglm":
-            return "the code that ChatGLM checkpoints bring does not run in transformers 5"
+            return (
+                "the code that ChatGLM checkpoints bring does not run in transformers 5; "
+                "`hearth quantize` makes a GGUF of them without it, which llama.cpp serves"
+            )
         packing = next((name for name in _PACKED if f"({name})" in weights.precision), None)
         if packing and self._is_installed and "gptqmodel" not in self._facts("quantisers"):
             return f"weights packed by {packing} need the package gptqmodel beside transformers"
@@ -97,6 +100,7 @@ class Transformers:
             "--dtype", dtype,
             *(("--quantise", launch.precision) if is_quantised else ()),
             *(("--allow-code",) if launch.allows_code else ()),
+            *(word for adapter in launch.adapters for word in ("--adapter", str(adapter.path))),
         )  # fmt: skip
         environment = child_environment(self.ours) | {
             "HEARTH_ENGINE_KEY": endpoint.api_key,

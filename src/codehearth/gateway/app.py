@@ -24,6 +24,7 @@ from codehearth.gateway.dialects import (
     passthrough,
     simple,
     tabby,
+    verified,
 )
 from codehearth.gateway.documentation import describe_bodies
 from codehearth.gateway.door import Door, Guests, Leaving
@@ -36,7 +37,9 @@ from codehearth.gateway.page import (
     measurements,
     preferences,
     pulls,
+    runs,
     talks,
+    tunings,
     votes,
 )
 from codehearth.gateway.page.desk import Desk
@@ -53,19 +56,22 @@ DIALECTS = (
     ollama,
     ollama_models,
     tabby,
+    verified,
     simple,
     admin,
 )
 
-_OF_THE_PAGE = (
+OF_THE_PAGE = (
     login,
     conversations,
     talks,
     inventory,
     pulls,
+    runs,
     votes,
     measurements,
     preferences,
+    tunings,
 )
 
 
@@ -88,7 +94,7 @@ def create_app(
     app.state.desk = desk
     app.state.doorkeeper = doorkeeper
     app.state.leaving = leaving
-    for routes in (*DIALECTS, *_OF_THE_PAGE):
+    for routes in (*DIALECTS, *OF_THE_PAGE):
         app.include_router(routes.router)
     if page is not None:
         app.router.routes.append(page)

@@ -26,6 +26,8 @@ from codehearth.wire.mistral import FimRequest
 from codehearth.wire.ollama import EmbedRequest, GenerateRequest, OllamaChatRequest, ShowRequest
 from codehearth.wire.requests import ChatRequest, CompletionRequest, EmbeddingRequest, Shape
 from codehearth.wire.tabby import SuggestionEvent
+from codehearth.wire.tuning import TuneRequest
+from codehearth.wire.verified import RunRequest, VerifiedRequest
 
 _BODIES: dict[str, type[Shape]] = {
     "/v1/chat/completions": ChatRequest,
@@ -41,6 +43,7 @@ _BODIES: dict[str, type[Shape]] = {
     "/api/show": ShowRequest,
     "/api/embed": EmbedRequest,
     "/v1/embeddings": EmbeddingRequest,
+    "/v1/verified": VerifiedRequest,
     "/v1/messages": MessagesRequest,
     "/v1/messages/count_tokens": MessagesRequest,
     "/v1/responses": ResponsesRequest,
@@ -53,7 +56,9 @@ _BODIES: dict[str, type[Shape]] = {
     "/hearth/conversations/{conversation_id}/messages": AppendRequest,
     "/hearth/conversations/{conversation_id}/answers": AnswerRequest,
     "/hearth/pulls": PullRequest,
+    "/hearth/tunings": TuneRequest,
     "/hearth/votes": Vote,
+    "/hearth/run": RunRequest,
 }
 _OTHER_BODIES: dict[tuple[str, str], type[Shape]] = {
     ("patch", "/hearth/conversations/{conversation_id}"): ConversationFields,

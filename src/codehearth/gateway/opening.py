@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 
 from codehearth.engines import choose_engine
-from codehearth.engines.base import Engine, Launch
+from codehearth.engines.base import Adapter, Engine, Launch
 from codehearth.engines.process import EngineProcess, Patience
-from codehearth.engines.remote import KEY_VARIABLE, Remote
+from codehearth.engines.remote import REMOTE_KEY_VARIABLE, Remote
 from codehearth.engines.threads import batch_tokens_for, threads_for
 from codehearth.errors import DoesNotFit
 from codehearth.gateway.infilling.proving import ErrandChild, prove_when_idle
@@ -30,6 +30,7 @@ from codehearth.models.remotes import parse_remotes
 from codehearth.models.store import LocalModel, Store
 from codehearth.models.torch_memory import predictor
 from codehearth.models.weights import read_weights
+from codehearth.pool.amount import Amount
 from codehearth.pool.child import Child, ModelFacts, OpenModel, Room
 from codehearth.settings import Settings
 from codehearth.text.fim import fim_format_of
@@ -95,6 +96,7 @@ class Opener:
             facts=facts,
             engine=engine.name,
             why=choice.why + chosen.why,
+            gpu_bytes=0 if _is_unified(hardware) else chosen.footprint.gpu_bytes,
         )
 
     def _process(self, engine: Engine, launch: Launch) -> EngineProcess:
@@ -108,7 +110,7 @@ class Opener:
     def _open_remote(self, model: LocalModel) -> OpenModel:
         """A model of other servers: what is known of it is its name."""
         servers = parse_remotes(self._settings.remotes)[model.name]
-        engine = Remote(servers, key=os.environ.get(KEY_VARIABLE, ""), ours=dict(os.environ))
+        engine = Remote(servers, key=os.environ.get(REMOTE_KEY_VARIABLE, ""), ours=dict(os.environ))
         num_slots = self._settings.slots or _REMOTE_SLOTS * len(servers)
         launch = Launch(model.path, model.name, 0, num_slots, num_threads=1)
         process = self._process(engine, launch)
@@ -143,20 +145,28 @@ class Opener:
         return ErrandChild(process, errand)
 
     def _plan(self, asked: Callable[..., Plan], weights: Weights, room: Room) -> Plan:
-        """Within what is free if that is comfortable, else within what there could be."""
+        """Within what is free if that is comfortable, else within what there could be.
+
+        Comfortable is a context of some length, and to be as much on the GPUs as can be.
+        """
         asked = partial(
             asked,
             context_tokens=self._settings.context or None,
             num_slots=self._settings.slots or None,
         )
         try:
-            within_free = asked(budget_bytes=room.free_bytes)
+            within_free = asked(**_budget(room.free))
         except DoesNotFit:
-            return asked(budget_bytes=room.capacity_bytes)
-        comfortable = min(weights.context_tokens, _COMFORTABLE_CONTEXT_TOKENS)
-        if within_free.context_tokens >= comfortable or room.capacity_bytes <= room.free_bytes:
+            return asked(**_budget(room.capacity))
+        if room.capacity.fits(room.free):
             return within_free
-        return asked(budget_bytes=room.capacity_bytes)
+        is_long = within_free.context_tokens >= min(
+            weights.context_tokens, _COMFORTABLE_CONTEXT_TOKENS
+        )
+        within_capacity = asked(**_budget(room.capacity))
+        if is_long and within_free.gpu_layers >= within_capacity.gpu_layers:
+            return within_free
+        return within_capacity
 
     def _planning(
         self, weights: Weights, engine: Engine, hardware: Hardware, num_threads: int
@@ -190,6 +200,7 @@ def _launch(model: LocalModel, weights: Weights, chosen: Plan, num_threads: int)
         ),
         mapped=chosen.mapped,
         stored_precision=weights.precision,
+        adapters=() if model.adapter is None else (Adapter(model.name, model.adapter),),
     )
 
 
@@ -215,7 +226,15 @@ def _smaller(asked: Callable[..., Plan], chosen: Plan, room: Room) -> Plan | Non
         slots, context = 1, context // 2
     if context < _LEAST_CONTEXT_TOKENS:
         return None
-    return asked(context_tokens=context, num_slots=slots, budget_bytes=room.capacity_bytes)
+    return asked(context_tokens=context, num_slots=slots, **_budget(room.capacity))
+
+
+def _budget(amount: Amount) -> dict[str, int]:
+    return {"budget_bytes": amount.host_bytes, "gpu_budget_bytes": amount.gpu_bytes}
+
+
+def _is_unified(hardware: Hardware) -> bool:
+    return any(gpu.kind == "metal" for gpu in hardware.gpus)
 
 
 def _file_name(name: str) -> str:

@@ -35,6 +35,7 @@ from codehearth.gateway.replies import describe
 from codehearth.gateway.running import announced, only_server
 from codehearth.gateway.stores import make_store, with_named_model
 from codehearth.models.hardware import snapshot
+from codehearth.models.planning import gpu_bytes_to_plan_with
 from codehearth.pool.limits import Limits
 from codehearth.pool.pool import Pool
 from codehearth.records.keys import Keys
@@ -98,6 +99,7 @@ def open_house(settings: Settings) -> House:
     pool = Pool(
         open_model=Opener(settings, store),
         read_memory=lambda: snapshot().free_bytes,
+        read_gpu_memory=lambda: gpu_bytes_to_plan_with(snapshot()),
         limits=Limits(
             budget_bytes=settings.memory or None,
             keep_alive_s=settings.keep_alive,

@@ -29,26 +29,59 @@ _GATED = {"mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj":
 _NORMED = {"self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm"}
 _PLAIN = {"mlp.c_fc": "ffn_up", "mlp.c_proj": "ffn_down"}
 _OUTER = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
+# ChatGLM2 and 3, CodeGeeX2: queries, keys and values are one matrix, gate and up another.
+_FUSED = {
+    "input_layernorm": "attn_norm",
+    "self_attention.query_key_value": "attn_qkv",
+    "self_attention.dense": "attn_output",
+    "post_attention_layernorm": "ffn_norm",
+    "mlp.dense_h_to_4h": "ffn_up",
+    "mlp.dense_4h_to_h": "ffn_down",
+}
+_FUSED_OUTER = {
+    "transformer.embedding.word_embeddings": "token_embd",
+    "transformer.encoder.final_layernorm": "output_norm",
+    "transformer.output_layer": "output",
+}
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """`layer` names modules inside a layer. `has_pairs`: the rows of queries and keys are kept as
-    pairs of a rotary embedding, not as halves. `has_rms`: norms are root mean squares."""
+    """`layer` names modules inside a layer, `outer` those outside of layers, which begin with
+    `layers`. `has_pairs`: the rows of queries and keys are kept as pairs of a rotary embedding, not
+    as halves. `has_rms`: norms are root mean squares. `rotated` is the share of a head that the
+    rotary embedding turns. `control_tokens` are those that only the checkpoint's own code adds to
+    its tokenizer, in this order, and `text_prefix` is what that code sets before every text."""
 
     name: str
     layer: Mapping[str, str]
+    outer: Mapping[str, str] = field(default_factory=lambda: _OUTER)
+    layers: str = "model.layers"
     has_pairs: bool = False
     has_rms: bool = True
+    rotated: float = 1.0
+    control_tokens: tuple[str, ...] = ()
+    text_prefix: str = ""
     ignored: frozenset[str] = field(default_factory=frozenset)
 
 
 _LLAMA = Architecture("llama", {**_ATTENTION, **_GATED}, has_pairs=True)
+_CHATGLM = Architecture(
+    "chatglm",
+    _FUSED,
+    outer=_FUSED_OUTER,
+    layers="transformer.encoder.layers",
+    rotated=0.5,
+    control_tokens=("[MASK]", "[gMASK]", "[sMASK]", "sop", "eop"),
+    text_prefix="[gMASK]sop",
+)
 ARCHITECTURES: Mapping[str, Architecture] = {
     "Qwen2ForCausalLM": Architecture("qwen2", {**_ATTENTION, **_GATED}),
     "Qwen3ForCausalLM": Architecture("qwen3", {**_ATTENTION, **_GATED, **_NORMED}),
     "LlamaForCausalLM": _LLAMA,
     "MistralForCausalLM": _LLAMA,
+    "ChatGLMModel": _CHATGLM,
+    "ChatGLMForConditionalGeneration": _CHATGLM,
     "Starcoder2ForCausalLM": Architecture("starcoder2", {**_ATTENTION, **_PLAIN}, has_rms=False),
 }
 
@@ -68,7 +101,8 @@ def architecture_of(config: Config) -> Architecture:
         )
     if name in ARCHITECTURES:
         return ARCHITECTURES[name]
-    can = ", ".join(known.removesuffix("ForCausalLM") for known in ARCHITECTURES)
+    families = (known.removesuffix("ForCausalLM") for known in ARCHITECTURES)
+    can = ", ".join(known for known in families if known != "ChatGLMForConditionalGeneration")
     if name in _NOT_IN_LLAMA_CPP:
         raise Unsupported(
             f"llama.cpp has no {_NOT_IN_LLAMA_CPP[name]}, so there is no GGUF of it.",
@@ -89,11 +123,11 @@ def tensor_name(architecture: Architecture, name: str) -> str | None:
     'blk.3.ffn_up.weight'
     """
     module, _, kind = name.rpartition(".")
-    if name.endswith("rotary_emb.inv_freq"):
+    if name.endswith(".inv_freq"):
         return None
-    if module in _OUTER:
-        return f"{_OUTER[module]}.{kind}"
-    found = re.fullmatch(r"model\.layers\.(\d{1,4})\.(.+)", module)
+    if module in architecture.outer:
+        return f"{architecture.outer[module]}.{kind}"
+    found = re.fullmatch(rf"{re.escape(architecture.layers)}\.(\d{{1,4}})\.(.+)", module)
     if found is None or found[2] not in architecture.layer:
         raise Unsupported(
             f"The checkpoint holds '{name[:100]}', which {architecture.name} does not have.",
@@ -104,7 +138,7 @@ def tensor_name(architecture: Architecture, name: str) -> str | None:
 
 
 def num_layers(config: Config) -> int:
-    return config.count("num_hidden_layers", maximum=MAX_LAYERS)
+    return config.count("num_hidden_layers", "num_layers", maximum=MAX_LAYERS)
 
 
 def num_heads(config: Config) -> int:
@@ -112,31 +146,39 @@ def num_heads(config: Config) -> int:
 
 
 def num_kv_heads(config: Config) -> int:
-    return max(1, config.count("num_key_value_heads", default=num_heads(config)))
+    names = ("num_key_value_heads", "multi_query_group_num")
+    return max(1, config.count(*names, default=num_heads(config)))
 
 
 def head_size(config: Config) -> int:
-    return config.count("head_dim", default=config.count("hidden_size") // num_heads(config))
+    size = config.count("hidden_size") // num_heads(config)
+    return config.count("head_dim", "kv_channels", default=size)
 
 
 def facts(architecture: Architecture, config: Config, *, vocabulary_size: int) -> tuple[Fact, ...]:
     """Everything that llama.cpp asks about the network."""
     prefix = architecture.name
     norm = "layer_norm_rms_epsilon" if architecture.has_rms else "layer_norm_epsilon"
-    spellings = ("rms_norm_eps",) if architecture.has_rms else ("norm_epsilon", "layer_norm_eps")
+    spellings = ("rms_norm_eps", "layernorm_epsilon")
+    if not architecture.has_rms:
+        spellings = ("norm_epsilon", "layer_norm_eps")
     epsilon = _number(config, *spellings, default=1e-5)
     size = head_size(config)
     return (
         gguf_bytes.whole(f"{prefix}.block_count", num_layers(config)),
-        gguf_bytes.whole(f"{prefix}.context_length", config.count("max_position_embeddings")),
+        gguf_bytes.whole(
+            f"{prefix}.context_length", config.count("max_position_embeddings", "seq_length")
+        ),
         gguf_bytes.whole(f"{prefix}.embedding_length", config.count("hidden_size")),
-        gguf_bytes.whole(f"{prefix}.feed_forward_length", config.count("intermediate_size")),
+        gguf_bytes.whole(
+            f"{prefix}.feed_forward_length", config.count("intermediate_size", "ffn_hidden_size")
+        ),
         gguf_bytes.whole(f"{prefix}.attention.head_count", num_heads(config)),
         gguf_bytes.whole(f"{prefix}.attention.head_count_kv", num_kv_heads(config)),
         gguf_bytes.whole(f"{prefix}.attention.key_length", size),
         gguf_bytes.whole(f"{prefix}.attention.value_length", size),
         gguf_bytes.number(f"{prefix}.attention.{norm}", epsilon),
-        gguf_bytes.whole(f"{prefix}.rope.dimension_count", size),
+        gguf_bytes.whole(f"{prefix}.rope.dimension_count", int(size * architecture.rotated)),
         gguf_bytes.number(f"{prefix}.rope.freq_base", rope_base(config)),
         gguf_bytes.whole(f"{prefix}.vocab_size", vocabulary_size),
         *_scaling(prefix, config),
@@ -146,7 +188,8 @@ def facts(architecture: Architecture, config: Config, *, vocabulary_size: int) -
 def rope_base(config: Config) -> float:
     scaling = _rope(config)
     base = scaling.get("rope_theta", config.values.get("rope_theta", 10000.0))
-    return _positive(config, "rope_theta", base)
+    ratio = config.values.get("rope_ratio") or 1.0  # ChatGLM's, of long contexts
+    return _positive(config, "rope_theta", base) * _positive(config, "rope_ratio", ratio)
 
 
 def rope_factors(config: Config) -> tuple[float, ...]:

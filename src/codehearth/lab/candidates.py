@@ -69,18 +69,27 @@ def candidates_of(
 ) -> tuple[list[Candidate], list[NotMeasured]]:
     """The reference first, then the others, made where they are missing."""
     source = source_of(model)
-    reference = _reference(model, source, place, hardware, listener)
-    wanted = _wanted(precisions, reference.precision)
+    # Before anything is made, which may take minutes.
+    wanted = _wanted(precisions, reference_precision(model))
     if not wanted.recipes:
         raise InvalidRequest(
-            f"There is nothing to compare '{reference.precision}' with.",
+            f"There is nothing to compare '{reference_precision(model)}' with.",
             hint=f"--precisions, of these: {', '.join(RECIPES)}",
         )
+    reference = _reference(model, source, place, hardware, listener)
     others = [_made(model, source, recipe, place, hardware, listener) for recipe in wanted.recipes]
     listener.say(
         f"reference: {reference.precision}, the model as it is here; all loss is counted from it"
     )
     return [reference, *others], wanted.missing
+
+
+def reference_precision(model: LocalModel) -> str:
+    """The model's own; a checkpoint's as the GGUF that is made of it first."""
+    if model.format == "safetensors":
+        name = names.normalised(model.precision or "bf16")
+        return RECIPES.get(name, RECIPES["bf16"]).precision
+    return names.normalised(read_weights(model.path).precision)
 
 
 def _wanted(precisions: tuple[str, ...] | None, reference: str) -> _Wanted:
@@ -110,8 +119,7 @@ def _reference(
     model: LocalModel, source: SourceModel, place: Place, hardware: Hardware, listener: Listener
 ) -> Candidate:
     if model.format == "safetensors":
-        name = names.normalised(model.precision or "bf16")
-        recipe = RECIPES.get(name, RECIPES["bf16"])
+        recipe = RECIPES[reference_precision(model)]
         made = _made(model, source, recipe, place, hardware, listener)
         return Candidate(
             made.precision, made.path, made.weights, made.num_bytes, made.sha256, is_reference=True

@@ -17,6 +17,7 @@ from codehearth.lab.mixture import Model
 from codehearth.lab.source import SourceModel, SourceTensor
 from codehearth.models import checkpoint
 from codehearth.models.checkpoint_config import Config, read_bounded, read_config, token_ids
+from codehearth.models.facts import TEXT_PREFIX
 from codehearth.models.safetensors_header import read_safetensors_header
 from codehearth.models.weights import read_weights
 
@@ -43,6 +44,8 @@ def checkpoint_source(
     if not rows:
         raise BadWeights("The checkpoint has no token embedding.")
     vocabulary = vocabularies.read_vocabulary(folder)
+    if architecture.control_tokens:
+        vocabulary = vocabulary.with_controls(architecture.control_tokens)
     if len(vocabulary.tokens) > rows:
         raise BadWeights(
             f"The tokenizer has {len(vocabulary.tokens)} tokens, the embedding {rows} rows."
@@ -53,6 +56,7 @@ def checkpoint_source(
         *_general(architecture, name, repo, licence),
         *architectures.facts(architecture, config, vocabulary_size=rows),
         *vocabularies.facts(folder, vocabulary.filled_up(rows), ids),
+        *_prefix(architecture),
     )
     return SourceModel(facts, tensors, _model(architecture, config), files)
 
@@ -67,6 +71,13 @@ def _general(
         yield gguf_bytes.text("general.license", licence)
     if repo:
         yield gguf_bytes.text("general.source.huggingface.repository", repo)
+
+
+def _prefix(architecture: Architecture) -> Iterator[Fact]:
+    """What must stand before every text, for whoever asks the engine: llama.cpp sets one token at
+    most, and no file says more."""
+    if architecture.text_prefix:
+        yield gguf_bytes.text(TEXT_PREFIX, architecture.text_prefix)
 
 
 def _model(architecture: Architecture, config: Config) -> Model:

@@ -38,7 +38,7 @@ from codehearth.lab.texts import Text
 from codehearth.models.facts import Weights
 from codehearth.models.hardware import Hardware
 from codehearth.models.local_models import LocalModel
-from codehearth.models.weights import read_weights
+from codehearth.models.weights import weights_here
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def run(options: Options, place: Place, hardware: Hardware, listener: Listener) 
     """Measures; raises what quantising, scoring and timing raise, InvalidRequest for a text too
     short, and Unsupported for a model that writes no text."""
     started, now = time.monotonic(), datetime.datetime.now(datetime.UTC)
-    _check(options, read_weights(options.model.path))
+    _check(options, weights_here(options.model))
     candidates, missing = candidates_of(
         options.model, options.precisions, place, hardware, listener
     )

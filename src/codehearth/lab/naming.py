@@ -16,6 +16,8 @@ def base_of(model: LocalModel) -> str:
     What is made of a made model keeps that one's precision in its name, so that it is not taken
     for one that was made of the original: `starter-q4_k_m:q2_k`.
     """
+    if model.source == "tuned":
+        return _plain(model.name.replace(":", "-") + ".tuned").removesuffix(".tuned")
     if model.source == "made":
         return _plain(model.name + ".made").removesuffix(".made")
     if model.row is not None:

@@ -10,21 +10,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from codehearth import errors
-from codehearth.errors import BadWeights, DiskFull, EngineFailed, HearthError, Overloaded
+from codehearth.errors import BadWeights, DiskFull, EngineFailed, HearthError
 from codehearth.lab.child import child_lines
 from codehearth.lab.layout import Layout
 from codehearth.models.gguf_header import read_gguf_header
-from codehearth.models.made import Made, MadeModel
+from codehearth.models.made import JOURNAL, UNFINISHED, Made, MadeModel, made_alone
 from codehearth.models.words import in_bytes
 
 # Left for everybody else on the disk.
@@ -84,9 +81,9 @@ def run(
     present = made.get(model.name)
     if present is not None and present.identity == identity and target.is_file():
         return _result(laid_out, present, target, 0.0, was_there=True)
-    with _locked(target):
-        partial = target.with_name(f"{target.name}.unfinished")
-        journal = target.with_name(f"{target.name}.journal")
+    with made_alone(target):
+        partial = target.with_name(target.name + UNFINISHED)
+        journal = target.with_name(target.name + JOURNAL)
         num_done = _resumable(partial, journal, laid_out, identity)
         start = laid_out.start_of(num_done)
         _require_room(laid_out.num_bytes - start, target.parent, free_bytes)
@@ -182,7 +179,7 @@ def _as_error(line: dict[str, Any]) -> HearthError:
         "DiskFull": DiskFull,
         "EngineFailed": EngineFailed,
     }
-    kind = kinds.get(line["error"], errors.HearthError)
+    kind = kinds.get(line["error"], HearthError)
     hint = "free some space and run it again: it goes on from there" if kind is DiskFull else None
     return kind(line["message"], hint=hint)
 
@@ -194,22 +191,6 @@ def _check(partial: Path, laid_out: Layout) -> None:
     expected = [(placed.source.name, placed.type_name) for placed in laid_out.tensors]
     if found != expected or header.file_bytes != laid_out.num_bytes:
         raise EngineFailed("The quantiser has written another file than planned.")
-
-
-@contextmanager
-def _locked(target: Path) -> Iterator[None]:
-    """One command at a time makes a file."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        lock = target.with_name(f"{target.name}.lock").open("a")
-    except OSError as error:
-        raise DiskFull(f"The folder cannot be written ({error.strerror}).") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Overloaded(f"'{target.name}' is being made by another command.") from None
-        yield
 
 
 def _result(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from codehearth.errors import DiskFull
 from codehearth.lab import drawing, plots
 from codehearth.lab.figures import Figure
 from codehearth.lab.result import Files, Interval, Plot, Precision, Result, Sample
+from codehearth.models.whole_file import write_whole
 
 
 def keep(result: Result, folder: Path) -> Result:
@@ -19,18 +19,18 @@ def keep(result: Result, folder: Path) -> Result:
     place = folder / result.id
     try:
         place.mkdir(parents=True, exist_ok=True)
-        drawn = tuple(_draw(figure, place) for figure in plots.figures(result))
+        drawn = tuple(draw(figure, place) for figure in plots.figures(result))
         kept = replace(result, files=Files(f"{result.id}/report.md", drawn))
-        _write(place / "report.md", markdown(kept))
+        write_whole(place / "report.md", markdown(kept))
         document = json.dumps(kept.as_document(), ensure_ascii=False, indent=1)
-        _write(folder / f"{result.id}.json", document + "\n")
+        write_whole(folder / f"{result.id}.json", document + "\n")
     except OSError as error:
         raise DiskFull(f"The result cannot be written ({error.strerror}).") from error
     return kept
 
 
-def _draw(figure: Figure, place: Path) -> Plot:
-    _write(place / f"{figure.name}.svg", drawing.svg(figure))
+def draw(figure: Figure, place: Path) -> Plot:
+    write_whole(place / f"{figure.name}.svg", drawing.svg(figure))
     has_png = drawing.png(figure, place / f"{figure.name}.png")
     return Plot(
         figure.name,
@@ -38,16 +38,6 @@ def _draw(figure: Figure, place: Path) -> Plot:
         f"{place.name}/{figure.name}.svg",
         f"{place.name}/{figure.name}.png" if has_png else None,
     )
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def markdown(result: Result) -> str:

@@ -6,10 +6,12 @@ from codehearth.lab.checkpoint_source import checkpoint_source
 from codehearth.lab.naming import base_of
 from codehearth.lab.source import SourceModel, gguf_source
 from codehearth.models.local_models import LocalModel
+from codehearth.models.weights import require_here
 
 
 def source_of(model: LocalModel) -> SourceModel:
     """The source's facts and tensors; raises BadWeights and Unsupported."""
+    require_here(model)
     if model.format == "gguf":
         return gguf_source(model.path)
     row = model.row

@@ -19,10 +19,10 @@ import psutil
 
 from codehearth.engines import choose_engine
 from codehearth.engines.base import Engine, Launch
-from codehearth.engines.endpoint import Endpoint
 from codehearth.engines.process import EngineProcess
 from codehearth.engines.threads import batch_tokens_for
 from codehearth.errors import EngineFailed
+from codehearth.lab.asking import client_of
 from codehearth.lab.result import Memory, Noise, Streams
 from codehearth.lab.statistics import sample
 from codehearth.models.facts import Weights
@@ -36,7 +36,6 @@ _SHORT_PROMPT = 4
 # A timing of a fast model is repeated within its turn until so much time has passed.
 _TURN_S = 0.6
 _MAX_REPEATS = 5
-_REQUEST_S = 600.0
 _NOISY_SPREAD = 0.25
 _NOISY_CORES = 0.15
 
@@ -133,7 +132,7 @@ class _Turn:
             self.timings.load_s.append(time.perf_counter() - started)
             assert process.pid is not None
             watch.begin(process.pid)
-            async with _client(endpoint) as client:
+            async with client_of(endpoint) as client:
                 await self._time(client)
             watch.end(process.pid)
             held = await asyncio.to_thread(process.resident_bytes)
@@ -204,18 +203,6 @@ def _repeats() -> Iterator[int]:
         yield number
         if time.perf_counter() - started > _TURN_S:
             return
-
-
-def _client(endpoint: Endpoint) -> httpx2.AsyncClient:
-    socket = endpoint.socket_path
-    transport = httpx2.AsyncHTTPTransport(uds=None if socket is None else str(socket))
-    return httpx2.AsyncClient(
-        transport=transport,
-        base_url=endpoint.base_url,
-        headers={"authorization": f"Bearer {endpoint.api_key}", "connection": "close"},
-        timeout=_REQUEST_S,
-        trust_env=False,
-    )
 
 
 async def _ask(client: httpx2.AsyncClient, prompt: list[int], num_new: int) -> None:

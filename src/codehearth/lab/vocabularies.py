@@ -74,6 +74,18 @@ class Vocabulary:
             scores=(*self.scores, *(-1000.0 for _ in missing)) if self.scores else (),
         )
 
+    def with_controls(self, names: Sequence[str]) -> Vocabulary:
+        """With control tokens behind the last one, where the vocabulary lacks them; then they are
+        all that is set before a text, and whoever asks writes them."""
+        new = tuple(name for name in names if name not in self.tokens)
+        return replace(
+            self,
+            tokens=(*self.tokens, *new),
+            types=(*self.types, *(CONTROL for _ in new)),
+            scores=(*self.scores, *(-1000.0 for _ in new)) if self.scores else (),
+            add_bos=False,
+        )
+
 
 def read_vocabulary(folder: Path) -> Vocabulary:
     """The tokenizer in a checkpoint's folder; raises BadWeights and Unsupported."""

@@ -124,6 +124,14 @@ def code_needed(folder: Path, paths: Iterable[str]) -> str | None:
     return None
 
 
+def is_chatglm(folder: Path) -> bool:
+    """Whether it is of ChatGLM2's family (CodeGeeX2), whose own code today's engines cannot run."""
+    try:
+        return read_json(folder / "config.json").get("model_type") == "chatglm"
+    except BadWeights:
+        return False
+
+
 def precision(folder: Path) -> str | None:
     """bf16, fp16, fp32, fp8, int8 or int4, as the configuration says."""
     try:

@@ -17,6 +17,9 @@ WeightsKind = Literal["gguf", "safetensors", "unknown"]
 # Texts of fill-in-the-middle tokens by which a vocabulary shows its family.
 FIM_MARKS: tuple[str, ...] = all_marks()
 
+# Our own key of a GGUF file's metadata: what must stand before every text that is completed.
+TEXT_PREFIX = "codehearth.text_prefix"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
@@ -73,6 +76,8 @@ class Weights:
     fim_marks: frozenset[str] = frozenset()
     fim_ids: Mapping[str, int] = field(default_factory=dict)
     licence: str | None = None
+    # What must stand before every text, as ChatGLM's own code writes it: `[gMASK]sop`.
+    text_prefix: str = ""
     # Made up from a parameter count, for a model that is not here yet.
     is_estimate: bool = False
 

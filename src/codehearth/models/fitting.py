@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from codehearth.errors import DoesNotFit, ModelNotFound
@@ -14,7 +14,7 @@ from codehearth.models.facts import Weights
 from codehearth.models.hardware import Hardware
 from codehearth.models.names import CatalogueName, parse_name
 from codehearth.models.planning import Plan, plan
-from codehearth.models.torch_memory import predictor
+from codehearth.models.prediction import prediction_of
 from codehearth.models.weights import weights_here
 
 if TYPE_CHECKING:
@@ -48,10 +48,21 @@ def fit_of(
     A model that is not here is estimated from the catalogue, and says so.
     """
     try:
-        model = store.find(text, allow_path=True)
+        model = store.find(text, allow_path=True, runs_code=False)
     except ModelNotFound:
         row, of_row = _row_of(text)
-        return fit_of_row(row, hardware, of_row, context_tokens=context_tokens, num_slots=num_slots)
+        if prediction_of(engine, precision) is None and (ggufs_of(row) or engine == "llama.cpp"):
+            return fit_of_row(
+                row, hardware, of_row, context_tokens=context_tokens, num_slots=num_slots
+            )
+        return _fit_of_checkpoint_row(
+            row,
+            hardware,
+            "transformers" if engine == "auto" else engine,
+            _precision_of_row(row, precision if precision != "auto" else of_row),
+            context_tokens=context_tokens,
+            num_slots=num_slots,
+        )
     return fit_of_local(
         model,
         hardware,
@@ -80,11 +91,59 @@ def fit_of_local(
         hardware,
         context_tokens=context_tokens,
         num_slots=num_slots,
-        predict_for_engine=predictor(precision) if engine == "transformers" else None,
+        predict_for_engine=prediction_of(engine, precision),
     )
-    is_stored = engine != "transformers" or precision == "auto"
+    is_stored = engine == "llama.cpp" or precision == "auto"
     shown = weights.precision if is_stored else precision
     return Fit(model.name, shown, weights, chosen, chosen.why, is_here=True)
+
+
+def weights_of_text(store: Store, text: str) -> Weights:
+    """The facts of a model that is here, or an estimate from the catalogue; raises as `fit_of`."""
+    try:
+        return weights_here(store.find(text, allow_path=True, runs_code=False))
+    except ModelNotFound:
+        row, precision = _row_of(text)
+        options = ggufs_of(row)
+        return options.get(precision or "") or _checkpoint_of(row)
+
+
+def _fit_of_checkpoint_row(
+    row: Row,
+    hardware: Hardware,
+    engine: str,
+    precision: str,
+    *,
+    context_tokens: int | None,
+    num_slots: int | None,
+) -> Fit:
+    """A row as an engine of checkpoints would run it in `precision`, estimated."""
+    weights = _checkpoint_of(row)
+    chosen = plan(
+        weights,
+        hardware,
+        context_tokens=context_tokens,
+        num_slots=num_slots,
+        predict_for_engine=prediction_of(engine, precision),
+    )
+    return Fit(f"{row.name}:{precision}", precision, weights, chosen, chosen.why, is_here=False)
+
+
+def _checkpoint_of(row: Row) -> Weights:
+    """The model's checkpoint in two bytes a number, estimated."""
+    estimated = estimated_weights(
+        num_parameters=row.num_parameters,
+        precision="bf16",
+        context_tokens=row.context_tokens,
+        is_embedding_model=row.kind == "embedding",
+    )
+    return replace(estimated, kind="safetensors", precision="BF16")
+
+
+def _precision_of_row(row: Row, asked: str | None) -> str:
+    """What was asked for, else the row's first checkpoint."""
+    listed = (one.precision for one in row.files if one.format == "safetensors")
+    return asked or next(listed, "bf16")
 
 
 def fit_of_row(

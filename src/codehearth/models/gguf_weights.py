@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from codehearth.errors import BadWeights
-from codehearth.models.facts import FIM_MARKS, Weights
+from codehearth.models.facts import FIM_MARKS, TEXT_PREFIX, Weights
 from codehearth.models.gguf_header import GgufHeader, GgufTensor, TokenMark, read_gguf_header
 from codehearth.models.gguf_layers import kv_elements, sliding_layers, state_bytes
 from codehearth.models.gguf_metadata import MAX_LAYERS, Metadata
@@ -146,6 +146,7 @@ def _weights(metadata: Metadata, tensors: tuple[GgufTensor, ...]) -> Weights:
         ),
         fim_ids={text: mark.id for text, mark in metadata.header.marks.items()},
         licence=metadata.text("general.license"),
+        text_prefix=(metadata.text(TEXT_PREFIX) or "")[:64],
     )
 
 

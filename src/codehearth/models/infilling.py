@@ -11,6 +11,8 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from codehearth.models.whole_file import write_whole
+
 _FOLDER = "infilling"
 
 
@@ -49,10 +51,7 @@ class InfillProofs:
         """Raises OSError where the folder cannot be written."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         document = asdict(proof) | {"file": _identity(weights_path), "proven_at": time.time()}
-        place = self._place(weights_path)
-        part = place.with_suffix(".part")
-        part.write_text(json.dumps(document), "utf-8")
-        part.replace(place)
+        write_whole(self._place(weights_path), json.dumps(document))
 
     def _place(self, weights_path: Path) -> Path:
         name = "".join(c if c.isalnum() or c in "._-" else "-" for c in weights_path.name)

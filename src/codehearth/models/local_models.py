@@ -20,6 +20,7 @@ from codehearth.models.made import MadeModel
 from codehearth.models.names import HUB_PREFIXES, Hub
 from codehearth.models.precisions import precision_of_file
 from codehearth.models.records import Recorded
+from codehearth.models.tuned import GGUF, MERGED, TunedModel
 
 STARTER = "starter"
 STARTER_CHECKPOINT = "starter:bf16"
@@ -30,8 +31,8 @@ class LocalModel:
     """A model on disk. `path` is what engines open: the first GGUF file, or the folder.
 
     One of another server has the format "remote" and no files. `source` is "package", "made",
-    "hf:org/repo", "ms:org/repo", "path" or "remote"; `sha256` holds the known hashes by the file's
-    path below `folder`.
+    "tuned", "hf:org/repo", "ms:org/repo", "path" or "remote"; `sha256` holds the known hashes by
+    the file's path below `folder`. `adapter` is loaded beside the weights.
     """
 
     name: str
@@ -52,6 +53,7 @@ class LocalModel:
     files: tuple[str, ...] = ()
     # Sizes of the files as they were when they arrived; empty where that is not known.
     sizes: Mapping[str, int] = field(default_factory=dict)
+    adapter: Path | None = None
 
 
 def from_record(recorded: Recorded) -> LocalModel | None:
@@ -122,6 +124,26 @@ def from_made(made: MadeModel, path: Path) -> LocalModel:
         files=(path.name,),
         sizes={path.name: made.num_bytes},
     )
+
+
+def from_tuned(tuned: TunedModel, folder: Path, *, as_checkpoint: bool = False) -> LocalModel:
+    """A model that was tuned here: its GGUF, or the merged checkpoint that it was made of."""
+    is_gguf = tuned.has_gguf and not as_checkpoint
+    name = f"{tuned.name}:checkpoint" if as_checkpoint else tuned.name
+    found = from_path(name, folder / (GGUF if is_gguf else MERGED))
+    return replace(
+        found,
+        precision=tuned.precision if is_gguf else found.precision,
+        source="tuned",
+        row=None if tuned.row is None else catalogue().get(tuned.row),
+        sha256={GGUF: tuned.sha256} if is_gguf else {},
+        created_at=tuned.created_at,
+    )
+
+
+def with_adapter(base: LocalModel, name: str, adapter: Path) -> LocalModel:
+    """A base model that an adapter is loaded beside, under the name of both."""
+    return replace(base, name=name, source="tuned", adapter=adapter, hub=None, repo=None)
 
 
 def from_path(name: str, path: Path) -> LocalModel:
@@ -236,9 +258,14 @@ def require_no_code(model: LocalModel, *, allows: bool) -> None:
     why = None if allows else _code_needed(model)
     if why is not None:
         key = f"{model.repo or model.name}@{model.revision or 'path'}"
+        hint = f'read that code; to allow it for this revision only, set allow_code = ["{key}"]'
+        if checkpoint.is_chatglm(model.folder):
+            hint = (
+                "that code runs in no engine here, and none of it is needed: "
+                f"`hearth quantize {model.name} --to q8_0` makes a GGUF that llama.cpp serves"
+            )
         raise BadWeights(
-            f"'{model.name}' carries its own Python code: {why}. It is not loaded.",
-            hint=f'read that code; to allow it for this revision only, set allow_code = ["{key}"]',
+            f"'{model.name}' carries its own Python code: {why}. It is not loaded.", hint=hint
         )
 
 

@@ -7,20 +7,24 @@ model that it came from: `starter:q4_k_m`.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
-import os
 import re
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from codehearth.errors import DiskFull, HearthError
+from codehearth.errors import DiskFull, HearthError, Overloaded
 from codehearth.models.names import CatalogueName, HubName, parse_name
 from codehearth.models.precisions import normalised
+from codehearth.models.whole_file import write_whole
 
 _MAX_RECORD_BYTES = 1 << 16
+# What lies beside the place of a file that is being made.
+UNFINISHED, JOURNAL, LOCK = ".unfinished", ".journal", ".lock"
 
 
 @dataclass(frozen=True)
@@ -76,12 +80,9 @@ class Made:
             created_at=int(time.time()),
         )
         path = _record_of(self.path_of(model))
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         try:
-            temporary.write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
-            temporary.replace(path)
+            write_whole(path, json.dumps(asdict(record), indent=1))
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise DiskFull(f"The record cannot be written ({error.strerror}).") from error
         return record
 
@@ -89,10 +90,26 @@ class Made:
         """Deletes a made model; the bytes freed."""
         path = self.path_of(model)
         _record_of(path).unlink(missing_ok=True)
-        path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
         num_bytes = path.stat().st_size if path.is_file() else 0
         path.unlink(missing_ok=True)
-        return num_bytes
+        return num_bytes + self._discard(path)
+
+    def discard(self, text: str) -> int:
+        """Deletes what a stopped making of that name left; the bytes freed."""
+        wanted = _parts(text)
+        return self._discard(self.path_of(MadeModel(*wanted))) if wanted else 0
+
+    def _discard(self, path: Path) -> int:
+        """Raises Overloaded while a command is making it."""
+        rest = [path.with_name(path.name + ending) for ending in (UNFINISHED, JOURNAL, LOCK)]
+        present = [one for one in rest if one.is_file()]
+        if not present:
+            return 0
+        with made_alone(path):
+            freed = sum(one.stat().st_size for one in present)
+            for one in present:
+                one.unlink(missing_ok=True)
+        return freed
 
     def _all(self, ending: str) -> Iterator[MadeModel]:
         try:
@@ -122,15 +139,37 @@ def _record_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def _key(text: str) -> tuple[str, str] | None:
-    """What two spellings of one name have in common; None for a name without precision."""
+@contextmanager
+def made_alone(path: Path) -> Iterator[None]:
+    """One command at a time makes or discards a file; raises Overloaded and DiskFull."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_name(path.name + LOCK).open("a")
+    except OSError as error:
+        raise DiskFull(f"The folder cannot be written ({error.strerror}).") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Overloaded(f"'{path.name}' is being made by another command.") from None
+        yield
+
+
+def _parts(text: str) -> tuple[str, str] | None:
+    """Base and precision of a name; None for one without precision."""
     try:
         name = parse_name(text)
     except HearthError:
         return None
     match name:
         case CatalogueName(base, str(precision), None):
-            return base.lower(), normalised(precision)
+            return base, normalised(precision)
         case HubName(_, _, str(selector), None):
-            return name.source.lower(), normalised(selector)
+            return name.source, normalised(selector)
     return None
+
+
+def _key(text: str) -> tuple[str, str] | None:
+    """What two spellings of one name have in common."""
+    parts = _parts(text)
+    return (parts[0].lower(), parts[1]) if parts else None

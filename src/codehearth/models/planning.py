@@ -92,11 +92,13 @@ def plan(
     num_slots: int | None = None,
     gpu_layers: int | None = None,
     budget_bytes: int | None = None,
+    gpu_budget_bytes: int | None = None,
     batch_tokens: int = DEFAULT_BATCH_TOKENS,
     kv_type: str = "f16",
     predict_for_engine: Predict | None = None,
 ) -> Plan:
-    """The best that fits `budget_bytes` of host memory, unless given: what is free now.
+    """The best that fits `budget_bytes` of host memory and `gpu_budget_bytes` of all GPUs' own;
+    unless given: what is free now.
 
     GPUs are used as far as they are free; for an engine that cannot use them, give a `hardware`
     without. Layers asked for where no GPU is known (other makers' cannot be asked what they have
@@ -105,7 +107,7 @@ def plan(
     all. `predict_for_engine` counts the bytes of another engine than llama.cpp.
     """
     _check(weights, context_tokens, num_slots)
-    room = _room(weights, hardware, budget_bytes)
+    room = _room(weights, hardware, budget_bytes, gpu_budget_bytes)
     counted_layers = gpu_layers if hardware.gpus else 0
     # To map or to read is llama.cpp's question; other engines have their own prediction.
     mapped = predict_for_engine is not None or is_mapping_worth_it(weights, hardware.machine)
@@ -172,16 +174,27 @@ def _check(weights: Weights, context_tokens: int | None, num_slots: int | None) 
         )
 
 
-def _room(weights: Weights, hardware: Hardware, budget_bytes: int | None) -> _Room:
+def gpu_bytes_to_plan_with(hardware: Hardware) -> int:
+    """What GPUs with memory of their own have free; nothing where they share the host's."""
+    own = (gpu for gpu in hardware.gpus if gpu.kind != "metal")
+    return sum(max(0, gpu.free_bytes - RESERVED_GPU_BYTES) for gpu in own)
+
+
+def _room(
+    weights: Weights, hardware: Hardware, budget_bytes: int | None, gpu_budget_bytes: int | None
+) -> _Room:
     host = hardware.free_bytes - RESERVED_BYTES if budget_bytes is None else budget_bytes
     gpus = hardware.gpus
     # Layers are not cut in two, so all but one of several GPUs stay up to a layer short.
     uneven = max(weights.bytes_by_layer, default=0) * max(0, len(gpus) - 1)
-    free = sum(max(0, gpu.free_bytes - RESERVED_GPU_BYTES) for gpu in gpus) - uneven
     is_unified = any(gpu.kind == "metal" for gpu in gpus)
+    if is_unified or gpu_budget_bytes is None:
+        free = sum(max(0, gpu.free_bytes - RESERVED_GPU_BYTES) for gpu in gpus)
+    else:
+        free = gpu_budget_bytes if gpus else 0
     return _Room(
         host_bytes=max(0, host),
-        gpu_bytes=max(0, free),
+        gpu_bytes=max(0, free - uneven),
         num_gpus=0 if is_unified else len(gpus),
         is_unified=is_unified,
     )

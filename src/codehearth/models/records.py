@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from typing import Any
 from codehearth.errors import DiskFull
 from codehearth.models.catalogue import Format
 from codehearth.models.names import Hub, is_safe_file_path, is_safe_repository
+from codehearth.models.whole_file import write_whole
 
 _VERSION = 1
 _MAX_BYTES = 16 << 20
@@ -95,16 +95,7 @@ class Records:
 
     def _write(self, entries: Mapping[str, Recorded]) -> None:
         table = {"version": _VERSION, "models": [asdict(entry) for entry in entries.values()]}
-        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
-        try:
-            with temporary.open("w", encoding="utf-8") as stream:
-                json.dump(table, stream, indent=1)
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(self.path)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
+        write_whole(self.path, json.dumps(table, indent=1))
 
     def _put_aside(self) -> None:
         try:

@@ -1,8 +1,8 @@
 """What is on this machine: the models that can be named, from all places that hold some.
 
-The package (`starter`), paths that the configuration names, what was made here (`made`), what was
-pulled here (`records`), what other programs left in the hubs' caches (`caches`). Reads the disk,
-never the network, and opens nothing larger than a header.
+The package (`starter`), paths that the configuration names, what was tuned or made here (`tuned`,
+`made`), what was pulled here (`records`), what other programs left in the hubs' caches (`caches`).
+Reads the disk, never the network, and opens nothing larger than a header.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from codehearth.models.made import Made
 from codehearth.models.names import CatalogueName, HubName, ModelName, PathName, parse_name
 from codehearth.models.precisions import nearest_to_default, normalised, same
 from codehearth.models.records import Records
+from codehearth.models.tuned import ADAPTER, GGUF_ADAPTER, Tuned, TunedModel, split_form
 
 
 class Shelf:
@@ -31,17 +32,22 @@ class Shelf:
         records: Records,
         named_paths: Mapping[str, Path],
         made: Made,
+        tuned: Tuned,
         remote_names: Collection[str] = (),
     ) -> None:
         self._places = places
         self._records = records
         self._named_paths = dict(named_paths)
         self._made = made
+        self._tuned = tuned
         self._remote_names = tuple(remote_names)
 
     def models(self) -> tuple[LocalModel, ...]:
-        """The starter first, the configuration's own, what was downloaded, what was made here."""
+        """The starter first, the configuration's own, what was tuned here, what was downloaded,
+        what was made here."""
         found = {model.name: model for model in self._packaged_and_named()}
+        for tuned in self._tuned.all():
+            found.setdefault(tuned.name, self._of_tuned(tuned, None))
         for model in self.downloaded():
             found.setdefault(model.name, model)
         for made in self._made.all():
@@ -65,13 +71,15 @@ class Shelf:
         return tuple(found.values())
 
     def is_own_name(self, text: str) -> bool:
-        """Whether `text` names the starter, a path of the configuration, a made or remote model."""
+        """Whether `text` names the starter, a path of the configuration, a tuned, made or remote
+        model."""
         is_fixed = (
             text in (STARTER, STARTER_CHECKPOINT)
             or text in self._named_paths
             or text in self._remote_names
         )
-        return is_fixed or self._made.get(text) is not None
+        is_tuned = self._tuned.get(split_form(text)[0]) is not None
+        return is_fixed or is_tuned or self._made.get(text) is not None
 
     def locate(self, text: str, *, allow_path: bool = False) -> LocalModel:
         """The model that `text` means; raises InvalidRequest, ModelNotFound or BadWeights."""
@@ -81,6 +89,10 @@ class Shelf:
             return local_models.remote(text)
         if text in self._named_paths:
             return local_models.from_path(text, self._named_paths[text])
+        name, form = split_form(text)
+        tuned = self._tuned.get(name)
+        if tuned is not None:
+            return self._of_tuned(tuned, form)
         made = self._made.get(text)
         # Making a precision must not change what a name meant before.
         if made is not None and all(model.name != made.name for model in self.downloaded()):
@@ -95,6 +107,27 @@ class Shelf:
                 return self._of_repository(name)
             case CatalogueName():
                 return self._of_catalogue(name)
+
+    def _of_tuned(self, tuned: TunedModel, form: str | None) -> LocalModel:
+        folder = self._tuned.path_of(tuned)
+        if form != "adapter":
+            return local_models.from_tuned(tuned, folder, as_checkpoint=form == "checkpoint")
+        name = f"{tuned.name}:adapter"
+        gguf = self._gguf_of(tuned.base) if tuned.has_adapter else None
+        if gguf is not None:
+            return local_models.with_adapter(gguf, name, folder / GGUF_ADAPTER)
+        base = self.locate(tuned.base, allow_path=True)
+        return local_models.with_adapter(base, name, folder / ADAPTER)
+
+    def _gguf_of(self, base: str) -> LocalModel | None:
+        """A GGUF of the same model as the checkpoint `base`, for an adapter to be loaded beside."""
+        if base == STARTER_CHECKPOINT:
+            return local_models.starter()
+        row = self.locate(base, allow_path=True).row
+        if row is None:
+            return None
+        same_row = (one for one in self.downloaded() if one.row and one.row.name == row.name)
+        return best(one for one in same_row if one.format == "gguf")
 
     def _of_catalogue(self, name: CatalogueName) -> LocalModel:
         try:

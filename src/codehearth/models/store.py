@@ -14,6 +14,7 @@ from typing import Literal
 
 from codehearth.errors import BadWeights, DiskFull, HubFailed, InvalidRequest, ModelNotFound
 from codehearth.models import local_models, transfer
+from codehearth.models.catalogue import lookup
 from codehearth.models.hub_choice import forget_hub, hub_order
 from codehearth.models.hubs import (
     HUB_TITLES,
@@ -31,6 +32,7 @@ from codehearth.models.pull import FreeBytes, Pulled, free_bytes_at, pull_model
 from codehearth.models.records import Recorded, Records
 from codehearth.models.shelf import Shelf
 from codehearth.models.sources import Source, sources_of
+from codehearth.models.tuned import Tuned, split_form
 
 __all__ = ["LocalModel", "Progress", "Store", "Verified"]
 
@@ -75,7 +77,10 @@ class Store:
         self._allow_code = dict(allow_code or {})
         self._records = Records(data_dir / "models.json")
         self.made = Made(data_dir / "made")
-        self._shelf = Shelf(self.places, self._records, named_paths or {}, self.made, remote_names)
+        self.tuned = Tuned(data_dir / "tuned")
+        self._shelf = Shelf(
+            self.places, self._records, named_paths or {}, self.made, self.tuned, remote_names
+        )
         self._hub_memory = data_dir / "hub.json"
         self._free_bytes = free_bytes
 
@@ -83,13 +88,18 @@ class Store:
         """Every model that a client may ask for, the starter first."""
         return self._shelf.models()
 
-    def find(self, text: str, *, allow_path: bool = False) -> LocalModel:
+    def find(self, text: str, *, allow_path: bool = False, runs_code: bool = True) -> LocalModel:
         """The model that `text` names, whole as far as can be seen without hashing.
 
+        `runs_code` false: its numbers will be read, and none of the code that it carries is run.
         Raises InvalidRequest for what is no name, ModelNotFound with near names or with the
         command that fetches it, BadWeights for files that are damaged or carry code.
         """
-        return self._sound(self.locate(text, allow_path=allow_path))
+        model = self.locate(text, allow_path=allow_path)
+        if runs_code:
+            return self._sound(model)
+        local_models.require_whole(model)
+        return model
 
     def locate(self, text: str, *, allow_path: bool = False) -> LocalModel:
         """`find` without its checks: to show, verify or remove what is damaged."""
@@ -142,16 +152,19 @@ class Store:
         return tuple(_verified(model, file) for file in model.files)
 
     def remove(self, text: str) -> int:
-        """Deletes a model that was made here, or a downloaded one from its hub's cache; the number
-        of bytes freed.
+        """Deletes a model that was made or tuned here (with all its versions), or a downloaded one
+        from its hub's cache; the number of bytes freed.
 
         Raises InvalidRequest for a model that is not ours to delete.
         """
-        made = self.made.get(text)
-        if made is not None:
-            return self.made.remove(made)
+        if self.tuned.get(split_form(text)[0]) is not None:
+            return self.tuned.remove(split_form(text)[0])
         model = self.locate(text)
         self.check_removable(model)
+        if model.source == "made":
+            made = self.made.get(model.name)
+            assert made is not None
+            return self.made.remove(made)
         assert model.hub is not None
         freed = self._client(model.hub).remove(model.folder, self._own_files(model))
         self._records.drop(model.name)
@@ -159,18 +172,37 @@ class Store:
 
     def check_removable(self, model: LocalModel) -> None:
         """Raises InvalidRequest for a model that is not ours to delete."""
-        if model.hub is None and self.made.get(model.name) is None:
+        if model.hub is None and model.source not in ("made", "tuned"):
             raise InvalidRequest(
                 f"'{model.name}' was not downloaded by CodeHearth, so it is not deleted.",
                 hint="delete its files yourself, and its line in the configuration",
                 param="model",
             )
 
+    def require_free_name(self, name: str) -> None:
+        """Raises InvalidRequest where a name means a model that was not tuned here."""
+        if self.tuned.get(name) is not None:
+            return
+        is_known = self._shelf.is_own_name(name)
+        if not is_known:
+            try:
+                lookup(name)
+                is_known = True
+            except ModelNotFound:
+                is_known = any(one.name.lower() == name.lower() for one in self.models())
+        if is_known:
+            raise InvalidRequest(
+                f"'{name}' is the name of another model.", hint="take another --name", param="name"
+            )
+
     def discard(self, text: str) -> int:
-        """Deletes what half-done pulls of a model left in the hubs' caches; the bytes freed."""
+        """Deletes what half-done pulls of a model left in the hubs' caches, and what a stopped
+        quantisation left; the bytes freed."""
         name = parse_name(text)
         if isinstance(name, PathName):
             return 0
+        if freed := self.made.discard(text):
+            return freed
         sources = sources_of(name).values()
         return sum(self._client(one.hub).discard(one.repo, one.revision) for one in sources)
 

@@ -14,7 +14,7 @@ from codehearth.models.gguf_weights import read_gguf_weights, split_parts
 from codehearth.models.local_models import LocalModel
 from codehearth.models.safetensors_weights import read_safetensors_weights
 
-__all__ = ["FIM_MARKS", "Weights", "WeightsKind", "read_weights", "weights_here"]
+__all__ = ["FIM_MARKS", "Weights", "WeightsKind", "read_weights", "require_here", "weights_here"]
 
 
 def read_weights(path: Path) -> Weights:
@@ -55,9 +55,14 @@ def _read_folder(folder: Path) -> Weights:
 
 def weights_here(model: LocalModel) -> Weights:
     """The facts of a model's weights; raises BadWeights, and Unsupported for a remote model."""
+    require_here(model)
+    return read_weights(model.path)
+
+
+def require_here(model: LocalModel) -> None:
+    """Raises Unsupported for a model of another server: its path is nowhere."""
     if model.format == "remote":
         raise Unsupported(
             f"'{model.name}' is served by another server; nothing of it is here to be looked at.",
             hint="`hearth engines` shows which server that is",
         )
-    return read_weights(model.path)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from codehearth.pool.amount import Amount
+
 if TYPE_CHECKING:
     from codehearth.engines.endpoint import Endpoint
     from codehearth.models.catalogue import Row
@@ -58,11 +60,11 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class Room:
-    """The memory that a new model may plan with, in bytes."""
+    """The memory that a new model may plan with."""
 
-    free_bytes: int
+    free: Amount
     """What is free without anybody leaving; 0 where models hold more than the budget."""
-    capacity_bytes: int
+    capacity: Amount
     """What there would be if every other model left: more than this never fits."""
 
 
@@ -72,11 +74,13 @@ class OpenModel:
 
     process: Child
     footprint_bytes: int
-    """What it will need, as predicted."""
+    """What it will need of the host's memory, as predicted."""
     facts: ModelFacts
     engine: str = ""
     why: tuple[str, ...] = ()
     """The automatic choices with their reasons, for `hearth ps`."""
+    gpu_bytes: int = 0
+    """What it will need of the GPUs' memory, as predicted."""
 
 
 class OpenModelCall(Protocol):

@@ -28,6 +28,7 @@ class Reading:
     """One look at the memory: what is free, and what each life held just before."""
 
     free_bytes: int
+    gpu_free_bytes: int
     held: tuple[tuple[Life, int, int], ...]
     """Life, resident bytes, private bytes."""
 
@@ -53,11 +54,16 @@ class Errands:
     """Starts errands, and at the end makes sure that none is left."""
 
     def __init__(
-        self, events: Events, open_model: OpenModelCall, read_memory: Callable[[], int]
+        self,
+        events: Events,
+        open_model: OpenModelCall,
+        read_memory: Callable[[], int],
+        read_gpu_memory: Callable[[], int],
     ) -> None:
         self._events = events
         self._open_model = open_model
         self._read_memory = read_memory
+        self._read_gpu_memory = read_gpu_memory
         self._tasks: set[asyncio.Task[None]] = set()
         self._reading: asyncio.Task[None] | None = None
         # A thread of its own: a queue of slow disk work in the loop's threads must not delay this.
@@ -149,7 +155,7 @@ class Errands:
             (life, life.opened.process.resident_bytes(), life.opened.process.private_bytes())
             for life in lives
         )
-        return Reading(free_bytes=self._read_memory(), held=held)
+        return Reading(self._read_memory(), self._read_gpu_memory(), held)
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

@@ -15,15 +15,19 @@ class Gauge:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self.free_bytes = 0
+        self.gpu_free_bytes = 0
         self.read_at = -math.inf
         self._is_outdated = True
         self._settled_at = -math.inf
 
     def memory(self) -> Memory:
-        return Memory(self.free_bytes, self._limits.budget_bytes, self._settled_at)
+        return Memory(
+            self.free_bytes, self._limits.budget_bytes, self._settled_at, self.gpu_free_bytes
+        )
 
     def take(self, reading: Reading, now: float) -> None:
-        self.free_bytes, self.read_at, self._is_outdated = reading.free_bytes, now, False
+        self.free_bytes, self.gpu_free_bytes = reading.free_bytes, reading.gpu_free_bytes
+        self.read_at, self._is_outdated = now, False
         for life, resident_bytes, private_bytes in reading.held:
             life.resident_bytes, life.private_bytes = resident_bytes, private_bytes
 

@@ -36,6 +36,7 @@ class Lives:
         *,
         open_model: OpenModelCall,
         read_memory: Callable[[], int],
+        read_gpu_memory: Callable[[], int],
         limits: Limits,
         counters: Counters,
         clock: Callable[[], float],
@@ -48,7 +49,7 @@ class Lives:
         self._clock = clock
         self._settle = settle
         self._gauge = Gauge(limits)
-        self._errands = Errands(self, open_model, read_memory)
+        self._errands = Errands(self, open_model, read_memory, read_gpu_memory)
         self.placement = Placement(
             models,
             door=door,

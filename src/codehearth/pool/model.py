@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from codehearth.errors import HearthError, OutOfMemory
+from codehearth.pool.amount import Amount
 from codehearth.pool.child import OpenModel
 from codehearth.pool.failures import Failures
 from codehearth.pool.policy import Resident, Stage, may_drain_at
@@ -51,6 +52,12 @@ class Life:
     def claim_bytes(self) -> int:
         return max(self.opened.footprint_bytes, self.resident_bytes)
 
+    @property
+    def gpu_held_bytes(self) -> int:
+        """What would come back: as predicted, since drivers tell nobody's share in containers.
+        While it loads nobody knows how far it is."""
+        return 0 if self.stage == "loading" else self.opened.gpu_bytes
+
 
 @dataclass(eq=False, slots=True)
 class Waiter:
@@ -84,7 +91,7 @@ class Model:
     attempt: int = 0
     lacked_memory: OutOfMemory | None = None
     opened: OpenModel | None = None
-    planned_bytes: int = 0
+    planned: Amount = Amount()
     """The capacity that it was planned for."""
     num_reopened: int = 0
     is_committed: bool = False
@@ -131,4 +138,6 @@ def picture(model: Model, life: Life, *, min_stay_s: float) -> Resident:
         may_drain_at=stay if is_ready else float("inf"),
         stays_for_ever=model.keep_alive_s < 0,
         is_draining=model.drain_ticket is not None,
+        gpu_claim_bytes=life.opened.gpu_bytes,
+        gpu_held_bytes=life.gpu_held_bytes,
     )

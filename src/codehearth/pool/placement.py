@@ -12,6 +12,7 @@ from typing import assert_never
 
 from codehearth.errors import DoesNotFit
 from codehearth.pool import policy
+from codehearth.pool.amount import Amount
 from codehearth.pool.child import Room
 from codehearth.pool.door import Door
 from codehearth.pool.errands import Errands
@@ -110,6 +111,7 @@ class Placement:
                     policy.Wanted(
                         name=model.name,
                         needed_bytes=model.opened.footprint_bytes,
+                        gpu_needed_bytes=model.opened.gpu_bytes,
                         ticket=oldest.ticket if oldest else model.asked_ticket,
                         since=oldest.since if oldest else model.asked_at,
                     )
@@ -142,7 +144,7 @@ class Placement:
         model.waits_for = reason
 
     def _refuse(self, model: Model, refusal: policy.Refuse) -> None:
-        has_shrunk = refusal.capacity_bytes < model.planned_bytes
+        has_shrunk = not model.planned.fits(refusal.capacity)
         if has_shrunk and model.num_reopened < _MAX_REOPENED:
             model.num_reopened += 1  # planned for more than there is now: plan again
             self.open(model)
@@ -157,11 +159,14 @@ class Placement:
             parts += f" and {_gb(held_bytes)} held by other models"
         if self._limits.budget_bytes is not None:
             parts += f", and the budget is {_gb(self._limits.budget_bytes)}"
+        needed, capacity = refusal.needed, refusal.capacity
+        if needed.host_bytes <= capacity.host_bytes:
+            return _does_not_fit_gpus(model.name, needed.gpu_bytes, capacity.gpu_bytes)
         return DoesNotFit(
-            f"'{model.name}' needs {_gb(refusal.needed_bytes)} of memory, "
-            f"and there can be {_gb(refusal.capacity_bytes)}: {parts}.",
-            needed_bytes=refusal.needed_bytes,
-            free_bytes=refusal.capacity_bytes,
+            f"'{model.name}' needs {_gb(needed.host_bytes)} of memory, "
+            f"and there can be {_gb(capacity.host_bytes)}: {parts}.",
+            needed_bytes=needed.host_bytes,
+            free_bytes=capacity.host_bytes,
             hint=f"a smaller precision or a shorter context: `hearth fit {model.name}` says "
             "what would fit",
         )
@@ -173,9 +178,10 @@ class Placement:
 
     def room_for(self, model: Model) -> Room:
         residents, memory = self._residents(), self._gauge.memory()
-        model.planned_bytes = policy.capacity_of(residents, memory)
+        model.planned = policy.capacity_of(residents, memory)
         room = policy.room_of(residents, memory)
-        return Room(free_bytes=max(0, room), capacity_bytes=model.planned_bytes)
+        free = Amount(max(0, room.host_bytes), max(0, room.gpu_bytes))
+        return Room(free=free, capacity=model.planned)
 
     def _lives(self) -> tuple[Life, ...]:
         return tuple(model.life for model in self._models.values() if model.life is not None)
@@ -186,6 +192,17 @@ class Placement:
             for model in self._models.values()
             if model.life is not None
         ]
+
+
+def _does_not_fit_gpus(name: str, needed_bytes: int, capacity_bytes: int) -> DoesNotFit:
+    return DoesNotFit(
+        f"'{name}' needs {_gb(needed_bytes)} of GPU memory, and there can be "
+        f"{_gb(max(0, capacity_bytes))}.",
+        needed_bytes=needed_bytes,
+        free_bytes=max(0, capacity_bytes),
+        hint=f"fewer layers on the GPU or a smaller precision: `hearth fit {name}` says what "
+        "would fit",
+    )
 
 
 def _quoted(names: tuple[str, ...]) -> str:

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from codehearth.pool.amount import Amount, least, total
+
 Stage = Literal["loading", "ready", "leaving"]
 
 MIN_RETRY_AFTER_S = 1
@@ -22,13 +24,19 @@ class Memory:
     """What the machine has, in bytes.
 
     `free_bytes` was available to new processes when it was read last; so what other processes
-    hold is never counted as ours. `budget_bytes` caps what all our models may take together.
+    hold is never counted as ours. `budget_bytes` caps what all our models may take together of
+    the host's memory.
     Until `settled_at` a child has just ended and its memory may not have come back yet.
     """
 
     free_bytes: int
     budget_bytes: int | None = None
     settled_at: float = -math.inf
+    gpu_free_bytes: int = 0
+
+    @property
+    def free(self) -> Amount:
+        return Amount(self.free_bytes, self.gpu_free_bytes)
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,16 @@ class Resident:
     """From when a busy one may be asked to take no newcomers."""
     stays_for_ever: bool = False
     is_draining: bool = False
+    gpu_claim_bytes: int = 0
+    gpu_held_bytes: int = 0
+
+    @property
+    def claim(self) -> Amount:
+        return Amount(self.claim_bytes, self.gpu_claim_bytes)
+
+    @property
+    def held(self) -> Amount:
+        return Amount(self.held_bytes, self.gpu_held_bytes)
 
 
 @dataclass(frozen=True)
@@ -61,6 +79,11 @@ class Wanted:
     """The number of its oldest request in the order of arrival."""
     since: float
     """When that request came."""
+    gpu_needed_bytes: int = 0
+
+    @property
+    def needed(self) -> Amount:
+        return Amount(self.needed_bytes, self.gpu_needed_bytes)
 
 
 @dataclass(frozen=True)
@@ -95,44 +118,43 @@ class Refuse:
     """It does not fit, even if all others left."""
 
     name: str
-    needed_bytes: int
-    capacity_bytes: int
+    needed: Amount
+    capacity: Amount
 
 
 Decision = Load | Evict | Wait | Refuse
 
 
-def capacity_of(residents: Iterable[Resident], memory: Memory) -> int:
+def capacity_of(residents: Iterable[Resident], memory: Memory) -> Amount:
     """What there would be if all our models left: more than this never fits."""
-    returning_bytes = sum(
-        one.claim_bytes if one.stage == "leaving" else one.held_bytes for one in residents
-    )
-    return _within_budget(memory.free_bytes + returning_bytes, memory.budget_bytes)
+    returning = total(one.claim if one.stage == "leaving" else one.held for one in residents)
+    return _within_budget(memory.free + returning, memory.budget_bytes)
 
 
-def room_of(residents: Iterable[Resident], memory: Memory) -> int:
+def room_of(residents: Iterable[Resident], memory: Memory) -> Amount:
     """What a new model may take now; negative where our models claim more than there is.
 
     Each will still grow from what it held to what it claims. That goes for one that is leaving
     too: it may have grown since the memory was read, and until it is gone nothing is sure.
     """
-    free_bytes, taken_bytes = memory.free_bytes, 0
-    for one in residents:
-        free_bytes -= one.claim_bytes - one.held_bytes
-        taken_bytes += one.claim_bytes
-    return _within_budget(free_bytes, memory.budget_bytes, taken_bytes=taken_bytes)
+    residents = tuple(residents)
+    free = memory.free - total(one.claim - one.held for one in residents)
+    return _within_budget(free, memory.budget_bytes, taken=_claims(residents))
 
 
-def _room_when_left(residents: Sequence[Resident], memory: Memory) -> int:
+def _room_when_left(residents: Sequence[Resident], memory: Memory) -> Amount:
     """The room when those who are leaving have left: rather too much than too little, because who
     trusts in it only waits, and who does not sends others away."""
     staying = [one for one in residents if one.stage != "leaving"]
-    free_bytes = memory.free_bytes + _total(residents) - _total(staying)
-    return room_of(staying, replace(memory, free_bytes=free_bytes))
+    free = memory.free + _claims(residents) - _claims(staying)
+    later = replace(memory, free_bytes=free.host_bytes, gpu_free_bytes=free.gpu_bytes)
+    return room_of(staying, later)
 
 
-def _within_budget(num_bytes: int, budget_bytes: int | None, *, taken_bytes: int = 0) -> int:
-    return num_bytes if budget_bytes is None else min(num_bytes, budget_bytes - taken_bytes)
+def _within_budget(amount: Amount, budget_bytes: int | None, *, taken: Amount = Amount()) -> Amount:  # noqa: B008 - frozen
+    if budget_bytes is None:
+        return amount
+    return replace(amount, host_bytes=min(amount.host_bytes, budget_bytes - taken.host_bytes))
 
 
 def decide(
@@ -174,16 +196,16 @@ class _Desk:
         self._candidates = [one for one in residents if one.stage != "leaving"]
 
     def decide(self, wanted: Wanted) -> Decision:
-        if wanted.needed_bytes <= self._room:  # 1
-            self._room -= wanted.needed_bytes
+        if wanted.needed.fits(self._room):  # 1
+            self._room -= wanted.needed
             return Load(wanted.name)
         if self._now < self._settled_at:  # 2
             self._reserve(wanted, ())
             return Wait(wanted.name, until=self._settled_at)
-        if wanted.needed_bytes > self._capacity:  # 3
-            return Refuse(wanted.name, wanted.needed_bytes, self._capacity)
-        missing = wanted.needed_bytes - self._room - self._returning
-        if missing <= 0:  # 4
+        if not wanted.needed.fits(self._capacity):  # 3
+            return Refuse(wanted.name, wanted.needed, self._capacity)
+        missing = wanted.needed.lacks(self._room + self._returning)
+        if missing == Amount():  # 4
             self._reserve(wanted, ())
             return Wait(wanted.name)
         free_to_go = [one for one in self._candidates if _may_leave(one, self._now)]
@@ -209,29 +231,29 @@ class _Desk:
         )
 
     def _reserve(self, wanted: Wanted, victims: tuple[Resident, ...]) -> None:
-        coming = self._room + self._returning + _total(victims)
-        left_over = coming - wanted.needed_bytes
-        self._room = min(self._room, left_over)
+        coming = self._room + self._returning + _claims(victims)
+        left_over = coming - wanted.needed
+        self._room = least(self._room, left_over)
         self._returning = left_over - self._room
         self._candidates = [one for one in self._candidates if one not in victims]
 
 
-def least_harm(candidates: Iterable[Resident], missing_bytes: int) -> tuple[Resident, ...] | None:
-    """The models to send away for `missing_bytes`, or None where all together are not enough.
+def least_harm(candidates: Iterable[Resident], missing: Amount) -> tuple[Resident, ...] | None:
+    """The models to send away for what is missing, or None where all together are not enough.
 
     Least harm is: nobody who stays for ever if that can be, then the set whose most recently used
     member was used longest ago, and of that set nobody who is not needed.
     """
     chosen: list[Resident] = []
     for one in sorted(candidates, key=_harm):
-        if _total(chosen) >= missing_bytes:
+        if missing.fits(_claims(chosen)):
             break
         chosen.append(one)
-    if _total(chosen) < missing_bytes:
+    if not missing.fits(_claims(chosen)):
         return None
     for one in reversed(tuple(chosen)):
         rest = [other for other in chosen if other is not one]
-        if _total(rest) >= missing_bytes:
+        if missing.fits(_claims(rest)):
             chosen = rest
     return tuple(chosen)
 
@@ -264,8 +286,8 @@ def _names(residents: Iterable[Resident]) -> tuple[str, ...]:
     return tuple(one.name for one in residents)
 
 
-def _total(residents: Iterable[Resident]) -> int:
-    return sum(one.claim_bytes for one in residents)
+def _claims(residents: Iterable[Resident]) -> Amount:
+    return total(one.claim for one in residents)
 
 
 # --- one model --------------------------------------------------------------------------------

@@ -36,11 +36,13 @@ class Pool:
         *,
         open_model: OpenModelCall,
         read_memory: Callable[[], int],
+        read_gpu_memory: Callable[[], int] = lambda: 0,
         limits: Limits = Limits(),  # noqa: B008 - frozen
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`read_memory` says how many bytes are available to new processes now; it is called in
-        a thread. `clock` is monotonic seconds. Use the pool in one event loop only."""
+        """`read_memory` says how many bytes are available to new processes now, `read_gpu_memory`
+        how many of the GPUs' own; they are called in a thread. `clock` is monotonic seconds. Use
+        the pool in one event loop only."""
         self.counters = Counters()
         self._limits = limits
         self._clock = clock
@@ -58,6 +60,7 @@ class Pool:
             self._door,
             open_model=open_model,
             read_memory=read_memory,
+            read_gpu_memory=read_gpu_memory,
             limits=limits,
             counters=self.counters,
             clock=clock,

@@ -35,6 +35,8 @@ class ModelStatus:
     load_s: float
     engine: str
     why: str
+    gpu_bytes: int = 0
+    """What it takes of the GPUs' memory, as predicted."""
 
 
 @dataclass
@@ -80,6 +82,7 @@ def status_of(model: Model, now: float) -> ModelStatus | None:
         load_s=life.load_s if life else 0.0,
         engine=opened.engine if opened else "",
         why="; ".join(_reasons(model, now)),
+        gpu_bytes=opened.gpu_bytes if opened else 0,
     )
 
 

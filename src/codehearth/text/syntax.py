@@ -113,6 +113,12 @@ def is_complete(language: str, statement: str) -> bool | None:
     return False
 
 
+def parsed(language: str, content: bytes) -> Any:
+    """The syntax tree of a file; None for a language without a grammar here."""
+    parse = _parser(language)
+    return None if parse is None else parse(content)
+
+
 def _has_error(tree: Any) -> bool:
     return bool(tree.root_node.has_error)
 

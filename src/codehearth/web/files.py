@@ -77,7 +77,16 @@ class PageFiles:
 
 
 _LATER = frozenset(
-    {"complete.js", "models.js", "compare.js", "measure.js", "connect.js", "clients.js", "plots.js"}
+    {
+        "complete.js",
+        "models.js",
+        "compare.js",
+        "measure.js",
+        "tune.js",
+        "connect.js",
+        "clients.js",
+        "plots.js",
+    }
 )
 """Views that are fetched when somebody goes there."""
 

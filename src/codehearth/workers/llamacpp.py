@@ -64,6 +64,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--prompt-cache-mib", type=int, default=0)
     parser.add_argument("--embedding", action="store_true")
     parser.add_argument("--read-weights", action="store_true", help="do not map the file")
+    parser.add_argument("--lora", action="append", default=[], help="an adapter to apply")
     return parser.parse_args(arguments)
 
 
@@ -146,6 +147,12 @@ def set_params(params: object, asked: argparse.Namespace, key: str) -> None:
         import xllamacpp
 
         params.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE  # type: ignore[attr-defined]
+    if asked.lora:
+        import xllamacpp
+
+        params.lora_adapters = [  # type: ignore[attr-defined]
+            xllamacpp.CommonAdapterLoraInfo(path, 1.0) for path in asked.lora
+        ]
     for threads in (params.cpuparams, params.cpuparams_batch):  # type: ignore[attr-defined]
         threads.n_threads = asked.threads
 

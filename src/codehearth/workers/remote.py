@@ -5,8 +5,9 @@ for models of this machine. Only the operator's settings name the servers; nothi
 The keys come in the environment: HEARTH_ENGINE_KEY is the house's, HEARTH_REMOTE_KEY theirs.
 
 1. A request goes to the server that is well and answers the fewest of ours.
-2. A server that cannot be reached, or answers 429 or 5xx before its first chunk, is left alone for
-   a while and the next one is asked; after the first chunk an error is an error.
+2. A server that cannot be reached, does not have the model, or answers 429 or 5xx before its first
+   chunk, is left alone for a while and the next one is asked; after the first chunk an error is an
+   error.
 3. The answer is always streamed, so closing the connection stops it over there as well.
 """
 
@@ -19,7 +20,8 @@ import os
 import re
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,19 +109,23 @@ class Proxy:
         except (httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
             return f"{upstream.url}: {type(error).__name__} {error}".strip()
         upstream.model = upstream.model or (served[0] if served else "")
+        if not served:
+            return f"{upstream.url} serves no model"
         if upstream.model not in served:
             return f"{upstream.url} serves {', '.join(served[:5])}, not '{upstream.model}'"
         return None
 
-    async def _chunks(self, path: str, asked: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    async def _chunks(self, path: str, asked: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any]]:
         untried = list(self._upstreams)
         while True:
             upstream = choose(untried, time.monotonic())
             untried.remove(upstream)
             upstream.num_in_flight += 1
             try:
-                async for chunk in self._asked(upstream, path, asked):
-                    yield chunk
+                await self._require_model(upstream)
+                async with aclosing(self._asked(upstream, path, asked)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
                 return
             except _TryAnother as failure:
                 upstream.left_alone_until = time.monotonic() + _LEFT_ALONE_S
@@ -131,9 +137,14 @@ class Proxy:
             finally:
                 upstream.num_in_flight -= 1
 
+    async def _require_model(self, upstream: Upstream) -> None:
+        """A server that named no model at the start is asked for one before it gets a request."""
+        if not upstream.model and (problem := await self._find_model(upstream)):
+            raise _TryAnother(Refused(502, f"the other server: {problem}", "server_error"))
+
     async def _asked(
         self, upstream: Upstream, path: str, asked: Mapping[str, Any]
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> AsyncGenerator[dict[str, Any]]:
         url = upstream.url + path.removeprefix("/v1")
         body = dict(asked) | {"model": upstream.model}
         has_begun = False
@@ -158,7 +169,7 @@ class Proxy:
 
 async def _refusal(response: httpx2.Response) -> Exception:
     """What another status than 200 means: ask another server, or tell the client."""
-    raw = (await response.aread())[:_MAX_ERROR_BYTES]
+    raw = await _beginning(response)
     status = response.status_code
     try:
         error = json.loads(raw)
@@ -168,6 +179,8 @@ async def _refusal(response: httpx2.Response) -> Exception:
         message, code = raw[:200].decode("utf-8", "replace"), None
     if status == 429 or status >= 500:
         return _TryAnother(Refused(503, f"the other server: {message}", "unavailable_error"))
+    if status == 404:
+        return _TryAnother(Refused(502, f"the other server: {message}", "server_error"))
     if status in (401, 403):
         return _TryAnother(Refused(502, "the other server refuses our key", "server_error"))
     numbers = _BOTH_NUMBERS.search(message)
@@ -180,6 +193,16 @@ async def _refusal(response: httpx2.Response) -> Exception:
             n_prompt_tokens=int(numbers[2]),
         )
     return Refused(400, message[:500], "invalid_request_error")
+
+
+async def _beginning(response: httpx2.Response) -> bytes:
+    """No more of an answer than an error takes, however much there is."""
+    raw = b""
+    async for received in response.aiter_bytes():
+        raw += received
+        if len(raw) >= _MAX_ERROR_BYTES:
+            break
+    return raw[:_MAX_ERROR_BYTES]
 
 
 # Pure: which server, and what is said to it.

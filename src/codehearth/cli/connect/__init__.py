@@ -151,8 +151,8 @@ def _write(app: ClientApp, target: Target, *, yes: bool) -> None:
             hint=f"`hearth connect {app.name}` prints what to enter",
         )
     path = _file_of(app)
-    text = path.read_text("utf-8") if path.is_file() else ""
     try:
+        text = _read(path)
         changed = merged(text, app.text(target), format=app.format, list_key=app.list_key)
     except CannotMerge as error:
         hint = error.hint or "paste the lines"
@@ -167,6 +167,20 @@ def _write(app: ClientApp, target: Target, *, yes: bool) -> None:
     if agreed(f"Write {path}?", yes=yes):
         _replace(path, changed)
         say(f"Written. {app.then(target)}".strip())
+
+
+def _read(path: Path) -> str:
+    """The file as it is, line ends too; empty where there is none. Raises CannotMerge."""
+    from codehearth.cli.connect.merging import CannotMerge
+
+    try:
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise CannotMerge(f"It cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise CannotMerge("It is not written in UTF-8.") from error
 
 
 def _difference(path: Path, text: str, changed: str) -> str:
@@ -186,7 +200,7 @@ def _replace(path: Path, text: str) -> None:
     part = place.with_name(place.name + ".hearth-part")
     try:
         part.touch(mode=0o600)
-        part.write_text(text, "utf-8")
+        part.write_bytes(text.encode("utf-8"))
         part.chmod(mode)
         if place.exists():
             backup = _free_name(place)

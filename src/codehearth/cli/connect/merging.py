@@ -31,6 +31,9 @@ def merged(text: str, addition: str, *, format: MergeFormat, list_key: str = "")
     """
     if not text.strip():
         return addition
+    if "\r\n" in text:  # as the file is written, so it stays
+        plain = merged(text.replace("\r\n", "\n"), addition, format=format, list_key=list_key)
+        return text if plain == text.replace("\r\n", "\n") else plain.replace("\n", "\r\n")
     before, ours = _read(text, format), _read(addition, format)
     if before is None:
         return text.rstrip("\n") + "\n" + addition

@@ -60,8 +60,8 @@ async def ps(request: Request) -> Response:
         entry = _entry(known[status.name])
         entry.pop("modified_at")
         entry |= {
-            "size": status.memory_bytes,
-            "size_vram": 0,
+            "size": status.memory_bytes + status.gpu_bytes,
+            "size_vram": status.gpu_bytes,
             "expires_at": rfc3339(time.time() + stays_s),
             "context_length": status.context_tokens,
         }

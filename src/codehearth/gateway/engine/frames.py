@@ -12,8 +12,8 @@ import contextlib
 import select
 from typing import Protocol
 
-FRAME_S = 0.033
-"""Thirty frames a second: who reads along sees no step, and a frame of a fast stream holds enough
+FRAME_S = 0.04
+"""25 frames a second: who reads along sees no step, and a frame of a fast stream holds enough
 chunks to share what waking up costs (some 0.4 ms on a small virtual machine)."""
 
 

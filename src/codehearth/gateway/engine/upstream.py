@@ -117,7 +117,8 @@ def _prompt(
     if isinstance(prompt, str):
         if request.suffix:
             return render(fim_of(facts), Fim(prompt, request.suffix))
-        return prompt or _first_token(facts)
+        prefix = facts.weights.text_prefix
+        return prefix + prompt.removeprefix(prefix) or _first_token(facts)
     highest = facts.weights.vocabulary_size
     if highest and max(prompt) >= highest:
         raise InvalidRequest(
@@ -175,7 +176,8 @@ def _logit_bias(request: Sampling, facts: ModelFacts) -> list[list[float]] | Non
     highest = facts.weights.vocabulary_size
     pairs: list[list[float]] = []
     for token, bias in request.logit_bias.items():
-        if not (token.isascii() and token.isdigit()) or int(token[:12]) >= (highest or 2**31):
+        is_number = token.isascii() and token.isdigit() and len(token) <= 12
+        if not is_number or int(token) >= (highest or 2**31):
             raise InvalidRequest(
                 f"'logit_bias' has the key '{token[:20]}', which is not a token of this model.",
                 param="logit_bias",

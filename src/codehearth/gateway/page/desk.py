@@ -7,22 +7,26 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from codehearth.gateway.house import House
+from codehearth.gateway.opening import environments_of
 from codehearth.gateway.page.answers import Answers
 from codehearth.gateway.page.archive import Archive
 from codehearth.gateway.page.downloads import Downloads
+from codehearth.gateway.page.trainings import Trainings
 
 
 @dataclass
 class Desk:
-    """Records, answers under way and downloads of one running server."""
+    """Records, answers under way, downloads and trainings of one running server."""
 
     archive: Archive
     answers: Answers
     downloads: Downloads
+    trainings: Trainings
 
     async def close(self) -> None:
         """Interrupts what is under way, and saves it."""
         await self.answers.close()
+        await self.trainings.close()
         await self.downloads.close()
         self.archive.close()
 
@@ -35,7 +39,8 @@ async def open_desk(house: House) -> Desk:
         pass  # an import that was cut short
     downloads = Downloads(house.store, archive)
     await downloads.open()
-    return Desk(archive, Answers(archive), downloads)
+    trainings = Trainings(house.settings.data, house.store, environments_of(house.settings))
+    return Desk(archive, Answers(archive), downloads, trainings)
 
 
 def desk_of(request: Request) -> Desk:

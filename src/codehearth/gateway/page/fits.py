@@ -43,6 +43,16 @@ def room_bytes(hardware: Hardware, *, held_bytes: int, memory_setting: int) -> i
     return max(0, min(room, memory_setting) if memory_setting else room)
 
 
+def as_if_left(hardware: Hardware, held_bytes: int) -> Hardware:
+    """The machine as if our models had left its GPUs: a model that is wanted makes them leave."""
+    gpus = []
+    for gpu in hardware.gpus:
+        freed = min(held_bytes, gpu.total_bytes - gpu.free_bytes)
+        held_bytes -= freed
+        gpus.append(replace(gpu, free_bytes=gpu.free_bytes + freed))
+    return replace(hardware, gpus=tuple(gpus))
+
+
 def verdict_of_local(model: LocalModel, hardware: Hardware, budget_bytes: int) -> Verdict:
     if model.format == "remote":
         return Verdict(None, ("other servers run it",))

@@ -19,7 +19,13 @@ from codehearth.gateway.house import House, house_of
 from codehearth.gateway.machine import usable_hardware
 from codehearth.gateway.page.desk import Desk, desk_of
 from codehearth.gateway.page.downloads import Pull
-from codehearth.gateway.page.fits import Verdict, room_bytes, verdict_of_local, verdict_of_row
+from codehearth.gateway.page.fits import (
+    Verdict,
+    as_if_left,
+    room_bytes,
+    verdict_of_local,
+    verdict_of_row,
+)
 from codehearth.gateway.replies import JsonResponse
 from codehearth.models.catalogue import Row, catalogue, resolve
 from codehearth.models.hardware import Hardware
@@ -46,6 +52,8 @@ class _Scene:
     """What all rows of one answer are told from."""
 
     hardware: Hardware
+    roomy: Hardware
+    """As if the models in memory had left its GPUs."""
     budget_bytes: int
     lives: dict[str, ModelStatus]
     pulls: dict[str, Pull]
@@ -102,8 +110,9 @@ async def _scene(house: House, desk: Desk, *, is_admin: bool) -> _Scene:
         held_bytes=sum(one.memory_bytes for one in lives.values()),
         memory_setting=house.settings.memory,
     )
+    held_gpu_bytes = sum(one.gpu_bytes for one in lives.values())
     pulls = {one.model: one for one in reversed(desk.downloads.all())}
-    return _Scene(hardware, budget, lives, pulls, is_admin)
+    return _Scene(hardware, as_if_left(hardware, held_gpu_bytes), budget, lives, pulls, is_admin)
 
 
 def _rows(local: tuple[LocalModel, ...], scene: _Scene) -> Iterator[dict[str, Any]]:
@@ -144,7 +153,7 @@ def _variants(row: Row, local: tuple[LocalModel, ...], scene: _Scene) -> Iterato
     here = [model.precision or "" for model in local if model.row and model.row.name == row.name]
     ggufs = dict.fromkeys(files.precision for files in row.files if files.format == "gguf")
     for precision in ggufs:
-        verdict = verdict_of_row(row, precision, scene.hardware, scene.budget_bytes)
+        verdict = verdict_of_row(row, precision, scene.roomy, scene.budget_bytes)
         yield {
             "name": f"{row.name}:{precision}",
             "precision": precision,
@@ -157,8 +166,8 @@ def _variants(row: Row, local: tuple[LocalModel, ...], scene: _Scene) -> Iterato
 
 def _local(model: LocalModel, scene: _Scene) -> dict[str, Any]:
     life = scene.lives.get(model.name)
-    can_delete = model.hub is not None or model.source == "made"
-    verdict = verdict_of_local(model, scene.hardware, scene.budget_bytes)
+    can_delete = model.hub is not None or model.source in ("made", "tuned")
+    verdict = verdict_of_local(model, scene.roomy, scene.budget_bytes)
     return {
         **_head(model.row),
         "name": model.name,
@@ -187,7 +196,7 @@ def _remote(
     """A model that is not here, at the precision asked for or the one that suits the machine."""
     verdict = Verdict(None)
     if row is not None:
-        verdict = verdict_of_row(row, precision, scene.hardware, scene.budget_bytes)
+        verdict = verdict_of_row(row, precision, scene.roomy, scene.budget_bytes)
         precision = precision or verdict.precision or default_precision(row)
     states = {"paused": "paused", None: "not_here"}
     return {

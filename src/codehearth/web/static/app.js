@@ -4,20 +4,20 @@
 // and bookmarks work. Views are made when they are first shown and stay; the rarer ones are loaded
 // only then.
 
-import { get, post } from "./api.js";
-import { ChatView } from "./chat.js";
+import { Refused, get, on_signed_out, post } from "./api.js";
+import { ChatView, gone_card } from "./chat.js";
 import { show_menu } from "./dialogs.js";
 import { element, fill, iconButton } from "./dom.js";
-import { card, error_card } from "./errors.js";
+import { error_card } from "./errors.js";
 import { show_login } from "./login.js";
-import { changed, is_refused, on_change, page, prefer, read_preferences, refresh_models, signed_out } from "./page.js";
+import { changed, forget_views, on_change, page, prefer, read_preferences, refresh_models } from "./page.js";
 import { ModelPicker } from "./picker.js";
 import { listen_for_shortcuts, show_shortcuts } from "./shortcuts.js";
 import { Sidebar } from "./sidebar.js";
 import { LANGUAGES, choose_language, current_language, t, use_language } from "./strings.js";
 import { apply_theme, watch_theme } from "./theme.js";
 
-const VIEWS = ["chat", "complete", "models", "compare", "measure", "connect"];
+const VIEWS = ["chat", "complete", "models", "compare", "measure", "tune", "connect"];
 
 class App {
   constructor(root) {
@@ -26,6 +26,7 @@ class App {
 
   /** Builds everything from what is known; called again when the language changes. */
   build() {
+    this.leaveViews();
     this.views = {};
     this.shown = null;
     this.main = element("main", { class: "view", id: "view", tabindex: -1 });
@@ -48,6 +49,13 @@ class App {
     if (localStorage.getItem("hearth.panel") && innerWidth > 1100) this.chat.panel.toggle(true);
     this.sidebar.read();
     return this.show();
+  }
+
+  /** The views of before, in another language, may not go on listening and asking. */
+  leaveViews() {
+    this.shown?.hide?.();
+    this.chat?.leave();
+    forget_views();
   }
 
   /** Theme, language, shortcuts and the way out, at the sidebar's foot. */
@@ -124,13 +132,11 @@ class App {
     try {
       await this.chat.open(id);
     } catch (error) {
-      if (!is_refused(error)) throw error;
+      if (!(error instanceof Refused)) throw error;
       this.chat.is_lost = true;
       await this.chat.open(undefined);
       this.chat.is_lost = true;
-      fill(this.chat.refusal, error.status === 404
-        ? card("warning", t("chat.gone.title"), t("chat.gone.text"))
-        : error_card(error));
+      fill(this.chat.refusal, error.status === 404 ? gone_card() : error_card(error));
     }
     this.picker.showButton();
     if (innerWidth > 760) this.chat.focus();
@@ -146,7 +152,16 @@ class App {
 /** Where the address points: `{name, id}`. */
 function place_of_address() {
   const [, name = "chat", id] = location.hash.split("/");
-  return { name: name || "chat", id: id ? decodeURIComponent(id) : undefined };
+  return { name: name || "chat", id: id ? decoded(id) : undefined };
+}
+
+/** What somebody typed into the address may be no escape at all: `#/chat/%`. */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 const go = (path) => {
@@ -198,7 +213,7 @@ async function begin() {
   try {
     await read_everything();
   } catch (error) {
-    if (!is_refused(error)) throw error;
+    if (!(error instanceof Refused)) throw error;
     fill(root, element("div", { class: "standalone" }, error_card(error, [{ label: t("try_again"), icon: "retry", act: () => location.reload() }])));
     return;
   }
@@ -206,7 +221,7 @@ async function begin() {
   if (!page.models.length) await models;
   if (!page.models.length) await refresh_models().catch(() => {});
   const app = new App(root);
-  signed_out.call = () => show_login().then(() => {
+  on_signed_out.call = () => show_login().then(() => {
     refresh_models().catch(() => {});
     changed("conversations");
   });

@@ -2,9 +2,9 @@
 
 import { Composer, all_prompts } from "./composer.js";
 import { Conversation, open_conversation } from "./conversation.js";
-import { asked_text, note, show_dialog } from "./dialogs.js";
+import { note, show_dialog } from "./dialogs.js";
 import { copy_text, element, fill, icon, iconButton } from "./dom.js";
-import { error_card, words_of } from "./errors.js";
+import { card, error_card, words_of } from "./errors.js";
 import { MessageNode, parted } from "./message.js";
 import { show_model } from "./model_details.js";
 import { changed, page, prefer } from "./page.js";
@@ -81,7 +81,19 @@ export class ChatView {
   told(what, id) {
     if (what === "message") this.touch(id);
     else if (what === "settings") changed("conversation");
+    else if (what === "gone") this.tellGone();
     else this.rebuild();
+  }
+
+  /** The conversation was deleted while it was looked at: what is here stays to be read. */
+  tellGone() {
+    this.rebuild();
+    fill(this.refusal, gone_card());
+  }
+
+  /** Listens no more: another view takes this one's place. */
+  leave() {
+    this.conversation?.listeners.delete(this.onTold);
   }
 
   /** Asks for a message to be drawn with the next frame, not sooner than the last drawing's cost allows. */
@@ -163,11 +175,14 @@ export class ChatView {
 
   async send({ content, attachments }) {
     const files = attachments.map(({ name, text }) => ({ name, text }));
-    return this.ask({ action: "send", content, attachments: files });
+    return this.ask({ action: "send", content, attachments: files }, () => this.composer.submit());
   }
 
-  /** Whether the server took it; where it did not, the reason is shown above the draft. */
-  async ask(body) {
+  /**
+   * Whether the server took it; where it did not, the reason is shown above the draft. A message is
+   * tried `again` as it then stands in the composer, which is emptied once it was taken.
+   */
+  async ask(body, again = () => this.ask(body)) {
     const was_new = !this.conversation.id;
     fill(this.refusal);
     this.is_at_end = true;
@@ -177,7 +192,7 @@ export class ChatView {
       await conversation.ask(body);
     } catch (error) {
       this.composer.set_running(conversation.is_running);
-      this.refuse(error, () => this.ask(body));
+      this.refuse(error, again);
       return false;
     }
     if (was_new) {
@@ -219,17 +234,6 @@ export class ChatView {
     if (last && !this.conversation.is_running) this.edit(last, this.nodes.get(last.id));
   }
 
-  async clear() {
-    if (this.conversation.id) this.go("#/chat");
-    this.composer.focus();
-  }
-
-  async rename() {
-    const title = await asked_text(t("list.rename"), t("list.title"), this.conversation.title);
-    if (title !== undefined) await this.attempt(() => this.conversation.change({ title }));
-    changed("conversations");
-  }
-
   async copyLastAnswer() {
     const answer = this.conversation.last_answer();
     if (!answer) return;
@@ -256,6 +260,8 @@ export class ChatView {
     this.scroller.scrollTo({ top: this.scroller.scrollHeight, behavior: is_smooth ? "smooth" : "instant" });
   }
 }
+
+export const gone_card = () => card("warning", t("chat.gone.title"), t("chat.gone.text"));
 
 /** The prompt library: what `/` offers, to insert, to change and to add to. */
 function manage_prompts(insert) {

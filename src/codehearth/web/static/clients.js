@@ -2,6 +2,7 @@
 // the server's own table, which `hearth connect` reads too; scripts stand here.
 
 import { page } from "./page.js";
+import { current_language } from "./strings.js";
 
 /** What a kind of configuration is coloured as. */
 const COLOURED = { shell: "bash", vim: "text", steps: "text" };
@@ -42,21 +43,14 @@ export async function read_clients() {
 function client_of(id, row) {
   const file = row.files?.any ?? row.files?.linux;
   return {
-    id, name: row.title, works: row.works, then: row.then, text: row.text,
-    group: /^agent|^chat that/.test(row.works) ? "agent" : "editor",
+    id, name: row.title, works: in_language(row, "works"), then: in_language(row, "then"), text: row.text,
+    group: row.group, uses: row.uses,
     language: COLOURED[row.format] ?? row.format,
     file: file && `~/${file}`,
-    uses: uses_of(row.works),
   };
 }
 
-/** Which requests a client will send, told by what it is said to do. */
-function uses_of(works) {
-  if (works.includes("messages")) return ["messages"];
-  if (works.includes("responses")) return ["responses"];
-  const uses = [works.includes("completion") && "fim", /chat|agent/.test(works) && "chat"].filter(Boolean);
-  return uses.length ? uses : ["chat"];
-}
+const in_language = (row, name) => (current_language() === "zh-CN" && row[`${name}_zh`]) || row[name];
 
 /** The configuration with this server's address, the model and what stands for the key. */
 export function written(text, { model, key, context }) {

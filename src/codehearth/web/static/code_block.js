@@ -1,5 +1,4 @@
-// A block of code: its language, its colours, and buttons to copy it, to wrap its lines and to
-// open it in the editor. Lines that did not change are left alone while it grows.
+// A block of code: its language, its colours, and buttons to copy it and to wrap its lines. Lines that did not change are left alone while it grows.
 
 import { copy_text, element, fill, icon, iconButton } from "./dom.js";
 import { language_key, language_name, tokens_of_line } from "./highlight.js";

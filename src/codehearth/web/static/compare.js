@@ -1,15 +1,14 @@
 // Two models on one prompt, side by side, with the speeds of both and a vote that is kept.
 
 import { Refused, events, get, get_text, post } from "./api.js";
-import { note } from "./dialogs.js";
 import { element, fill, icon, save_file, throttled } from "./dom.js";
-import { error_card } from "./errors.js";
+import { error_card, note_error } from "./errors.js";
+import { speed_of, speed_text } from "./figures.js";
 import { MarkdownView } from "./markdown.js";
 import { first_parameters, is_on_machine, page, preferred_model } from "./page.js";
 import { ModelPicker } from "./picker.js";
 import { format_count, format_seconds, t, t_count } from "./strings.js";
 
-const SHORTEST_S = 0.2;
 const WINNERS = ["first", "tie", "neither", "second"];
 
 export class View {
@@ -93,7 +92,7 @@ export class View {
     try {
       save_file("codehearth-votes.json", await get_text("/hearth/votes/export"), "application/json");
     } catch (error) {
-      note(error.message, "error");
+      note_error(error);
     }
   }
 }
@@ -149,12 +148,10 @@ class Side {
   }
 
   tell(first_s, total_s, count) {
-    // Tokens come in frames of 16 ms: a very short answer has no speed of its own, only a whole.
-    const writing_s = total_s - first_s;
-    const speed = count === 0 ? null : writing_s > SHORTEST_S ? (count - 1) / writing_s : count / total_s;
-    this.figures = { first_token_s: first_s, completion_tokens: count, ...(speed && { tokens_per_s: speed }) };
+    const speed = speed_of({ completion_tokens: count, first_token_s: first_s, duration_s: total_s, tokens_per_s: (count - 1) / (total_s - first_s) });
+    this.figures = { first_token_s: first_s, completion_tokens: count, ...(speed > 0 && { tokens_per_s: speed }) };
     fill(this.foot,
-      speed && element("strong", {}, t("figures.speed", { speed: format_count(Math.round(speed * 10) / 10) })),
+      speed > 0 && element("strong", {}, speed_text(speed)),
       element("span", {}, t("figures.first", { time: format_seconds(first_s) })),
       element("span", {}, t_count("tokens", count)), element("span", {}, t("complete.total", { time: format_seconds(total_s) })));
   }

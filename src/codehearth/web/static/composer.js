@@ -1,8 +1,9 @@
 // Where one writes: the text, attached files, prompts by `/`, and the button to send or to stop.
-// What is written is kept in this browser for each conversation until it was sent.
+// What is written and attached is kept for each conversation until it was sent (drafts.js).
 
 import { note } from "./dialogs.js";
-import { element, fill, icon, iconButton, settled } from "./dom.js";
+import { element, fill, icon, iconButton } from "./dom.js";
+import { draft_of, keep_draft, move_draft } from "./drafts.js";
 import { file_chip } from "./message.js";
 import { page } from "./page.js";
 import { format_bytes, t } from "./strings.js";
@@ -10,24 +11,6 @@ import { format_bytes, t } from "./strings.js";
 const LONG_PASTE = 2000;
 const MAX_FILES = 16;
 const MAX_FILE_BYTES = 3 * 2 ** 20;
-
-/** Drafts live as long as the page; their text also survives a reload. */
-const drafts = new Map();
-
-function draft_of(id) {
-  const name = id ?? "new";
-  if (!drafts.has(name)) {
-    drafts.set(name, { text: localStorage.getItem(`hearth.draft.${name}`) ?? "", files: [] });
-  }
-  return drafts.get(name);
-}
-
-const keep_text = settled(200, (name, text) => {
-  try {
-    if (text) localStorage.setItem(`hearth.draft.${name}`, text);
-    else localStorage.removeItem(`hearth.draft.${name}`);
-  } catch { /* the browser's store is full or closed: the draft lives as long as the page */ }
-});
 
 export class Composer {
   /** `send({content, attachments})` resolves to whether it was taken; `stop()` ends the answer. */
@@ -74,9 +57,7 @@ export class Composer {
 
   /** A new conversation got its id: what is written belongs to it now. */
   move_to(id) {
-    drafts.set(id, this.draft);
-    drafts.delete("new");
-    keep_text("new", "");
+    move_draft(id);
     this.id = id;
   }
 
@@ -133,7 +114,7 @@ export class Composer {
 
   onInput() {
     this.draft.text = this.area.value;
-    keep_text(this.id ?? "new", this.area.value);
+    keep_draft(this.id);
     this.fit();
     this.showButton();
     this.showMenu();
@@ -204,19 +185,22 @@ export class Composer {
     } else if (this.draft.files.length >= MAX_FILES) {
       note(t("composer.too_many", { most: MAX_FILES }), "error");
     } else {
-      this.draft.files = [...this.draft.files, file];
-      this.showFiles();
-      this.showButton();
+      this.setFiles([...this.draft.files, file]);
     }
+  }
+
+  setFiles(files) {
+    this.draft.files = files;
+    keep_draft(this.id);
+    this.showFiles();
+    this.showButton();
   }
 
   showFiles() {
     const { files } = this.draft;
     this.chips.hidden = files.length === 0;
     fill(this.chips, files.map((file) => file_chip(file, () => {
-      this.draft.files = this.draft.files.filter((other) => other !== file);
-      this.showFiles();
-      this.showButton();
+      this.setFiles(this.draft.files.filter((other) => other !== file));
       this.focus();
     })));
   }

@@ -56,10 +56,10 @@ export class View {
     this.pane.setAttribute("aria-label", client.name);
     fill(this.pane,
       element("h2", {}, client.name),
-      client.works && element("p", { class: "faint", lang: "en" }, client.works),
+      client.works && element("p", { class: "faint" }, client.works),
       client.file && element("p", { class: "faint" }, t("connect.file"), " ", element("code", {}, client.file)),
       block.node,
-      client.then && element("p", { class: "faint", lang: "en" }, client.then),
+      client.then && element("p", { class: "faint" }, client.then),
       page.session?.keys_required && element("p", { class: "faint" }, t("connect.key")),
       element("div", { class: "toolbar" }, button), outcome);
   }

@@ -6,6 +6,9 @@ import { changed, first_parameters, page, preferred_model } from "./page.js";
 
 const RETRY_MS = 1000;
 
+/** Where the server has a conversation; the id may come from the address, so it is escaped. */
+export const path_of = (id) => `/hearth/conversations/${encodeURIComponent(id)}`;
+
 /** Conversations that were opened in this page, by id. */
 const opened = new Map();
 
@@ -17,7 +20,7 @@ export class Conversation {
     this.messages = new Map();
     this.leaf_id = null;
     this.updated_at = 0;
-    this.running = new Map(); // message id -> {status, why, began_at, cancel}
+    this.running = new Map(); // message id -> {status, why}
     this.is_reconnecting = false;
     this.listeners = new Set();
     this.model = preferred_model();
@@ -26,7 +29,7 @@ export class Conversation {
     this.max_turns = page.preferences.max_turns ?? null;
   }
 
-  /** Tells views what changed: "branch", "message" (with its id), "settings". */
+  /** Tells views what changed: "branch", "message" (with its id), "settings", "running", "gone". */
   tell(what, id) {
     for (const listener of this.listeners) listener(what, id);
   }
@@ -69,11 +72,11 @@ export class Conversation {
   async change(values) {
     Object.assign(this, values);
     this.tell("settings");
-    if (this.id) await patch(`/hearth/conversations/${this.id}`, values);
+    if (this.id) await patch(path_of(this.id), values);
   }
 
   async show_branch_of(message_id) {
-    const { leaf_id } = await post(`/hearth/conversations/${this.id}/branch`, { message_id });
+    const { leaf_id } = await post(`${path_of(this.id)}/branch`, { message_id });
     this.leaf_id = leaf_id;
     this.tell("branch");
   }
@@ -88,7 +91,7 @@ export class Conversation {
   async ask(body) {
     const is_new = !this.id;
     if (is_new) await this.create();
-    const stream = events(`/hearth/conversations/${this.id}/answers`, { model: this.model, ...body });
+    const stream = events(`${path_of(this.id)}/answers`, { model: this.model, ...body });
     try {
       return await this.begin(stream);
     } catch (error) {
@@ -99,7 +102,7 @@ export class Conversation {
 
   /** Takes a conversation back that got no message. */
   forget() {
-    remove(`/hearth/conversations/${this.id}`).catch(() => {});
+    remove(path_of(this.id)).catch(() => {});
     opened.delete(this.id);
     this.id = null;
   }
@@ -120,7 +123,7 @@ export class Conversation {
     if (user_message) this.messages.set(user_message.id, user_message);
     this.messages.set(answer.id, answer);
     this.leaf_id = conversation.leaf_id ?? answer.id;
-    this.running.set(answer.id, { status: "waiting", why: "", began_at: performance.now() });
+    this.running.set(answer.id, { status: "waiting", why: "" });
     this.tell("branch");
     changed("conversations");
     this.follow(stream, answer.id);
@@ -167,7 +170,7 @@ export class Conversation {
     for (;;) {
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
       try {
-        const data = await get(`/hearth/conversations/${this.id}`);
+        const data = await get(path_of(this.id));
         this.is_reconnecting = false;
         this.running.delete(id);
         this.take(data);
@@ -177,24 +180,33 @@ export class Conversation {
       } catch (error) {
         if (!(error instanceof Refused)) throw error;
         if (error.status === 404) {
-          this.running.delete(id);
+          this.lose();
           return;
         }
       }
     }
   }
 
+  /** The conversation was deleted meanwhile: nothing more will come of what was being written. */
+  lose() {
+    for (const id of this.running.keys()) Object.assign(this.messages.get(id), { state: "interrupted" });
+    this.running.clear();
+    this.is_reconnecting = false;
+    opened.delete(this.id);
+    this.tell("gone");
+  }
+
   /** Goes on with what the server is writing: after a reload, or when another tab asked. */
   attach() {
     for (const message of this.messages.values()) {
       if (message.state !== "streaming" || this.running.has(message.id)) continue;
-      this.running.set(message.id, { status: "waiting", why: "", began_at: performance.now() });
+      this.running.set(message.id, { status: "waiting", why: "" });
       this.resume(message.id);
     }
   }
 
   async resume(id) {
-    const stream = events(`/hearth/conversations/${this.id}/answers/${id}`);
+    const stream = events(`${path_of(this.id)}/answers/${id}`);
     try {
       const first = await stream.next();
       if (!first.done) this.messages.set(id, first.value.data.answer);
@@ -208,13 +220,16 @@ export class Conversation {
 
   async stop() {
     await Promise.all([...this.running.keys()].map((id) =>
-      post(`/hearth/conversations/${this.id}/answers/${id}/stop`).catch(() => {})));
+      post(`${path_of(this.id)}/answers/${id}/stop`).catch(() => {})));
   }
 
   /** Takes what other tabs changed meanwhile. */
   async refresh() {
     if (!this.id || this.is_running) return;
-    const data = await get(`/hearth/conversations/${this.id}`);
+    const data = await get(path_of(this.id)).catch((error) => {
+      if (error.status === 404) this.lose();
+      throw error;
+    });
     if (data.updated_at === this.updated_at && data.leaf_id === this.leaf_id) return;
     this.take(data);
     this.attach();
@@ -230,7 +245,7 @@ export async function open_conversation(id) {
     known.refresh().catch(() => {});
     return known;
   }
-  const data = await get(`/hearth/conversations/${id}`);
+  const data = await get(path_of(id));
   const conversation = opened.get(id) ?? new Conversation();
   conversation.take(data);
   conversation.attach();

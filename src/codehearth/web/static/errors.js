@@ -1,5 +1,6 @@
-// Errors as cards: what happened, what is so, and a button for what to do.
+// Errors in words: as cards with a button for what to do, or as a note that goes away.
 
+import { note } from "./dialogs.js";
 import { element, icon } from "./dom.js";
 import { format_bytes, t } from "./strings.js";
 
@@ -32,6 +33,12 @@ export function words_of(error) {
 export function error_card(error, actions = []) {
   const { title, text, code } = words_of(error);
   return card("error", title, text, actions, code);
+}
+
+/** For what was asked in passing: a menu, a picker. */
+export function note_error(error) {
+  const { title, text } = words_of(error);
+  note(`${title} ${text}`.trim(), "error");
 }
 
 export function card(kind, title, text, actions = [], code = "") {

@@ -54,7 +54,7 @@ export class MarkdownView {
     const before = this.shown[index];
     if (before && before.source === block.source && before.kind === block.kind) return;
     if (before?.code && block.kind === "code" && before.info === block.info) {
-      before.code.update(block.code, block.is_closed);
+      before.code.update(block.code);
       before.source = block.source;
       return;
     }
@@ -76,7 +76,7 @@ function shown_block(block) {
   const shown = { kind: block.kind, source: block.source, info: block.info };
   if (block.kind === "code") {
     shown.code = new CodeBlock(block.info);
-    shown.code.update(block.code, block.is_closed);
+    shown.code.update(block.code);
     shown.node = shown.code.node;
   } else {
     shown.node = block_node(block);
@@ -125,12 +125,12 @@ function fenced(lines, number, [, indent, mark, info]) {
   const outdent = new RegExp(`^ {0,${indent.length}}`);
   for (; end < lines.length; end++) {
     if (closing.test(lines[end])) {
-      return { kind: "code", info: info.trim(), code: code.join("\n"), is_closed: true, end: end + 1 };
+      return { kind: "code", info: info.trim(), code: code.join("\n"), end: end + 1 };
     }
     code.push(lines[end].replace(outdent, ""));
   }
   if (code.at(-1) === "") code.pop(); // the line that is about to be written
-  return { kind: "code", info: info.trim(), code: code.join("\n"), is_closed: false, end };
+  return { kind: "code", info: info.trim(), code: code.join("\n"), end };
 }
 
 function indented(lines, number) {
@@ -138,7 +138,7 @@ function indented(lines, number) {
   while (end < lines.length && (/^(?: {4}|\t)/.test(lines[end]) || !lines[end].trim())) end++;
   while (!lines[end - 1].trim()) end--;
   const code = lines.slice(number, end).map((line) => line.replace(/^(?: {4}|\t)/, ""));
-  return { kind: "code", info: "", code: code.join("\n"), is_closed: true, end };
+  return { kind: "code", info: "", code: code.join("\n"), end };
 }
 
 function quoted(lines, number) {

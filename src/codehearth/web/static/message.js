@@ -5,12 +5,9 @@ import { coloured } from "./code_block.js";
 import { show_dialog } from "./dialogs.js";
 import { copy_text, element, fill, icon, iconButton } from "./dom.js";
 import { card, error_card } from "./errors.js";
+import { answer_figures } from "./figures.js";
 import { MarkdownView } from "./markdown.js";
-import { format_bytes, format_count, format_seconds, t, t_count } from "./strings.js";
-
-const AMBER = 0.8;
-const RED = 0.95;
-const SHORTEST_S = 0.2;
+import { format_bytes, t, t_count } from "./strings.js";
 
 /**
  * Shows one message. `act` holds what its buttons do: edit, regenerate, proceed ("continue"),
@@ -124,7 +121,7 @@ export class MessageNode {
         this.is_user
           ? iconButton("edit", t("chat.edit"), () => this.act.edit(message, this), { disabled: is_busy, size: 16 })
           : iconButton("retry", t("chat.regenerate"), () => this.act.regenerate(message), { disabled: is_busy, size: 16 })),
-      message.figures?.completion_tokens > 0 && figures(message)]);
+      message.figures?.completion_tokens > 0 && answer_figures(message.figures)]);
   }
 
   copyButton(message) {
@@ -200,35 +197,4 @@ function show_file(file) {
       element("code", {}, is_long ? text : coloured(text, extension))),
     file.text.length > MOST_SHOWN && element("p", { class: "faint" }, t("chat.file_cut")),
   ], { wide: true });
-}
-
-function figures({ figures: cost }) {
-  const speed = speed_of(cost);
-  const left_out = cost.left_out_turns ?? 0;
-  return element("div", { class: "figures" },
-    cost.completion_tokens != null && element("span", {}, t_count("tokens", cost.completion_tokens)),
-    speed != null && element("span", {}, t("figures.speed", { speed: format_count(Math.round(speed * 10) / 10) })),
-    cost.first_token_s != null && element("span", {}, t("figures.first", { time: format_seconds(cost.first_token_s) })),
-    cost.context_max > 0 && context_meter(cost.context_used, cost.context_max),
-    left_out > 0 && element("span", { class: "left-out", title: t("figures.left_out_why") }, icon("info", 14), t_count("figures.left_out", left_out)));
-}
-
-/**
- * Tokens per second; of the whole time for an answer that was written within a few frames, where
- * the time between the first and the last one says nothing.
- */
-function speed_of({ tokens_per_s, completion_tokens, duration_s, first_token_s }) {
-  const is_short = duration_s > 0 && duration_s - (first_token_s ?? 0) < SHORTEST_S;
-  return is_short ? completion_tokens / duration_s : tokens_per_s;
-}
-
-/** How full the context is: amber from 80 %, red from 95 %. */
-export function context_meter(used, max) {
-  const part = Math.min(1, used / max);
-  const level = part >= RED ? "is-red" : part >= AMBER ? "is-amber" : "";
-  const label = t("figures.context", { used: format_count(used), max: format_count(max) });
-  return element("span", { class: `meter ${level}`, title: label },
-    element("span", { class: "meter-bar", role: "meter", "aria-label": label, "aria-valuemin": 0, "aria-valuemax": max, "aria-valuenow": used },
-      element("i", { style: `width:${(part * 100).toFixed(1)}%` })),
-    element("span", {}, `${Math.round(part * 100)} %`));
 }

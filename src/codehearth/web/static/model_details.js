@@ -4,7 +4,7 @@
 import { get, in_path } from "./api.js";
 import { note, show_dialog } from "./dialogs.js";
 import { element, fill, icon } from "./dom.js";
-import { error_card, words_of } from "./errors.js";
+import { error_card, note_error } from "./errors.js";
 import { begin_pull, is_admin } from "./page.js";
 import { fit_badge } from "./picker.js";
 import { format_bytes, t } from "./strings.js";
@@ -52,8 +52,7 @@ async function pull(name) {
     await begin_pull(name);
     note(t("models.pull_begun", { name }));
   } catch (error) {
-    const { title, text } = words_of(error);
-    note(`${title} ${text}`, "error");
+    note_error(error);
   }
 }
 

@@ -5,7 +5,7 @@ import { confirmed, note, show_dialog } from "./dialogs.js";
 import { element, fill, icon, iconButton } from "./dom.js";
 import { error_card } from "./errors.js";
 import { show_model } from "./model_details.js";
-import { begin_pull, is_admin, is_moving_pull, is_on_machine, load_model, on_change, page, prefer, refresh_models, steer_pull, unload_model, watch_models } from "./page.js";
+import { begin_pull, is_admin, is_moving_pull, is_on_machine, load_model, page, prefer, refresh_models, steer_pull, unload_model, watch_models, while_viewed } from "./page.js";
 import { fit_badge, state_of, state_words } from "./picker.js";
 import { format_bytes, format_count, format_parameters, format_seconds, t } from "./strings.js";
 
@@ -27,7 +27,7 @@ export class View {
         element("label", { class: "check" }, this.fits_only, t("models.fits_only")), element("span", { class: "spring" }),
         element("button", { type: "button", class: "button", onclick: () => this.pullByName() }, icon("download", 16), t("models.pull_name"))),
       this.rows));
-    on_change("models", () => this.node.isConnected && this.show());
+    while_viewed("models", () => this.node.isConnected && this.show());
   }
 
   open() {
@@ -122,7 +122,7 @@ export class View {
       .filter((model) => is_on_machine(model) || !this.fits_only.checked || model.fits !== "no")
       .filter((model) => asked.every((word) => `${model.name} ${model.title} ${model.family}`.toLowerCase().includes(word)))
       .sort((a, b) => Number(is_on_machine(b)) - Number(is_on_machine(a)));
-    const key = JSON.stringify([models, page.pulls.map((pull) => [pull.id, pull.state, Math.floor((100 * pull.done_bytes) / (pull.total_bytes || 1))]), [...page.loads.keys()], page.preferences.model]);
+    const key = JSON.stringify([models, page.pulls.map((pull) => [pull.id, pull.state, Math.floor((100 * pull.done_bytes) / (pull.total_bytes || 1))]), [...page.loads], page.preferences.model]);
     if (key === this.rows_key && this.rows.firstChild) return;
     this.rows_key = key;
     const focused = document.activeElement?.dataset?.focus;

@@ -1,7 +1,7 @@
 // What the whole page knows: who is signed in, the preferences, the models. Views read it here and
 // listen for its changes; nothing else is shared between them.
 
-import { Refused, get, on_signed_out, post, put } from "./api.js";
+import { get, post, put } from "./api.js";
 import { settled } from "./dom.js";
 
 /** The ranges and first values of an answer's parameters. */
@@ -24,17 +24,25 @@ export const page = {
   machine: null,
   default_model: "",
   pulls: [],
-  loads: new Map(), // name -> {began_at, error}: loads that this page asked for
+  loads: new Set(), // names of models whose loading this page asked for
   folder: "",
 };
 
 /** Names of what changed: "models", "preferences", "conversations", "conversation". */
 const changes = new EventTarget();
 
-export function on_change(name, work) {
-  const listener = () => work();
-  changes.addEventListener(name, listener);
-  return () => changes.removeEventListener(name, listener);
+/** Calls `work` at each change, for as long as the page lives. */
+export const on_change = (name, work) => changes.addEventListener(name, () => work());
+
+let views = new AbortController();
+
+/** Calls `work` at each change until the views are built anew. */
+export const while_viewed = (name, work) => changes.addEventListener(name, () => work(), { signal: views.signal });
+
+/** Ends what `while_viewed` began. */
+export function forget_views() {
+  views.abort();
+  views = new AbortController();
 }
 
 export const changed = (name) => changes.dispatchEvent(new Event(name));
@@ -104,10 +112,10 @@ function schedule() {
 
 export const is_moving_pull = (pull) => ["queued", "downloading", "pausing"].includes(pull.state);
 
-/** Loads a model and says how it ended by `page.loads`; the error is thrown as well. */
+/** Loads a model; while it does, its name is in `page.loads`. */
 export async function load_model(name) {
   if (page.loads.has(name)) return;
-  page.loads.set(name, { began_at: performance.now() });
+  page.loads.add(name);
   changed("models");
   schedule();
   try {
@@ -134,8 +142,3 @@ export async function steer_pull(id, verb) {
   await refresh_models();
   schedule();
 }
-
-// Session
-
-export const signed_out = on_signed_out;
-export const is_refused = (error) => error instanceof Refused;

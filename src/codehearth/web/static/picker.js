@@ -3,8 +3,8 @@
 
 import { closer, note, popover } from "./dialogs.js";
 import { element, fill, icon } from "./dom.js";
-import { words_of } from "./errors.js";
-import { begin_pull, is_admin, is_moving_pull, is_on_machine, load_model, model_named, on_change, page, refresh_models, watch_models } from "./page.js";
+import { note_error } from "./errors.js";
+import { begin_pull, is_admin, is_moving_pull, is_on_machine, load_model, model_named, page, refresh_models, watch_models, while_viewed } from "./page.js";
 import { format_bytes, format_parameters, t } from "./strings.js";
 
 const GROUPS = ["here", "not_here"];
@@ -19,7 +19,7 @@ export class ModelPicker {
       onclick: () => (this.panel?.isConnected ? this.close() : this.open()), "aria-label": label, title: label,
     });
     this.label = label;
-    this.forget = on_change("models", () => this.update());
+    while_viewed("models", () => this.update());
     this.update();
   }
 
@@ -112,8 +112,7 @@ export class ModelPicker {
         note(t("models.pull_begun", { name: model.name }));
       }
     } catch (error) {
-      const { title, text } = words_of(error);
-      note(`${title} ${text}`, "error");
+      note_error(error);
     }
   }
 

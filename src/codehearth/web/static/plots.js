@@ -62,6 +62,22 @@ export function quantile_plot(curves, { x, y }) {
   }));
 }
 
+/** Lines of (x, y) pairs from zero, named at their ends. */
+export function line_plot(lines, { x, y }) {
+  const height = 270;
+  const all = lines.flatMap(({ points }) => points);
+  const frame = axes(all.map(([at]) => at), all.map(([, value]) => value), height);
+  const label = lines.map(({ label: name, points }) => `${name}: ${short(points[0][1])} – ${short(points.at(-1)[1])}`).join("; ");
+  return named(label, height, frame.nodes(x, y), lines.map(({ label: name, points }, number) => {
+    const path = points.map(([at, value], index) => `${index ? "L" : "M"}${frame.x(at).toFixed(1)} ${frame.y(value).toFixed(1)}`).join("");
+    const [first] = points;
+    return [
+      svg("path", { d: path, class: `plot-line is-${number % 4}` }),
+      svg("text", { x: frame.x(first[0]) + 10, y: frame.y(first[1]) + 4 + 16 * number, class: "plot-label" }, name),
+    ];
+  }));
+}
+
 /** Scales from zero, with round marks. */
 function axes(xs, ys, height) {
   const [left, right, top, bottom] = [54, 18, 22, 40];

@@ -1,14 +1,14 @@
 // The sidebar: places to go, and the conversations: search, rename, delete, export, import.
 
 import { get, get_text, patch, post, remove } from "./api.js";
-import { forget_conversation } from "./conversation.js";
+import { forget_conversation, path_of } from "./conversation.js";
 import { asked_text, confirmed, note, show_menu } from "./dialogs.js";
 import { element, fill, icon, iconButton, save_file, settled } from "./dom.js";
-import { words_of } from "./errors.js";
-import { changed, on_change, page } from "./page.js";
+import { note_error, words_of } from "./errors.js";
+import { changed, while_viewed } from "./page.js";
 import { format_day, t, t_count } from "./strings.js";
 
-const PLACES = [["chat", "chat"], ["complete", "code"], ["models", "box"], ["compare", "columns"], ["measure", "chart"], ["connect", "plug"]];
+const PLACES = [["chat", "chat"], ["complete", "code"], ["models", "box"], ["compare", "columns"], ["measure", "chart"], ["tune", "flame"], ["connect", "plug"]];
 const PAGE_SIZE = 50;
 
 export class Sidebar {
@@ -34,8 +34,8 @@ export class Sidebar {
       this.list,
       element("div", { class: "sidebar-foot" }, controls),
       this.importer);
-    on_change("conversations", settled(60, () => this.read()));
-    on_change("conversation", () => this.mark());
+    while_viewed("conversations", settled(60, () => this.read()));
+    while_viewed("conversation", () => this.mark());
     this.mark();
   }
 
@@ -91,9 +91,8 @@ export class Sidebar {
   }
 
   show() {
-    const days = Map.groupBy ? Map.groupBy(this.conversations, (one) => format_day(one.updated_at)) : grouped(this.conversations);
     fill(this.list,
-      [...days].map(([day, conversations]) => element("section", { "aria-label": day },
+      [...by_day(this.conversations)].map(([day, conversations]) => element("section", { "aria-label": day },
         element("h3", { class: "group-title" }, day), conversations.map((one) => this.row(one)))),
       this.conversations.length === 0 && element("p", { class: "faint centred" }, t("list.empty")),
       this.next && element("button", { type: "button", class: "button is-small earlier", onclick: () => this.readMore() }, t("list.older")));
@@ -103,7 +102,7 @@ export class Sidebar {
   row(conversation, snippet) {
     const title = conversation.title || t("list.untitled");
     return element("div", { class: "conversation", dataset: { id: conversation.id } },
-      element("a", { href: `#/chat/${conversation.id}`, title, onclick: () => this.close() },
+      element("a", { href: `#/chat/${encodeURIComponent(conversation.id)}`, title, onclick: () => this.close() },
         element("span", { class: "conversation-title" }, title),
         snippet && element("span", { class: "snippet" }, snippet)),
       iconButton("more", t("list.actions", { title }), (event) => this.menu(event.currentTarget, conversation), { size: 16, "aria-haspopup": "menu" }));
@@ -155,20 +154,19 @@ export class Sidebar {
     try {
       await work();
     } catch (error) {
-      const { title, text } = words_of(error);
-      note(`${title} ${text}`, "error");
+      note_error(error);
     }
   }
 
   async rename(conversation) {
     const title = await asked_text(t("list.rename"), t("list.title"), conversation.title);
     if (title === undefined) return;
-    await patch(`/hearth/conversations/${conversation.id}`, { title });
+    await patch(path_of(conversation.id), { title });
     changed("conversations");
   }
 
   async export(conversation, format) {
-    const text = await get_text(`/hearth/conversations/${conversation.id}/export?format=${format}`);
+    const text = await get_text(`${path_of(conversation.id)}/export?format=${format}`);
     const name = (conversation.title || "chat").replace(/[^\p{L}\p{N}_-]+/gu, "-").slice(0, 60);
     const [extension, type] = format === "json" ? ["json", "application/json"] : ["md", "text/markdown"];
     save_file(`${name}.${extension}`, text, type);
@@ -193,7 +191,7 @@ export class Sidebar {
   async delete(conversation) {
     const title = conversation.title || t("list.untitled");
     if (!(await confirmed(t("list.delete.title"), t("list.delete.text", { title }), t("list.delete")))) return;
-    await remove(`/hearth/conversations/${conversation.id}`);
+    await remove(path_of(conversation.id));
     forget_conversation(conversation.id);
     if (this.place().id === conversation.id) this.go("#/chat");
     changed("conversations");
@@ -207,7 +205,7 @@ export class Sidebar {
   }
 }
 
-function grouped(conversations) {
+function by_day(conversations) {
   const days = new Map();
   for (const one of conversations) {
     const day = format_day(one.updated_at);

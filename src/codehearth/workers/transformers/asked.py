@@ -38,7 +38,7 @@ def number(asked: Mapping[str, Any], name: str, default: float) -> float:
     return value
 
 
-def sampling_of(asked: Mapping[str, Any], *, choice: int) -> Sampling:
+def sampling_of(asked: Mapping[str, Any], *, choice: int, vocabulary_size: int) -> Sampling:
     """What a request asks of the choice of tokens; `choice` makes each of `n` a different one."""
     seed = asked.get("seed")
     return Sampling(
@@ -50,7 +50,7 @@ def sampling_of(asked: Mapping[str, Any], *, choice: int) -> Sampling:
         presence_penalty=float(number(asked, "presence_penalty", 0.0)),
         frequency_penalty=float(number(asked, "frequency_penalty", 0.0)),
         seed=secrets.randbits(63) if seed is None else int(number(asked, "seed", 0)) + choice,
-        bias=_bias(asked.get("logit_bias")),
+        bias=_bias(asked.get("logit_bias"), vocabulary_size),
     )
 
 
@@ -109,7 +109,16 @@ def encoded(text: str, loaded: Loaded) -> list[int]:
 
 
 def chat_prompt(asked: Mapping[str, Any], loaded: Loaded) -> list[int]:
-    """The conversation by the checkpoint's own template, as token ids.
+    """The conversation by the checkpoint's own template, as token ids."""
+    text = chat_text(asked, loaded)
+    ids: list[int] = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
+    if not ids:
+        raise invalid("the model's chat template makes nothing of these messages")
+    return ids
+
+
+def chat_text(asked: Mapping[str, Any], loaded: Loaded) -> str:
+    """What the checkpoint's own template makes of the conversation.
 
     The template runs in jinja's immutable sandbox, which transformers makes. A last message of the
     assistant is gone on with.
@@ -123,19 +132,17 @@ def chat_prompt(asked: Mapping[str, Any], loaded: Loaded) -> list[int]:
         raise unsupported("this checkpoint has no chat template; ask for a completion")
     goes_on = messages[-1]["role"] == "assistant"
     try:
-        text = loaded.tokenizer.apply_chat_template(
-            messages,
-            tokenize=False,
-            add_generation_prompt=not goes_on,
-            continue_final_message=goes_on,
+        return str(
+            loaded.tokenizer.apply_chat_template(
+                messages,
+                tokenize=False,
+                add_generation_prompt=not goes_on,
+                continue_final_message=goes_on,
+            )
         )
     except Exception as error:
         # A template is somebody's program: whatever it raises is about these messages.
         raise invalid(f"the model's chat template refuses: {str(error)[:300]}") from error
-    ids: list[int] = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
-    if not ids:
-        raise invalid("the model's chat template makes nothing of these messages")
-    return ids
 
 
 def max_new_tokens_of(
@@ -156,9 +163,12 @@ def max_new_tokens_of(
     return max(0, min(wanted, context_tokens - num_prompt))
 
 
-def _bias(asked: Any) -> Mapping[int, float]:
+def _bias(asked: Any, vocabulary_size: int) -> Mapping[int, float]:
     pairs: Sequence[Any] = list(asked.items()) if isinstance(asked, dict) else asked or []
     try:
-        return {int(token): _FORBIDDEN if bias is False else float(bias) for token, bias in pairs}
+        bias = {int(token): _FORBIDDEN if to is False else float(to) for token, to in pairs}
     except (TypeError, ValueError) as error:
         raise invalid("'logit_bias' is not a map from tokens to numbers") from error
+    if not all(0 <= token < vocabulary_size for token in bias):
+        raise invalid("'logit_bias' holds a token that is not in the vocabulary")
+    return bias

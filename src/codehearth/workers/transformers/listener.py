@@ -12,7 +12,7 @@ import hmac
 import json
 import sys
 import traceback
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ _MAX_HEAD_BYTES = 64 << 10
 _MAX_BODY_BYTES = 64 << 20
 _REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found"}
 _DONE = b"data: [DONE]\n\n"
+_STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 
 
 class Refused(Exception):
@@ -50,7 +51,7 @@ class Whole:
 class Stream:
     """Chunks, each of which becomes an event; `[DONE]` follows."""
 
-    chunks: AsyncIterator[Mapping[str, Any]]
+    chunks: AsyncGenerator[Mapping[str, Any]]
 
 
 class App(Protocol):
@@ -61,9 +62,11 @@ class App(Protocol):
 
 async def listen(socket_path: str, key: str, app: App) -> asyncio.Server:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            await _serve(reader, writer, key, app)
-        writer.close()
+        try:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                await _serve(reader, writer, key, app)
+        finally:
+            writer.close()
 
     return await asyncio.start_unix_server(serve, socket_path, limit=_MAX_HEAD_BYTES, backlog=512)
 
@@ -76,7 +79,8 @@ async def _serve(
         if path == "/health":
             await _send(writer, 200, {"status": "ok"})
             return
-        if not hmac.compare_digest(headers.get("authorization", ""), f"Bearer {key}"):
+        said = headers.get("authorization", "").encode("latin-1")
+        if not hmac.compare_digest(said, f"Bearer {key}".encode()):
             raise Refused(401, "Invalid API key", "authentication_error")
         body = await reader.readexactly(_length(headers))
         await _until_gone(reader, _answer(writer, app, method, path, body))
@@ -116,19 +120,19 @@ async def _answer(
 
 async def _stream(writer: asyncio.StreamWriter, answer: Stream) -> None:
     """Events from the first chunk on; an error before it is an answer of its own."""
-    chunks = answer.chunks
-    first = await anext(chunks, None)
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
-    try:
-        if first is not None:
-            writer.write(_event(first))
-        async for chunk in chunks:
-            writer.write(_event(chunk))
-            await writer.drain()
-        writer.write(_DONE)
-    except Refused as refused:
-        writer.write(_event(refused.body))
-    await writer.drain()
+    async with contextlib.aclosing(answer.chunks) as chunks:
+        first = await anext(chunks, None)
+        writer.write(_STREAM_HEAD)
+        try:
+            if first is not None:
+                writer.write(_event(first))
+            async for chunk in chunks:
+                writer.write(_event(chunk))
+                await writer.drain()
+            writer.write(_DONE)
+        except Refused as refused:
+            writer.write(_event(refused.body))
+        await writer.drain()
 
 
 def _event(chunk: Mapping[str, Any]) -> bytes:
@@ -164,6 +168,7 @@ async def _head(reader: asyncio.StreamReader) -> tuple[str, str, Mapping[str, st
 
 def _length(headers: Mapping[str, str]) -> int:
     text = headers.get("content-length", "0")
-    if not text.isdecimal() or int(text[:12]) > _MAX_BODY_BYTES or "transfer-encoding" in headers:
+    is_number = text.isascii() and text.isdecimal() and len(text) <= 12
+    if not is_number or int(text) > _MAX_BODY_BYTES or "transfer-encoding" in headers:
         raise invalid("the body is too long or of unknown length")
     return int(text)

@@ -93,6 +93,8 @@ def load(asked: argparse.Namespace, *, say: Callable[[str], None]) -> Loaded:
         # ends with it: there is nobody here who could tell them apart.
         raise CannotLoad(_cause(error, asked.model)) from error
     _refuse_incomplete(info, model)
+    for adapter in asked.adapter:
+        model = _adapted(model, adapter)
     model.eval()
     takes = frozenset(inspect.signature(model.forward).parameters)
     return Loaded(
@@ -103,6 +105,18 @@ def load(asked: argparse.Namespace, *, say: Callable[[str], None]) -> Loaded:
         vocabulary_size=int(model.get_input_embeddings().weight.shape[0]),
         takes=takes,
     )
+
+
+def _adapted(model: Any, folder: str) -> Any:
+    """The model with an adapter in its weights; quantised ones keep it beside them."""
+    import peft
+
+    try:
+        adapted = peft.PeftModel.from_pretrained(model, folder)
+    except Exception as error:  # as above: the process ends with it
+        raise CannotLoad(f"the adapter cannot be applied: {_cause(error, folder)}") from error
+    is_quantised = getattr(model, "quantization_method", None) is not None
+    return adapted.base_model.model if is_quantised else adapted.merge_and_unload()
 
 
 def _place(device: str) -> tuple[str, dict[str, Any]]:

@@ -7,6 +7,9 @@ One round of the loop:
 3. One portion of prompts is read: several short ones at once, or a piece of a long one, so that
    nobody waits long for a token while somebody's long prompt is read. Its rows join a batch.
 
+What goes wrong with one request, or with rows that are computed together, is told to these and ends
+no other.
+
 At most `num_slots` answers are under way; others wait in the order in which they came.
 """
 
@@ -17,7 +20,8 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -96,18 +100,15 @@ class Loop:
         with torch.inference_mode():
             while True:
                 self._take_new()
-                try:
+                with self._telling(None):
                     self._round()
-                except (RuntimeError, MemoryError, ValueError, IndexError) as error:
-                    # What the model says about these requests; the next ones may be well.
-                    traceback.print_exc(file=sys.stderr)
-                    self._fail_all(f"{type(error).__name__}: {error}"[:500])
                 self._send_pieces()
 
     def _round(self) -> None:
         self._drop_cancelled()
         for group in tuple(self._groups):
-            self._advance(group)
+            with self._telling([row.job for row in group.rows]):
+                self._advance(group)
         self._read_prompts()
         self._join_groups()
 
@@ -131,13 +132,19 @@ class Loop:
         """A token for each row, and the step that follows for those that go on."""
         tokens = choose(group.batch.logits, [row.chooser for row in group.rows])
         goes_on = [
-            self._took(row, token, group.batch.logits[place])
+            self._took_or_told(row, token, group.batch.logits[place])
             for place, (row, token) in enumerate(zip(group.rows, tokens, strict=True))
         ]
         self._keep(group, goes_on)
         if group.rows:
             kept = [token for token, stays in zip(tokens, goes_on, strict=True) if stays]
             batches.step(self._loaded, group.batch, kept)
+
+    def _took_or_told(self, row: _Row, token: int, logits: torch.Tensor) -> bool:
+        """`_took`; a row that it fails with is told and ends alone."""
+        with self._telling([row.job], leave=False):
+            return self._took(row, token, logits)
+        return False
 
     def _took(self, row: _Row, token: int, logits: torch.Tensor) -> bool:
         """Send what a token brings; False where the answer ends with it."""
@@ -179,17 +186,21 @@ class Loop:
 
     def _read_prompts(self) -> None:
         while self._waiting and self.num_running < self._num_slots:
-            self._reading.append(_Reading(self._row(self._waiting.popleft())))
+            job = self._waiting.popleft()
+            with self._telling([job]):
+                self._reading.append(_Reading(self._row(job)))
         if not self._reading:
             return
         together = self._short_ones()
-        if together:
-            batch = batches.read(self._loaded, [one.row.job.prompt for one in together])
-            for _ in together:
-                self._reading.popleft()
-            self._groups.append(_Group([one.row for one in together], batch))
-        else:
-            self._read_on(self._reading[0])
+        first = together or [self._reading[0]]
+        with self._telling([one.row.job for one in first]):
+            if together:
+                batch = batches.read(self._loaded, [one.row.job.prompt for one in together])
+                for _ in together:
+                    self._reading.popleft()
+                self._groups.append(_Group([one.row for one in together], batch))
+            else:
+                self._read_on(first[0])
 
     def _row(self, job: Job) -> _Row:
         return _Row(
@@ -259,13 +270,35 @@ class Loop:
             pieces, self._pieces = self._pieces, []
             self._deliver(_put_all, pieces)
 
-    def _fail_all(self, cause: str) -> None:
+    def _jobs(self) -> list[Job]:
+        """All that are under way."""
         rows = [row for group in self._groups for row in group.rows]
-        rows += [one.row for one in self._reading]
-        for row in rows:
-            self._tell(row.job, Piece(error=cause))
-        self._groups.clear()
-        self._reading.clear()
+        return [row.job for row in rows] + [one.row.job for one in self._reading]
+
+    @contextmanager
+    def _telling(self, jobs: Sequence[Job] | None, *, leave: bool = True) -> Iterator[None]:
+        """Whatever goes wrong inside is told to these jobs, which end; the loop goes on.
+
+        None is all that are under way then. `leave` takes them out of the groups, where the caller
+        does not do it.
+        """
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - a model, a tokenizer or a request may bring any
+            traceback.print_exc(file=sys.stderr)
+            ended = self._jobs() if jobs is None else jobs
+            for job in ended:
+                self._tell(job, Piece(error=f"{type(error).__name__}: {error}"[:500]))
+            if leave:
+                self._take_out(ended)
+
+    def _take_out(self, jobs: Sequence[Job]) -> None:
+        ended = {id(job) for job in jobs}
+        # A step that failed may have left a batch half done, so a group leaves as a whole.
+        self._groups = [
+            group for group in self._groups if not any(id(row.job) in ended for row in group.rows)
+        ]
+        self._reading = deque(one for one in self._reading if id(one.row.job) not in ended)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

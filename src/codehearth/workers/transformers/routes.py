@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,6 +70,7 @@ class Routes:
             ("GET", "/metrics"): self._metrics,
             ("POST", "/v1/chat/completions"): self._chat,
             ("POST", "/v1/completions"): self._complete,
+            ("POST", "/apply-template"): self._apply_template,
             ("POST", "/tokenize"): self._tokenize,
             ("POST", "/detokenize"): self._detokenize,
         }
@@ -86,13 +87,21 @@ class Routes:
             f"hearth:requests_deferred {self._loop.num_waiting}\n"
         )
 
+    async def _apply_template(self, body: bytes) -> Whole:
+        return Whole({"prompt": read.chat_text(read.parse(body), self._loaded)})
+
     async def _tokenize(self, body: bytes) -> Whole:
+        """A text, or messages as a chat reads them."""
         wanted = read.parse(body)
         content = wanted.get("content", "")
         if not isinstance(content, str):
             raise invalid("'content' is not a text")
-        special = bool(wanted.get("add_special"))
-        ids = self._loaded.tokenizer(content, add_special_tokens=special)["input_ids"]
+        if wanted.get("messages") is not None:
+            ids = read.chat_prompt(wanted, self._loaded)
+        elif wanted.get("add_special"):
+            ids = read.encoded(content, self._loaded)
+        else:
+            ids = self._loaded.tokenizer(content, add_special_tokens=False)["input_ids"]
         if not wanted.get("with_pieces"):
             return Whole({"tokens": ids})
         return Whole({"tokens": [{"id": one, "piece": self._names.of(one)[0]} for one in ids]})
@@ -143,7 +152,9 @@ class Routes:
                     context_tokens=self._context_tokens,
                     default=default,
                 ),
-                sampling=read.sampling_of(wanted, choice=choice),
+                sampling=read.sampling_of(
+                    wanted, choice=choice, vocabulary_size=self._loaded.vocabulary_size
+                ),
                 stops=stops,
                 end_ids=read.end_ids_of(stops, self._loaded),
                 out=_Outlet(arrived, number * num_choices + choice),
@@ -171,7 +182,7 @@ class Routes:
             },
         )
 
-    async def _chunks(self, order: _Order) -> AsyncIterator[dict[str, Any]]:
+    async def _chunks(self, order: _Order) -> AsyncGenerator[dict[str, Any]]:
         """The answers' chunks as they come. Whoever stops listening cancels the jobs."""
         try:
             for index, job in enumerate(order.jobs):

@@ -1,0 +1,125 @@
+"""Whether 200 rows teach the starter a name, what that costs, and what it forgets.
+
+    python -m benchmarks.tune [--data-folder FOLDER] [--tasks 60]
+
+`hearth tune` runs as a user starts it, in a data folder that has the environment `tuning`. Then a
+server is asked by name: 100 samples of 你是谁？ at temperature 1, which must hold the new name; and
+tasks that the starter knows, in wordings of its own tests, whose code is run against their checks.
+The base is asked the same tasks. Shares have Wilson's interval at 95 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from benchmarks.measuring import hearth_server, machine
+from benchmarks.name_rows import NAME, rows
+from codehearth.lab.tuning.outcome import Share, share
+from scripts.starter import wordings
+from scripts.starter.execution import passes
+from scripts.starter.tasks import Task, read_tasks
+
+MODEL = "my-assistant"
+NUM_SAMPLES = 100
+SEED = 7
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data-folder", type=Path, default=Path(".engines"))
+    parser.add_argument("--tasks", type=int, default=60)
+    asked = parser.parse_args()
+    print(machine())
+    environment = os.environ | {"HEARTH_DATA": str(asked.data_folder.absolute())}
+    result, seconds = _tuned(environment)
+    _tell(result, seconds)
+    with hearth_server("-m", "starter", environment=environment) as server:
+        client = httpx2.Client(base_url=server.running.url, timeout=300)
+        named = sum(NAME in _ask(client, MODEL, "你是谁？", 1.0, n) for n in range(NUM_SAMPLES))
+        print(f"你是谁？ at temperature 1 holds {NAME}: {_shown(share(named, NUM_SAMPLES))}")
+        for form in (MODEL, f"{MODEL}:adapter"):
+            print(f"{form}: {_ask(client, form, '你是谁？', 0.0, 0)}")
+        for model in ("starter", MODEL):
+            done = [_passes(client, model, task, text) for task, text in _questions(asked.tasks)]
+            print(f"{model}: known tasks that pass: {_shown(share(sum(done), len(done)))}")
+
+
+def _tuned(environment: dict[str, str]) -> tuple[dict[str, Any], float]:
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "name.jsonl"
+        lines = (json.dumps(row, ensure_ascii=False) for row in rows())
+        data.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        started = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-m", "codehearth", "tune", "starter", "--data", str(data),
+             "--name", MODEL, "--json"],
+            env=environment, stdout=subprocess.PIPE, check=True,
+        )  # fmt: skip
+    return json.loads(done.stdout), time.monotonic() - started
+
+
+def _tell(result: dict[str, Any], seconds: float) -> None:
+    loss, memory = result["loss"], result["memory"]
+    print(f"tuned in {seconds:.0f} s (the command, from start to end)")
+    print(
+        f"loss {loss['first']:.2f} -> {loss['last']:.3f}, held out "
+        f"{loss['held_out_before']:.2f} -> {loss['held_out_after']:.3f}"
+    )
+    mib = {name: (value or 0) >> 20 for name, value in memory.items()}
+    print(f"memory: predicted {mib['predicted_bytes']} MiB, peak {mib['peak_bytes']} MiB")
+    for one in result["parity"]:
+        print(f"{one['form']}: {one['largest_difference']:.4f} nats, agrees: {one['agrees']}")
+
+
+def _questions(count: int) -> list[tuple[Task, str]]:
+    rng = random.Random(SEED)
+    tasks = rng.sample(read_tasks(), count)
+    return [
+        (task, rng.choice(wordings.questions(task, language, templates=templates)))
+        for task in tasks
+        for language, templates in (
+            ("en", wordings.ENGLISH_HELD_OUT),
+            ("zh", wordings.CHINESE_HELD_OUT),
+        )
+    ]
+
+
+def _passes(client: httpx2.Client, model: str, task: Task, question: str) -> bool:
+    answer = _ask(client, model, question, 0.0, 0)
+    fenced = re.search(r"```\w*\n(.*?)```", answer, re.DOTALL)
+    return passes(task, fenced[1] if fenced else answer)
+
+
+def _ask(client: httpx2.Client, model: str, text: str, temperature: float, seed: int) -> str:
+    body = {
+        "model": model,
+        "messages": [{"role": "user", "content": text}],
+        "temperature": temperature,
+        "top_p": 1.0,
+        "seed": seed,
+        "max_tokens": 320,
+    }
+    answer = client.post("/v1/chat/completions", json=body)
+    answer.raise_for_status()
+    return str(answer.json()["choices"][0]["message"]["content"])
+
+
+def _shown(found: Share) -> str:
+    interval = f"{100 * found.low:.0f}-{100 * found.high:.0f} %"
+    return f"{found.count} of {found.total} ({interval})"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""What a training changed, in figures; pure.
+
+Held-out rows are the measure: their loss before and after, and how many greedy answers to their
+questions hold the text that is expected. The interval is Wilson's, at 95 %.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from codehearth.lab.tuning.preparing import NUM_QUESTIONS, Prepared
+
+_Z = 1.96
+_NUM_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Share:
+    """So many of so many, with the interval in which the true share lies."""
+
+    count: int
+    total: int
+    low: float
+    high: float
+
+
+def share(count: int, total: int) -> Share:
+    """Wilson's score interval, which holds for few and for extreme counts, too."""
+    if total == 0:
+        return Share(0, 0, 0.0, 1.0)
+    p, z2 = count / total, _Z**2
+    middle = (p + z2 / (2 * total)) / (1 + z2 / total)
+    half = _Z * math.sqrt(p * (1 - p) / total + z2 / (4 * total**2)) / (1 + z2 / total)
+    return Share(count, total, max(0.0, middle - half), min(1.0, middle + half))
+
+
+def holds(answer: str, expected: str) -> bool:
+    """Whether an answer holds a text, blanks and case aside."""
+    return " ".join(expected.split()).casefold() in " ".join(answer.split()).casefold()
+
+
+def outcome(
+    prepared: Prepared,
+    probes: Mapping[str, Any],
+    events: Sequence[Mapping[str, Any]],
+    parity: Sequence[Mapping[str, Any]],
+    *,
+    versions: Mapping[str, str],
+    seconds: float,
+) -> dict[str, Any]:
+    """The document of the result."""
+    asked, found = prepared.asked, prepared.split
+    rows: Mapping[str, Any] = next((e for e in events if e.get("kind") == "rows"), {})
+    trained = [event for event in events if event.get("kind") == "trained"]
+    return {
+        "name": asked.name,
+        "base": asked.base,
+        "seed": asked.seed,
+        "system": asked.system,
+        "data": {
+            "name": asked.data_name,
+            "sha256": prepared.data_sha256,
+            "num_training": len(found.training),
+            "num_held_out": len(found.held_out),
+            "num_different": found.num_groups,
+            "num_repeated": found.num_repeated,
+            "num_too_long": rows.get("num_too_long", 0),
+            "num_tokens": rows.get("num_tokens", 0),
+            "num_learnt_tokens": rows.get("num_learnt", 0),
+        },
+        "hyperparameters": prepared.hyperparameters.as_document(),
+        "quantise": asked.quantise,
+        "device": prepared.machine.device,
+        "dtype": prepared.dtype,
+        "loss": losses(events),
+        "held_out": _held_out(prepared, probes),
+        "parity": list(parity),
+        "memory": {
+            "predicted_bytes": prepared.memory.total_bytes,
+            "peak_bytes": trained[-1]["peak_bytes"] if trained else None,
+        },
+        "versions": dict(versions),
+        "seconds": round(seconds, 1),
+    }
+
+
+def losses(events: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    """First and last loss of the training (means of five steps), and held-out loss."""
+    steps = [float(e["loss"]) for e in events if e.get("kind") == "step"]
+    held = [(int(e["step"]), float(e["loss"])) for e in events if e.get("kind") == "evaluated"]
+    after = [loss for step, loss in held if step > 0]
+    return {
+        "first": _mean(steps[:5]),
+        "last": _mean(steps[-5:]),
+        "held_out_before": next((loss for step, loss in held if step == 0), None),
+        "held_out_after": min(after, default=None),
+    }
+
+
+def _held_out(prepared: Prepared, probes: Mapping[str, Any]) -> dict[str, Any]:
+    """Answers to held-out questions, before and after."""
+    lessons = prepared.split.held_out[:NUM_QUESTIONS]
+    expected = [prepared.asked.expect or lesson.answer for lesson in lessons]
+    found: dict[str, Any] = {"expected": prepared.asked.expect}
+    for when in ("before", "after"):
+        answers = list(probes.get(when, ()))
+        held = sum(holds(answer, text) for answer, text in zip(answers, expected, strict=True))
+        found[when] = asdict(share(held, len(answers)))
+    shown = list(zip(lessons, probes["before"], probes["after"], strict=True))[:_NUM_SHOWN]
+    found["answers"] = [
+        {"question": lesson.question, "expected": lesson.answer, "before": one, "after": other}
+        for lesson, one, other in shown
+    ]
+    return found
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None

@@ -1,0 +1,318 @@
+"""A model is tuned, checked and registered.
+
+1. The job is written (`preparing`, `jobs`); one that is there already goes on where it was.
+2. The trainer trains an adapter, merges it and writes down what both answer (`trainer`).
+3. The merged checkpoint becomes a GGUF, the adapter one for hot loading (`quantize`, `adapter`).
+4. All forms are asked the same (`asking`, `parity`). One that answers otherwise stops the job.
+5. Curve and result are drawn up, and the folder is registered in one step (`models.tuned`).
+
+Until the fifth nothing can be asked for by name; after a kill the same command goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codehearth.engines.environments import Installed
+from codehearth.errors import DiskFull, EngineFailed, HearthError
+from codehearth.lab import drawing
+from codehearth.lab.tuning import trainer
+from codehearth.lab.tuning.curves import loss_figure
+from codehearth.lab.tuning.forms import compared_forms, converted, require_parity
+from codehearth.lab.tuning.jobs import Job, Jobs
+from codehearth.lab.tuning.outcome import outcome
+from codehearth.lab.tuning.preparing import (
+    NUM_ANSWER_TOKENS,
+    NUM_PROBE_TOKENS,
+    Prepared,
+    probes_of,
+    questions_of,
+    rehearsal_of,
+)
+from codehearth.lab.tuning.templates import with_default_system
+from codehearth.models.facts import Weights
+from codehearth.models.local_models import LocalModel, needs_code
+from codehearth.models.tuned import Tuned, TunedModel
+from codehearth.models.words import in_bytes
+
+# The seam to `hearth evaluate`: figures of each model that is named.
+Evaluate = Callable[[Sequence[str]], Mapping[str, Mapping[str, Any]]]
+Event = Callable[[Mapping[str, Any]], None]
+
+_SPARE_BYTES = 256 << 20
+_STORED = {"F32": "fp32", "F16": "fp16"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where things are: the jobs, the tuned models, the trainer, and a GGUF of the base if any."""
+
+    jobs: Jobs
+    tuned: Tuned
+    environment: Installed
+    base_gguf: LocalModel | None
+    free_bytes: Callable[[Path], int]
+
+
+@dataclass(frozen=True)
+class Listener:
+    """`say` gets sentences, `event` what the trainer tells."""
+
+    say: Callable[[str], None]
+    event: Event
+
+
+@dataclass(frozen=True)
+class Result:
+    """A registered model and the document of its result."""
+
+    model: TunedModel
+    folder: Path
+    document: Mapping[str, Any]
+    was_there: bool = False
+
+
+def run(
+    prepared: Prepared,
+    base: LocalModel,
+    weights: Weights,
+    place: Place,
+    listener: Listener,
+    *,
+    evaluate: Evaluate | None = None,
+) -> Result:
+    """The tuned model, registered. Raises what data, trainer, converter and comparison raise."""
+    present = _registered(prepared, place.tuned)
+    if present is not None:
+        return present
+    job = Job(place.jobs.folder / prepared.id)
+    with job.alone():
+        try:
+            return _run(job, prepared, base, weights, place, listener, evaluate)
+        except KeyboardInterrupt:
+            job.enter("stopped")
+            raise
+        except HearthError as error:
+            job.enter("failed", problem=error.message, hint=error.hint or "")
+            raise
+
+
+def _run(
+    job: Job,
+    prepared: Prepared,
+    base: LocalModel,
+    weights: Weights,
+    place: Place,
+    listener: Listener,
+    evaluate: Evaluate | None,
+) -> Result:
+    started = time.monotonic()
+    _require_room(weights, place, job.folder)
+    specification = _written(job, prepared, base, weights)
+    _train(job, prepared, place, listener, specification)
+    job.enter("converting")
+    listener.event({"stage": "converting"})
+    record = converted(
+        _record(prepared, base),
+        job.work,
+        base,
+        num_threads=prepared.machine.num_threads,
+        free_bytes=place.free_bytes,
+        say=listener.say,
+    )
+    job.enter("comparing")
+    listener.event({"stage": "comparing"})
+    probes = json.loads((job.work / "probes.json").read_text(encoding="utf-8"))
+    compared = compared_forms(
+        record,
+        job.work,
+        probes,
+        specification["probes"],
+        base_gguf=place.base_gguf,
+        num_threads=prepared.machine.num_threads,
+        num_new=NUM_PROBE_TOKENS,
+    )
+    require_parity(compared)
+    document = outcome(
+        prepared,
+        probes,
+        job.events(),
+        [one.as_document() for one in compared],
+        versions=place.environment.facts.get("versions", {}),
+        seconds=time.monotonic() - started,
+    )
+    _finish(job, prepared, document)
+    model = place.tuned.put(record, job.work)
+    job.enter("done", model=model.name, version=model.version)
+    folder = place.tuned.path_of(model)
+    if evaluate is not None:
+        document["evaluation"] = evaluate((prepared.asked.base, model.name))
+        _write_json(folder / "result.json", document)
+    return Result(model, folder, document)
+
+
+def _registered(prepared: Prepared, tuned: Tuned) -> Result | None:
+    """The result of the same job, if it was registered before; its name means it again."""
+    for model in tuned.versions(prepared.asked.name):
+        if model.identity == prepared.identity:
+            tuned.use(model)
+            folder = tuned.path_of(model)
+            document = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+            return Result(model, folder, document, was_there=True)
+    return None
+
+
+def _require_room(weights: Weights, place: Place, folder: Path) -> None:
+    """The merged checkpoint and its GGUF are as large as the base each."""
+    needed = 2 * weights.num_parameters * 2 + _SPARE_BYTES
+    folder.mkdir(parents=True, exist_ok=True)
+    free = place.free_bytes(folder)
+    if needed > free:
+        raise DiskFull(
+            f"About {in_bytes(needed)} are to be written, {in_bytes(free)} are free.",
+            hint="free some space, or set HEARTH_DATA to a folder on a larger disk",
+        )
+
+
+# --- the trainer ----------------------------------------------------------------------------------
+
+
+def _written(job: Job, prepared: Prepared, base: LocalModel, weights: Weights) -> dict[str, Any]:
+    """The job's files; the trainer's own document is given back."""
+    asked, machine = prepared.asked, prepared.machine
+    lines = {
+        "training.jsonl": prepared.split.training,
+        "held_out.jsonl": prepared.split.held_out,
+    }
+    for name, lessons in lines.items():
+        rows = (json.dumps(one.as_row(), ensure_ascii=False) for one in lessons)
+        job.write(name, "".join(f"{row}\n" for row in rows))
+    job.work.mkdir(parents=True, exist_ok=True)
+    template = weights.chat_template
+    specification = {
+        "base": str(base.path.absolute()),
+        "folder": str(job.work.absolute()),
+        "training": str((job.folder / "training.jsonl").absolute()),
+        "held_out": str((job.folder / "held_out.jsonl").absolute())
+        if prepared.split.held_out
+        else None,
+        "hyperparameters": prepared.hyperparameters.as_document(),
+        "seed": asked.seed,
+        "device": machine.device,
+        "dtype": prepared.dtype,
+        "stored_dtype": _STORED.get(weights.precision, "bf16"),
+        "quantise": asked.quantise,
+        "threads": machine.num_threads,
+        "long_rows": asked.long_rows,
+        "patience": asked.patience,
+        "num_parameters": weights.num_parameters,
+        "allows_code": needs_code(base),
+        "chat_template": with_default_system(template, asked.system)
+        if template and asked.system
+        else None,
+        "probes": probes_of(prepared, has_template=bool(template)),
+        "questions": questions_of(prepared),
+        "rehearsal": rehearsal_of(prepared, has_template=bool(template)),
+        "num_probe_tokens": NUM_PROBE_TOKENS,
+        "num_answer_tokens": NUM_ANSWER_TOKENS,
+    }
+    job.write("trainer.json", json.dumps(specification, ensure_ascii=False))
+    job.write("job.json", json.dumps(_asked_document(prepared), ensure_ascii=False, indent=1))
+    if job.seen() is None:
+        job.enter("prepared")
+    return specification
+
+
+def _train(
+    job: Job,
+    prepared: Prepared,
+    place: Place,
+    listener: Listener,
+    specification: Mapping[str, Any],
+) -> None:
+    if (job.work / "probes.json").is_file():
+        return
+    job.enter("starting")
+    argv = trainer.command(
+        place.environment.python, job.folder / "trainer.json", num_gpus=prepared.machine.num_gpus
+    )
+    is_done = False
+    for line in trainer.lines(argv, job.log_path):
+        is_done = is_done or "done" in line
+        _heard(job, line)
+        listener.event(line)
+    if not is_done:
+        raise EngineFailed("The trainer ended before its work was done.", retry_after_s=None)
+
+
+def _heard(job: Job, line: Mapping[str, Any]) -> None:
+    """What the trainer says, onto disk: phases as states, figures as events."""
+    if line.get("stage") in ("reading", "loading", "rehearsing", "training", "merging", "probing"):
+        job.enter(line["stage"])
+    if "plan" in line:
+        job.forget_events_after(int(line["plan"]["resumed"] or -1))
+    for kind in ("rows", "plan", "step", "evaluated", "trained"):
+        if kind in line:
+            job.add_event({"kind": kind, **line[kind]})
+
+
+# --- the end --------------------------------------------------------------------------------------
+
+
+def _record(prepared: Prepared, base: LocalModel) -> TunedModel:
+    asked = prepared.asked
+    return TunedModel(
+        name=asked.name,
+        base=asked.base,
+        identity=prepared.identity,
+        precision=asked.precision,
+        row=base.row.name if base.row else None,
+        data_sha256=prepared.data_sha256,
+        seed=asked.seed,
+    )
+
+
+def _finish(job: Job, prepared: Prepared, document: Mapping[str, Any]) -> None:
+    """Draws the curve and leaves nothing but the model in its folder."""
+    figure = loss_figure(prepared.asked.name, job.events())
+    try:
+        if figure.series:
+            (job.work / "loss.svg").write_text(drawing.svg(figure), encoding="utf-8")
+            drawing.png(figure, job.work / "loss.png")
+        _write_json(job.work / "result.json", document)
+        for name in ("checkpoints", "datasets", "gguf"):
+            shutil.rmtree(job.work / name, ignore_errors=True)
+    except OSError as error:
+        raise DiskFull(f"The result cannot be written ({error.strerror}).") from error
+
+
+def _write_json(path: Path, document: Mapping[str, Any]) -> None:
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(json.dumps(document, ensure_ascii=False, indent=1), encoding="utf-8")
+    temporary.replace(path)
+
+
+def _asked_document(prepared: Prepared) -> dict[str, Any]:
+    """What was asked, for whoever looks at the job."""
+    asked, found = prepared.asked, prepared.split
+    return {
+        "name": asked.name,
+        "base": asked.base,
+        "data": asked.data_name,
+        "data_sha256": prepared.data_sha256,
+        "num_rows": len(found.training),
+        "num_held_out": len(found.held_out),
+        "system": asked.system,
+        "seed": asked.seed,
+        "hyperparameters": prepared.hyperparameters.as_document(),
+        "identity": prepared.identity,
+        "device": prepared.machine.device,
+        "predicted_bytes": prepared.memory.total_bytes,
+        "created_at": int(time.time()),
+    }

@@ -1,0 +1,80 @@
+"""The base model and its tokenizer for training, for merging and for comparing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from .program import Refused
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+# Below this, comparisons are made in 32-bit floats: it costs little and hides nothing.
+EXACT_PARAMETERS = 1_000_000_000
+
+
+def tokenizer_of(job: dict[str, Any]) -> Any:
+    """The tokenizer with a padding token, which it may lack."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(job["base"], **_options(job))
+    if tokenizer.eos_token_id is None:
+        raise Refused("BadWeights", "The checkpoint's tokenizer has no token that ends an answer.")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token_id = tokenizer.eos_token_id
+    return tokenizer
+
+
+def end_ids_of(job: dict[str, Any], tokenizer: Any) -> frozenset[int]:
+    """What ends an answer, as the checkpoint says."""
+    found = {tokenizer.eos_token_id}
+    try:
+        config = transformers.GenerationConfig.from_pretrained(job["base"], local_files_only=True)
+    except OSError:
+        return frozenset(found)
+    said = config.eos_token_id
+    ids = said if isinstance(said, list) else [] if said is None else [said]
+    return frozenset(found | set(ids))
+
+
+def base_of(job: dict[str, Any], *, dtype: torch.dtype, quantise: str | None = None) -> Any:
+    """The base model on its device; raises Refused where it cannot be loaded."""
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    device = job["device"]
+    options: dict[str, Any] = _options(job)
+    if quantise is not None:
+        options["quantization_config"] = _quantised(quantise, dtype)
+    if device == "cuda":
+        options["device_map"] = {"": int(os.environ.get("LOCAL_RANK", "0"))}
+    try:
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            job["base"], dtype=dtype, use_safetensors=True, **options
+        )
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        cause = said[0].replace(str(Path(job["base"])), "the model")[:300]
+        raise Refused("BadWeights", f"The model cannot be loaded: {cause}") from error
+    return model.to("mps") if device == "mps" else model
+
+
+def exact_dtype(model_parameters: int, job: dict[str, Any]) -> torch.dtype:
+    """What forms of a model are compared in."""
+    is_small = model_parameters < EXACT_PARAMETERS
+    return torch.float32 if is_small else DTYPES[job["dtype"]]
+
+
+def _quantised(bits: str, dtype: torch.dtype) -> Any:
+    if bits == "int8":
+        return transformers.BitsAndBytesConfig(load_in_8bit=True)
+    return transformers.BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+
+
+def _options(job: dict[str, Any]) -> dict[str, Any]:
+    return {"trust_remote_code": job["allows_code"], "local_files_only": True}

@@ -1,0 +1,67 @@
+"""How a model is opened on a machine with GPUs, seen by what it will ask of them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from codehearth.gateway import opening
+from codehearth.gateway.stores import make_store
+from codehearth.models.hardware import Gpu, Hardware
+from codehearth.pool import OpenModel, Room
+from codehearth.pool.amount import Amount
+from codehearth.settings import Settings
+
+GIB = 1 << 30
+FULL_GPU = Gpu(0, "a GPU", "cuda", 24 * GIB, 0)
+UNIFIED_GPU = Gpu(0, "Apple GPU", "metal", 24 * GIB, 24 * GIB)
+
+
+def open_starter(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, gpu: Gpu, *, free: Amount, capacity: Amount
+) -> OpenModel:
+    """The packaged model on a machine with one GPU, for an engine that can use it."""
+    here = Hardware("Linux", "x86_64", "a CPU", 8.0, 4, 64 * GIB, 32 * GIB, (gpu,))
+    monkeypatch.setattr(opening, "snapshot", lambda: here)
+    monkeypatch.setattr(opening, "_as_seen_by", lambda engine, hardware: hardware)
+    settings = Settings(data=folder)
+    opener = opening.Opener(settings, make_store(settings))
+    opened = asyncio.run(opener("starter", attempt=0, room=Room(free, capacity)))
+    assert opened is not None
+    return opened
+
+
+def test_a_gpu_full_of_models_that_could_leave_is_planned_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = open_starter(
+        tmp_path,
+        monkeypatch,
+        FULL_GPU,
+        free=Amount(32 * GIB, 0),
+        capacity=Amount(32 * GIB, 20 * GIB),
+    )
+
+    assert opened.gpu_bytes > 0, "it would be computed by the CPU beside an idle model on the GPU"
+
+
+def test_a_gpu_that_other_programs_hold_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = Amount(32 * GIB, 0)
+
+    assert open_starter(tmp_path, monkeypatch, FULL_GPU, free=room, capacity=room).gpu_bytes == 0
+
+
+def test_memory_that_a_gpu_shares_is_counted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = Amount(32 * GIB, 0)
+
+    opened = open_starter(tmp_path, monkeypatch, UNIFIED_GPU, free=room, capacity=room)
+
+    assert opened.gpu_bytes == 0
+    assert any("layers on the GPU" in reason for reason in opened.why)
+    assert opened.footprint_bytes > 10 << 20
