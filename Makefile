@@ -34,7 +34,7 @@ test-engines: $(VENV)/installed-dev ## run the contract suite on every engine th
 	HEARTH_TEST_ENGINES=required $(BIN)/python -m pytest tests/engines/contract tests/workers \
 		tests/engines/test_vllm.py tests/engines/test_lmdeploy.py \
 		tests/system/test_transformers_served.py tests/system/test_engines_served.py \
-		tests/system/test_tune.py $(ARGS)
+		tests/system/test_tune.py tests/examples $(ARGS)
 
 test-examples: build/environments/examples tests/clients/node_modules ## with Streamlit and LangChain
 	HEARTH_EXAMPLES_PYTHON=$(CURDIR)/build/environments/examples/bin/python \

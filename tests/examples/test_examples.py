@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command_line import Hearth, served
+from tests.cli.command_line import HEARTH, Hearth, served
+from tests.engine_environments import ENVIRONMENTS, installed
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "examples"
@@ -132,3 +133,45 @@ def test_a_chat_in_streamlit(url: str) -> None:
     said = ran(url, python, str(Path(__file__).parent / "streamlit_session.py"))
 
     assert said.strip().endswith("all is well")
+
+
+def cells_of(notebook: str) -> list[str]:
+    document = json.loads(EXAMPLES.joinpath(notebook).read_text("utf-8"))
+    assert all(cell.get("outputs", []) == [] for cell in document["cells"]), "clear its outputs"
+    return [cell["source"] for cell in document["cells"] if cell["cell_type"] == "code"]
+
+
+def test_the_notebooks_cells_are_python() -> None:
+    for number, cell in enumerate(cells_of("fine_tuning.ipynb")):
+        compile(cell, f"cell {number}", "exec")
+
+
+def test_a_model_learns_its_name_in_the_notebook(tmp_path: Path) -> None:
+    """All cells in order, in small; `make test-engines` brings what trains."""
+    installed("tuning")
+    hearth = Hearth(tmp_path)
+    hearth.data.mkdir(parents=True)
+    (hearth.data / "engines").symlink_to(ENVIRONMENTS)
+    program = tmp_path / "bin" / "hearth"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {" ".join(HEARTH)} "$@"\n')
+    program.chmod(0o755)
+    told = "\n".join([*cells_of("fine_tuning.ipynb"), "print('ANSWER', answer)"])
+
+    done = subprocess.run(
+        [sys.executable, "-c", told],
+        env={
+            **hearth.environment,
+            "PATH": f"{program.parent}:{os.environ['PATH']}",
+            "TUNE_OPTIONS": "--epochs 4 --threads 1 --rehearsal 0.2",
+        },
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "小炉" in done.stdout.rpartition("ANSWER")[2]
+    assert "does not agree" not in done.stdout

@@ -7,18 +7,21 @@ import io
 import json
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hub_samples import MakeStore, gguf_bytes
 from loopback_hub import LoopbackHub
+from test_tuned import made as tuned_files
 
 from codehearth.errors import BadWeights, DiskFull, InvalidRequest, ModelNotFound, NotFound
 from codehearth.models.bundle import ROOT, LabModel
 from codehearth.models.made import MadeModel
 from codehearth.models.packing import pack
 from codehearth.models.store import Store
+from codehearth.models.tuned import TunedModel
 from codehearth.models.unpacking import unpack, verify
 
 REPO = "org/tiny-GGUF"
@@ -335,3 +338,67 @@ def test_a_made_model_keeps_its_record(packed: Path) -> None:
 
     assert isinstance(made, LabModel)
     assert (made.record.base, made.record.precision) == ("tiny", "q4_k_m")
+
+
+@pytest.fixture
+def own(make_store: MakeStore, tmp_path: Path) -> Path:
+    """A bundle of a tuned model, all its forms."""
+    store = make_store()
+    record = TunedModel("me", "starter:bf16", "1", row="starter")
+    record = replace(record, sha256=hashlib.sha256(b"GGUF").hexdigest())
+    store.tuned.put(record, tuned_files(tmp_path / "data" / "work"))
+    target = tmp_path / "own.tar"
+    pack(store, ["me:adapter"], None, target, say=print, free_bytes=lambda _: 10**15)
+    return target
+
+
+def test_a_tuned_model_arrives_in_all_its_forms(own: Path, tmp_path: Path) -> None:
+    there = other_machine(tmp_path)
+
+    names = unpack(own, there, say=print)
+
+    assert names == ("me",)
+    assert there.find("me").path.read_bytes() == b"GGUF"
+    assert there.find("me:checkpoint").format == "safetensors"
+    assert there.find("me:adapter").adapter is not None
+    assert {file.state for file in there.verify("me")} == {"ok"}
+
+
+def test_a_second_bundle_of_a_tuned_model_is_its_next_version(own: Path, tmp_path: Path) -> None:
+    there = other_machine(tmp_path)
+    unpack(own, there, say=print)
+
+    unpack(own, there, say=print)
+
+    assert [model.version for model in there.tuned.versions("me")] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("name", "../evil"), ("name", "starter"), ("base", "/etc/evil"), ("base", "../evil"),
+     ("sha256", 7), ("surprise", 1)],
+)  # fmt: skip
+def test_a_hostile_record_of_a_tuned_model_is_refused(
+    own: Path, tmp_path: Path, field: str, value: Any
+) -> None:
+    there = other_machine(tmp_path)
+
+    def change(table: dict[str, Any]) -> None:
+        table["models"][0]["record"][field] = value
+        table["models"][0]["name"] = table["models"][0]["record"]["name"]
+
+    with pytest.raises((BadWeights, InvalidRequest)):
+        unpack(with_manifest(own, change), there, say=print)
+
+    assert [model.name for model in there.models()] == ["starter"]
+    assert not list((tmp_path / "other").rglob("*evil*"))
+
+
+@pytest.mark.parametrize("path", ["evil.py", "merged/evil.py", "adapter/evil.bin", "x/evil.json"])
+def test_a_tuned_model_brings_no_code_and_no_pickles(own: Path, tmp_path: Path, path: str) -> None:
+    def change(table: dict[str, Any]) -> None:
+        table["models"][0]["files"][0] = path
+        table["files"][0]["path"] = f"models/0/{path}"
+
+    with pytest.raises(BadWeights, match="not used"):
+        unpack(with_manifest(own, change), other_machine(tmp_path), say=print)

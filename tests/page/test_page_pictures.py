@@ -53,7 +53,14 @@ def test_on_a_desktop_in_english(open_page: OpenPage, fresh: Server) -> None:
     take(page, "ghost-light")
 
 
-def test_in_chinese(open_page: OpenPage, fresh: Server) -> None:
+def test_in_the_dark_in_english(open_page: OpenPage, fresh: Server) -> None:
+    page = open_page(fresh, color_scheme="dark")
+    ask(page, PROMPT)
+    answered(page)
+    take(page, "chat-dark")
+
+
+def test_in_the_light_in_chinese(open_page: OpenPage, fresh: Server) -> None:
     page = open_page(fresh, color_scheme="light", locale="zh-CN")
     ask(page, "写一个函数，反转一个字符串")
     answered(page)

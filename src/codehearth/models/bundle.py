@@ -26,6 +26,7 @@ from codehearth.models import checkpoint
 from codehearth.models.local_models import local_name
 from codehearth.models.made import MadeModel
 from codehearth.models.names import Hub, is_safe_file_path, is_safe_repository, parse_name
+from codehearth.models.tuned import ADAPTER, GGUF, GGUF_ADAPTER, MERGED, TunedModel, require_name
 
 FORMAT = 1
 ROOT = "codehearth-bundle"
@@ -71,7 +72,18 @@ class LabModel:
     files: tuple[str, ...]
 
 
-Model = HubModel | LabModel
+@dataclass(frozen=True)
+class OwnModel:
+    """A model that was tuned: all forms of the version in use, and its record."""
+
+    name: str
+    record: TunedModel
+    files: tuple[str, ...]
+
+
+Model = HubModel | LabModel | OwnModel
+
+_KINDS: Mapping[str, type[Model]] = {"hub": HubModel, "made": LabModel, "tuned": OwnModel}
 
 
 @dataclass(frozen=True)
@@ -95,10 +107,8 @@ class Manifest:
 
 
 def to_json(manifest: Manifest) -> bytes:
-    models = [
-        {"kind": "hub" if isinstance(model, HubModel) else "made", **asdict(model)}
-        for model in manifest.models
-    ]
+    kinds = {kind: name for name, kind in _KINDS.items()}
+    models = [{"kind": kinds[type(model)], **asdict(model)} for model in manifest.models]
     return json.dumps({"format": FORMAT, **asdict(manifest), "models": models}, indent=1).encode()
 
 
@@ -134,11 +144,12 @@ def damaged(what: str) -> BadWeights:
 def _model(table: Mapping[str, Any]) -> Model:
     fields = {key: value for key, value in table.items() if key != "kind"}
     fields["files"] = tuple(fields["files"])
-    if table["kind"] == "made":
-        return LabModel(**{**fields, "record": MadeModel(**fields["record"])})
-    if table["kind"] == "hub":
-        return HubModel(**fields)
-    raise ValueError("kind")
+    kind = _KINDS[table["kind"]]
+    if kind is LabModel:
+        fields["record"] = MadeModel(**fields["record"])
+    if kind is OwnModel:
+        fields["record"] = TunedModel(**fields["record"])
+    return kind(**fields)
 
 
 def _check(manifest: Manifest) -> None:
@@ -176,6 +187,8 @@ def _is_sound(file: BundledFile) -> bool:
 def _is_sound_model(model: Model) -> bool:
     if isinstance(model, LabModel):
         return _is_sound_record(model) and len(model.files) == 1
+    if isinstance(model, OwnModel):
+        return _is_sound_own(model)
     ggufs = tuple(path for path in model.files if path.endswith(".gguf"))
     plain = {*ggufs, *checkpoint.weight_files(model.files), *checkpoint.text_files(model.files)}
     return (
@@ -202,6 +215,32 @@ def _is_sound_record(model: LabModel) -> bool:
     except HearthError:
         return False
     return _PRECISION.fullmatch(record.precision) is not None and ".." not in record.precision
+
+
+def _is_sound_own(model: OwnModel) -> bool:
+    """The name becomes a folder's; what lies in it are weights, their texts, and drawings."""
+    record = model.record
+    texts = (record.base, record.precision, record.sha256, record.identity, record.data_sha256)
+    try:
+        require_name(record.name)
+        parse_name(record.base)  # no path: that would be one of another machine
+    except HearthError:
+        return False
+    return (
+        model.name == record.name
+        and all(isinstance(text, str) for text in texts)
+        and (record.row is None or isinstance(record.row, str))
+        and any(path.startswith(f"{MERGED}/") for path in model.files)
+        and all(map(_is_sound_own_file, model.files))
+    )
+
+
+def _is_sound_own_file(path: str) -> bool:
+    folder, _, name = path.rpartition("/")
+    if not folder:
+        return name in (GGUF, GGUF_ADAPTER, "result.json") or name.endswith((".svg", ".png"))
+    is_plain = name.endswith(".safetensors") or bool(checkpoint.text_files([name]))
+    return folder in (MERGED, ADAPTER) and is_plain
 
 
 def _text(value: Any) -> str:

@@ -12,7 +12,7 @@ import io
 import os
 import tarfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codehearth.errors import BadWeights, DiskFull, InvalidRequest
@@ -25,11 +25,14 @@ from codehearth.models.bundle import (
     LabModel,
     Manifest,
     Model,
+    OwnModel,
     to_json,
 )
 from codehearth.models.local_models import LocalModel
+from codehearth.models.names import PathName, parse_name
 from codehearth.models.pull import FreeBytes, free_bytes_at, require_space
 from codehearth.models.store import Store
+from codehearth.models.tuned import split_form
 
 Say = Callable[[str], None]
 
@@ -56,7 +59,7 @@ def pack(
     """Writes the bundle `target`; raises what `Store.find` does, DiskFull, InvalidRequest."""
     found = _found(store, names, has_packages=packages is not None, say=say)  # 1
     sources = [
-        (f"models/{index}/{file}", local.folder / file, local.sha256.get(file))
+        (f"models/{index}/{file}", _folder(store, local, model) / file, local.sha256.get(file))
         for index, (local, model) in enumerate(found)
         for file in model.files
     ]
@@ -88,11 +91,32 @@ def _found(
             note = "" if has_packages else ", which are left out"
             say(f"'{local.name}' comes with CodeHearth's packages{note}.")
         else:
-            found[local.name] = (local, _described(store, local))
+            model = _described(store, local)
+            found[model.name] = (local, model)
     return list(found.values())
 
 
+def _folder(store: Store, local: LocalModel, model: Model) -> Path:
+    return store.tuned.path_of(model.record) if isinstance(model, OwnModel) else local.folder
+
+
+def _own(store: Store, name: str) -> OwnModel | None:
+    """The version in use of a tuned model, whichever form was named."""
+    record = store.tuned.get(split_form(name)[0])
+    if record is None:
+        return None
+    if isinstance(parse_name(record.base, allow_path=True), PathName):
+        # The base lies on this machine alone, and the adapter needs it.
+        record = replace(record, base=f"{record.name}-base", has_adapter=False)
+    folder = store.tuned.path_of(record)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    names = tuple(path.relative_to(folder).as_posix() for path in files)
+    return OwnModel(record.name, record, tuple(n for n in names if n != "record.json"))
+
+
 def _described(store: Store, local: LocalModel) -> Model:
+    if local.source == "tuned" and (own := _own(store, local.name)):
+        return own
     made = store.made.get(local.name) if local.source == "made" else None
     if made is not None:
         return LabModel(local.name, made, local.files)

@@ -29,6 +29,7 @@ from codehearth.models.bundle import (
     HubModel,
     Manifest,
     Model,
+    OwnModel,
     damaged,
     from_json,
 )
@@ -109,6 +110,10 @@ def _register(store: Store, model: Model, files: tuple[BundledFile, ...], staged
             _put(staged / path, folder / path, file, has_blobs=model.hub == "huggingface")
         store.remember(_recorded(model, folder, files))
         return
+    if isinstance(model, OwnModel):
+        store.require_free_name(model.name)
+        store.tuned.put(model.record, staged)
+        return
     (file,) = files
     made = store.made
     (staged / model.files[0]).replace(made.path_of(model.record))
@@ -156,6 +161,8 @@ def _recorded(model: HubModel, folder: Path, files: tuple[BundledFile, ...]) -> 
 
 def _place(store: Store, model: Model) -> Path:
     """The folder below which the model will lie."""
+    if isinstance(model, OwnModel):
+        return store.tuned.folder
     if not isinstance(model, HubModel):
         return store.made.folder
     if model.hub == "huggingface":
