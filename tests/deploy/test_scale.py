@@ -42,9 +42,7 @@ def flags_of(container: dict[str, Any]) -> dict[str, str]:
         text = text.partition("vllm serve")[2]
     elif "ray start" in text:
         return {}
-    return {name: value for name, _, value in re.findall(r"(--[a-z-]+)(=([^\s\\]+))?", text)} | {
-        name: value for name, value in re.findall(r"(--[a-z-]+)=([^\s\\]+)", text)
-    }
+    return dict(re.findall(r"(--[a-z-]+)=?([^\s\\]*)", text))
 
 
 SERVERS = [container for container in containers() if flags_of(container)]
@@ -80,7 +78,9 @@ def test_ports_keys_and_gpus_agree(container: dict[str, Any]) -> None:
 
     assert ports["api"] == int(flags["--port"])
     assert "VLLM_API_KEY" in names
-    assert container["resources"]["limits"]["nvidia.com/gpu"] == int(flags["--tensor-parallel-size"])
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == int(
+        flags["--tensor-parallel-size"]
+    )
     assert container["readinessProbe"]["httpGet"]["path"] == "/health"
 
 

@@ -14,11 +14,11 @@ from codehearth.models.facts import Weights
 from codehearth.models.hardware import Hardware
 from codehearth.models.names import CatalogueName, parse_name
 from codehearth.models.planning import Plan, plan
-from codehearth.models.torch_memory import predictor
 from codehearth.models.weights import weights_here
 
 if TYPE_CHECKING:
-    from codehearth.models.store import LocalModel, Store
+    from codehearth.models.prediction import prediction_of
+from codehearth.models.store import LocalModel, Store
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,9 @@ def fit_of_local(
         hardware,
         context_tokens=context_tokens,
         num_slots=num_slots,
-        predict_for_engine=predictor(precision) if engine == "transformers" else None,
+        predict_for_engine=prediction_of(engine, precision),
     )
-    is_stored = engine != "transformers" or precision == "auto"
+    is_stored = engine == "llama.cpp" or precision == "auto"
     shown = weights.precision if is_stored else precision
     return Fit(model.name, shown, weights, chosen, chosen.why, is_here=True)
 
