@@ -14,11 +14,11 @@ from codehearth.models.facts import Weights
 from codehearth.models.hardware import Hardware
 from codehearth.models.names import CatalogueName, parse_name
 from codehearth.models.planning import Plan, plan
-from codehearth.models.prediction import prediction_of
 from codehearth.models.weights import weights_here
 
 if TYPE_CHECKING:
-    from codehearth.models.store import LocalModel, Store
+    from codehearth.models.prediction import prediction_of
+from codehearth.models.store import LocalModel, Store
 
 
 @dataclass(frozen=True)
