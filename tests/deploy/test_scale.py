@@ -14,7 +14,7 @@ from engine_environments import installed
 
 from codehearth.engines.base import Launch, Parallel
 from codehearth.engines.recipes import RECIPES
-from codehearth.engines.remote import KEY_VARIABLE
+from codehearth.engines.remote import REMOTE_KEY_VARIABLE
 from codehearth.engines.vllm import arguments
 from codehearth.models.remotes import Server, parse_remotes
 from codehearth.settings import read_settings
@@ -97,7 +97,7 @@ def test_the_gateway_asks_for_models_under_the_names_and_ports_that_they_have() 
     read = read_settings(flags={}, environment=settings["data"])
     remotes = parse_remotes(read.remotes)
 
-    assert set(secret["stringData"]) == {KEY_VARIABLE}
+    assert set(secret["stringData"]) == {REMOTE_KEY_VARIABLE}
     assert {server.model for servers in remotes.values() for server in servers} == set(served)
     assert remotes["coder"] == (
         Server("http://vllm-0.vllm:8000/v1", "coder"),
