@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from codehearth.errors import DoesNotFit, InvalidRequest
+from codehearth.errors import DoesNotFit, InvalidRequest, Unsupported
 from codehearth.lab.tuning import memory
 from codehearth.lab.tuning.examples import Chat, Example, Lesson, digest, with_system
 from codehearth.lab.tuning.infilling import lessons as lessons_of
@@ -113,8 +113,16 @@ class Prepared:
 def prepare(asked: Asked, weights: Weights, machine: Machine, *, fim: str | None) -> Prepared:
     """Everything decided. `fim` is the format that the catalogue names for the model.
 
-    Raises InvalidRequest for data or numbers that make no sense, DoesNotFit with what would fit.
+    Raises InvalidRequest for data or numbers that make no sense, Unsupported for what this machine
+    cannot do, DoesNotFit with what would fit.
     """
+    if asked.quantise and machine.device != "cuda":
+        # bitsandbytes packs weights anew for a CPU when they are looked at, and cannot go on then.
+        raise Unsupported(
+            f"Training on a base in {asked.quantise} needs an NVIDIA GPU.",
+            hint="leave out --quantize; --checkpointing and --batch 1 save memory too",
+            param="quantise",
+        )
     chosen = choose(weights.num_parameters, weights.context_tokens, **asked.numbers)
     numbers = chosen.hyperparameters
     format_name = fim_format_of(weights.fim_marks, preferred=fim)
