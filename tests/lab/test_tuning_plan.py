@@ -11,14 +11,8 @@ import pytest
 from codehearth.errors import DoesNotFit, InvalidRequest, Unsupported
 from codehearth.lab.tuning.examples import Chat, Code, Completion, Message
 from codehearth.lab.tuning.memory import adapter_parameters, predict
-from codehearth.lab.tuning.preparing import (
-    Asked,
-    Machine,
-    machine_of,
-    prepare,
-    probes_of,
-    rehearsal_of,
-)
+from codehearth.lab.tuning.preparing import Asked, Machine, machine_of, prepare
+from codehearth.lab.tuning.probes import probes_of, rehearsal_of
 from codehearth.lab.tuning.recipe import Hyperparameters, choose
 from codehearth.lab.tuning.splitting import split
 from codehearth.models.facts import Weights
