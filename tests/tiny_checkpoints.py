@@ -141,40 +141,47 @@ def write_tokenizer(
 # --- the families: config.json without what they share, and the tensors ---------------------------
 
 
-def _llama_like(model_type: str, size: int, *, has_bias: bool) -> tuple[dict[str, Any], Sizes]:
-    kv = WIDTH // 2
+def _llama_like(
+    model_type: str, size: int, *, has_bias: bool, width: int = WIDTH, heads: int = HEADS
+) -> tuple[dict[str, Any], Sizes]:
+    kv = width // 2
     config = {
         "model_type": model_type,
         "architectures": [f"{model_type.capitalize()}ForCausalLM"],
-        "hidden_size": WIDTH,
+        "hidden_size": width,
         "intermediate_size": FORWARD,
         "num_hidden_layers": LAYERS,
-        "num_attention_heads": HEADS,
-        "num_key_value_heads": HEADS // 2,
+        "num_attention_heads": heads,
+        "num_key_value_heads": heads // 2,
         "max_position_embeddings": CONTEXT,
         "rms_norm_eps": 1e-6,
         "rope_theta": 10000.0,
         "hidden_act": "silu",
         "tie_word_embeddings": False,
     }
-    sizes: Sizes = {"model.embed_tokens.weight": (size, WIDTH)}
+    sizes: Sizes = {"model.embed_tokens.weight": (size, width)}
     for layer in range(LAYERS):
         at = f"model.layers.{layer}"
-        for letter, rows in (("q", WIDTH), ("k", kv), ("v", kv)):
-            sizes[f"{at}.self_attn.{letter}_proj.weight"] = (rows, WIDTH)
+        for letter, rows in (("q", width), ("k", kv), ("v", kv)):
+            sizes[f"{at}.self_attn.{letter}_proj.weight"] = (rows, width)
             if has_bias:
                 sizes[f"{at}.self_attn.{letter}_proj.bias"] = (rows,)
-        sizes[f"{at}.self_attn.o_proj.weight"] = (WIDTH, WIDTH)
-        sizes[f"{at}.mlp.gate_proj.weight"] = (FORWARD, WIDTH)
-        sizes[f"{at}.mlp.up_proj.weight"] = (FORWARD, WIDTH)
-        sizes[f"{at}.mlp.down_proj.weight"] = (WIDTH, FORWARD)
-        sizes[f"{at}.input_layernorm.weight"] = (WIDTH,)
-        sizes[f"{at}.post_attention_layernorm.weight"] = (WIDTH,)
-    return config, sizes | {"model.norm.weight": (WIDTH,), "lm_head.weight": (size, WIDTH)}
+        sizes[f"{at}.self_attn.o_proj.weight"] = (width, width)
+        sizes[f"{at}.mlp.gate_proj.weight"] = (FORWARD, width)
+        sizes[f"{at}.mlp.up_proj.weight"] = (FORWARD, width)
+        sizes[f"{at}.mlp.down_proj.weight"] = (width, FORWARD)
+        sizes[f"{at}.input_layernorm.weight"] = (width,)
+        sizes[f"{at}.post_attention_layernorm.weight"] = (width,)
+    return config, sizes | {"model.norm.weight": (width,), "lm_head.weight": (size, width)}
 
 
 def _qwen2(size: int) -> tuple[dict[str, Any], Sizes]:
     return _llama_like("qwen2", size, has_bias=True)
+
+
+def _qwen2_wide(size: int) -> tuple[dict[str, Any], Sizes]:
+    """Heads of 64 numbers: some engines compute no smaller ones."""
+    return _llama_like("qwen2", size, has_bias=True, width=2 * WIDTH, heads=2)
 
 
 def _llama(size: int) -> tuple[dict[str, Any], Sizes]:
@@ -269,6 +276,7 @@ def _with_bias(name: str, shape: tuple[int, ...]) -> Sizes:
 
 FAMILIES: Mapping[str, Callable[[int], tuple[dict[str, Any], Sizes]]] = {
     "qwen2": _qwen2,
+    "qwen2-wide": _qwen2_wide,
     "llama": _llama,
     "codegen": _codegen,
     "xglm": _xglm,

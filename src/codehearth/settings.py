@@ -137,18 +137,36 @@ class Settings:
         "auto",
         "choice",
         "What computes. `auto` takes the fastest one here that reads a model's weights.",
-        choices=("auto", "llama.cpp", "transformers"),
+        choices=("auto", "llama.cpp", "transformers", "vllm", "lmdeploy", "fastllm"),
     )
     precision: str = _setting(
         "auto",
         "choice",
-        "What transformers computes in; `auto` is as the weights are stored.",
+        "What checkpoints are computed in; `auto` is as the weights are stored.",
         choices=("auto", "bf16", "fp16", "fp32", "int8", "int4"),
+    )
+    tensor_parallel: int = _setting(
+        0, "whole", "GPUs that share each layer (vllm, lmdeploy); 0 takes all.", low=0, high=1024
+    )
+    pipeline_parallel: int = _setting(
+        1, "whole", "Stages that the layers are dealt out to (vllm).", low=1, high=1024
+    )
+    ray: bool = _setting(
+        False, "switch", "Take the GPUs of the Ray cluster that this machine is in (vllm)."
+    )
+    kv_precision: str = _setting(
+        "auto",
+        "choice",
+        "What keys and values are kept in (lmdeploy).",
+        choices=("auto", "int8", "int4"),
+    )
+    speculate: bool = _setting(
+        False, "switch", "Guess tokens from what was written before, and check them (vllm)."
     )
     llama_server: str = _setting(
         "auto",
         "text",
-        "A native llama-server: a path, `auto` to use one found on PATH, `off` for the wheel.",
+        "A native llama-server: a path, `auto` for one built here or on PATH, `off` for the wheel.",
         is_trusted_only=True,
     )
     remotes: tuple[str, ...] = _setting(

@@ -18,8 +18,8 @@ from codehearth.engines.environments import (
     Environments,
     Installed,
     NotInstalled,
-    step_of,
 )
+from codehearth.engines.packages import step_of
 from codehearth.engines.recipes import RECIPES, Recipe
 from codehearth.errors import BadSetting, DiskFull, EngineFailed
 

@@ -57,6 +57,8 @@ class Facts:
     architecture: str = "qwen2"
     precision: str = "F16"
     is_embedding_model: bool = False
+    key_size: int = 64
+    output_bytes: int = 1
 
 
 def make_server(

@@ -25,6 +25,8 @@ class Facts:
     architecture: str = "qwen2"
     precision: str = "BF16"
     is_embedding_model: bool = False
+    key_size: int = 64
+    output_bytes: int = 1
 
 
 def installed(facts: dict[str, object] = CPU) -> Installed:

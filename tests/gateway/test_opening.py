@@ -25,7 +25,7 @@ def open_starter(
     """The packaged model on a machine with one GPU, for an engine that can use it."""
     here = Hardware("Linux", "x86_64", "a CPU", 8.0, 4, 64 * GIB, 32 * GIB, (gpu,))
     monkeypatch.setattr(opening, "snapshot", lambda: here)
-    monkeypatch.setattr(opening, "_as_seen_by", lambda engine, hardware: hardware)
+    monkeypatch.setattr(opening.Opener, "_as_seen_by", lambda self, engine, hardware: hardware)
     settings = Settings(data=folder)
     opener = opening.Opener(settings, make_store(settings))
     opened = asyncio.run(opener("starter", attempt=0, room=Room(free, capacity)))

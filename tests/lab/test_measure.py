@@ -15,6 +15,7 @@ import pytest
 
 from codehearth.errors import BadWeights, DiskFull
 from codehearth.lab import library, scoring
+from codehearth.lab.sandbox import protections
 from codehearth.lab.scoring import kept_logits, score, tokenize
 from codehearth.lab.source import gguf_source
 from tests.cli.command_line import STARTER, Hearth, served
@@ -58,6 +59,20 @@ def test_every_figure_is_there(measured: tuple[Hearth, Mapping[str, Any]]) -> No
             speed = streams["decode_tokens_per_s"]
             assert 0 < speed["min"] <= speed["median"] <= speed["max"]
         assert one["memory"]["peak_bytes"] > one["file"]["num_bytes"]
+
+
+@pytest.mark.skipif(protections().best is None, reason="there is no sandbox here")
+def test_every_precision_solves_the_same_tasks(
+    measured: tuple[Hearth, Mapping[str, Any]],
+) -> None:
+    hearth, result = measured
+
+    assert result["tasks"]["num_tasks"] == 20
+    assert result["tasks"]["protection"] == protections().best
+    reference = result["precisions"][0]["pass_at_1"]
+    assert 0 < reference["low"] < reference["value"] < reference["high"] < 1  # it knows some
+    assert result["precisions"][1]["pass_at_1"]["high"] > 0
+    assert len(list((hearth.data / "lab" / "evaluations" / "answers").glob("*.jsonl"))) == 2
 
 
 def test_a_precision_of_another_engine_is_told_and_does_not_stop_the_others(

@@ -59,6 +59,15 @@ def test_events_behind_a_checkpoint_are_told_again_and_once(job: Job) -> None:
     assert [event["step"] for event in job.events()] == [1, 2, 3, 4]
 
 
+def test_a_training_from_the_beginning_forgets_steps_and_not_its_rows(job: Job) -> None:
+    job.add_event({"kind": "rows", "num_rows": 20})
+    job.add_event({"kind": "step", "step": 1, "loss": 1.0})
+
+    job.forget_events_after(-1)
+
+    assert [event["kind"] for event in job.events()] == ["rows"]
+
+
 def test_a_line_that_was_cut_off_is_left_out(job: Job) -> None:
     job.add_event({"kind": "step", "step": 1, "loss": 1.0})
     with job.events_path.open("a") as file:

@@ -48,6 +48,16 @@ def test_a_name_means_its_gguf_its_checkpoint_or_its_adapter(tmp_path: Path) -> 
     assert adapter.path == store(tmp_path).find("starter").path
 
 
+def test_an_adapter_brings_the_template_of_its_training(tmp_path: Path) -> None:
+    put(tmp_path)
+    without = store(tmp_path).find("me:adapter")
+    template = tmp_path / "tuned" / "me" / "1" / "chat_template.jinja"
+    template.write_text("x")
+
+    assert without.chat_template is None
+    assert store(tmp_path).find("me:adapter").chat_template == template
+
+
 def test_it_is_listed_once_and_deleted_with_all_its_versions(tmp_path: Path) -> None:
     put(tmp_path, identity="1")
     put(tmp_path, identity="2")

@@ -11,6 +11,8 @@ import pytest
 
 from codehearth.gateway.page.downloads import State as PullState
 from codehearth.gateway.page.fits import Place
+from codehearth.lab.sandbox.program import Ending
+from codehearth.lab.tuning.jobs import Phase
 from codehearth.pool.status import State as PoolState
 from codehearth.text.languages import find_language
 from codehearth.web.files import FOLDER
@@ -32,6 +34,8 @@ PARAMETERS = listed("page.js", r"^  (\w+): \{ low:")
 VIEWS = tuple(re.findall(r'"(\w+)"', listed("app.js", r"^const VIEWS = (.*);$")[0]))
 PROMPTS = tuple(re.findall(r'"(\w+)"', listed("composer.js", r"^const FIRST_PROMPTS = (.*);$")[0]))
 WELCOMES = tuple(re.findall(r'"(\w+)"', listed("chat.js", r"^    const prompts = (.*);$")[0]))
+FIELDS = (*listed("tune.js", r'\blabelled\("(\w+)"'),)
+PHASES = (*get_args(Phase), "interrupted")
 STATES = ("on_disk", "loaded", "not_here", "downloading", *get_args(PoolState))
 # Keys that are made at run time, as the script writes them, and every value that each can have.
 MADE: dict[str, tuple[str, ...]] = {
@@ -57,10 +61,16 @@ MADE: dict[str, tuple[str, ...]] = {
     # Those that are over are not shown.
     "pull.state.${pull.state}": tuple(set(get_args(PullState)) - {"done", "cancelled"}),
     # The pool's "ready" is "loaded" on the page.
+    "run.ending.${key}": ("done", *get_args(Ending)),
     "state.${state_of(model.name)}": tuple(set(STATES) - {"ready"} | {"paused"}),
     "state.${state}": tuple(set(STATES) - {"ready"} | {"paused"}),
     "status.${key}": ("waiting", "loading", "reading", "writing", "reconnecting"),
     "theme.${name}": ("light", "dark", "system"),
+    "tune.${name}": ("chat", "stop", "resume", "forget"),
+    "tune.field.${name}": FIELDS,
+    "tune.field.${name}.why": FIELDS,
+    "tune.phase.${job.phase}": PHASES,
+    "tune.phase.${one.phase}": PHASES,
     "welcome.${name}.prompt": WELCOMES,
     "welcome.${name}.title": WELCOMES,
 }

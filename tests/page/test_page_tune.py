@@ -100,7 +100,7 @@ def test_a_file_is_learnt_and_its_progress_is_live_and_it_is_stopped(
     fake_tuning(house.data, WAITS)
     page = open_page(server, "/#/tune")
 
-    page.get_by_label("Name").first.fill("slow")
+    page.get_by_label("Name", exact=True).fill("slow")
     page.get_by_label("File of rows").set_input_files(
         {"name": "rows.jsonl", "mimeType": "text/plain", "buffer": ROWS.encode()}
     )
@@ -122,7 +122,7 @@ def test_what_broke_off_says_why_and_is_deleted(
     (house.home / "rows.jsonl").write_text(ROWS)
     page = open_page(server, "/#/tune")
 
-    page.get_by_label("Name").first.fill("broken")
+    page.get_by_label("Name", exact=True).fill("broken")
     page.get_by_label("Or a path on the server").fill(str(house.home / "rows.jsonl"))
     page.get_by_role("button", name="Begin training").click()
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import openai
 import pytest
 
 from tests.engine_environments import ENVIRONMENTS, installed
 from tests.system.conftest import Hearth, Server
 from tests.tiny_checkpoints import tiny_checkpoint
+from tests.tiny_models import vocabulary
 
 ASK: Any = [{"role": "user", "content": "Write a function that reverses a string"}]
 
@@ -59,6 +62,8 @@ def test_a_checkpoint_by_its_path_serves_openais_client_and_heals(
         scored = client.completions.create(
             model="tiny", prompt="def add", echo=True, logprobs=1, max_tokens=0
         )
+        every_token = [[token] for token in range(len(vocabulary()[0]))]
+        likely = likelihoods(server.url, [70, 101, 90], every_token)
         (engine,) = [one for one in server.engines() if "transformers" in " ".join(one.cmdline())]
         engine.kill()
         engine.wait(20)
@@ -76,7 +81,42 @@ def test_a_checkpoint_by_its_path_serves_openais_client_and_heals(
     assert logprobs is not None and scored.choices[0].text == "def add"
     assert logprobs.token_logprobs is not None and logprobs.token_logprobs[0] is None
     assert all(value < 0 for value in logprobs.token_logprobs[1:])
+    # Of all tokens one follows, and one is the likeliest.
+    assert sum(math.exp(logprob) for logprob, _ in likely) == pytest.approx(1, abs=1e-3)
+    assert [is_greedy for _, is_greedy in likely].count(True) == 1
+    assert max(likely)[1]
     assert "engine transformers: llama.cpp reads GGUF files only" in str(why)
+
+
+def likelihoods(
+    url: str, context: list[int], continuations: list[list[int]]
+) -> list[tuple[float, bool]]:
+    """What lm-evaluation-harness asks to score continuations (0.4.13, `local-completions`), and how
+    it reads the answer: the sum of their log-probabilities, and whether each token was the
+    likeliest. The token that it has to ask for is left out."""
+    if len(continuations) > 60:
+        rest = likelihoods(url, context, continuations[60:])
+        return likelihoods(url, context, continuations[:60]) + rest
+    body = {
+        "model": "tiny",
+        "prompt": [context + continuation for continuation in continuations],
+        "temperature": 0,
+        "max_tokens": 1,
+        "logprobs": 1,
+        "seed": 1234,
+        "echo": True,
+    }
+    answer = httpx2.post(f"{url}/v1/completions", json=body, timeout=60)
+    assert answer.status_code == 200, answer.text
+    found = []
+    for choice in sorted(answer.json()["choices"], key=lambda choice: choice["index"]):
+        logprobs = choice["logprobs"]
+        own = logprobs["token_logprobs"][len(context) : -1]
+        top = logprobs["top_logprobs"][len(context) : -1]
+        assert len(own) == len(continuations[choice["index"]])
+        is_greedy = all(mine == max(tops.values()) for mine, tops in zip(own, top, strict=True))
+        found.append((sum(own), is_greedy))
+    return found
 
 
 OWN_CODE = """

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from codehearth.workers.remote import Upstream, choose, passed_on, with_chat_logprobs
+from codehearth.workers.remote import Upstream, choose
+from codehearth.workers.translation import passed_on, with_chat_logprobs
 
 
 def test_the_well_one_with_the_least_to_do_is_asked() -> None:

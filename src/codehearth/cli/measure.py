@@ -25,7 +25,7 @@ from codehearth.errors import InvalidRequest
 from codehearth.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from codehearth.lab.result import Precision, Result
+    from codehearth.lab.result import Interval, Precision, Result
 
 
 @click.command()
@@ -34,6 +34,11 @@ if TYPE_CHECKING:
     "--precisions",
     metavar="PRECISIONS",
     help="What to compare, separated by commas. Default: the usual ones below the model's own.",
+)
+@click.option(
+    "--engines",
+    metavar="ENGINES",
+    help="Time these engines with the model, separated by commas, instead of its precisions.",
 )
 @click.option(
     "--text",
@@ -56,15 +61,22 @@ if TYPE_CHECKING:
     help="Tell what changed between two results, and measure nothing.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, metavar="N", help="Of the intervals.")
+@click.option(
+    "--pass-at-1/--no-pass-at-1",
+    default=None,
+    help="Whether each precision solves tasks, run in the sandbox. Default: where it is quick.",
+)
 @settings_options("threads", "llama_server", "data")
 @json_option
 def measure(
     model: str | None,
     precisions: str | None,
+    engines: str | None,
     text_file: Path | None,
     context: int,
     compare: tuple[Path, Path] | None,
     seed: int,
+    pass_at_1: bool | None,
     as_json: bool,
     **flags: Any,
 ) -> None:
@@ -73,6 +85,9 @@ def measure(
     Size, load time, memory, speed at 1 and 8 requests at a time, perplexity, divergence from the
     model as it is, agreement of its answers, each with its error. Precisions that are missing are
     made. The table is printed; the result, a report and plots are kept.
+
+    With --engines llama.cpp,transformers each engine is timed with the model, as it serves; after
+    that the fastest one is taken where no --engine says otherwise.
     """
     if compare is not None:
         _compare(*compare, as_json=as_json)
@@ -82,8 +97,14 @@ def measure(
     if not 64 <= context <= 1 << 16:
         raise InvalidRequest(f"A window of {context} tokens cannot be measured; take 64 to 65536.")
     settings = read_settings(flags=flags)
+    if engines is not None:
+        from codehearth.cli.measure_engines import measure_engines
+
+        with shown() as step:
+            measure_engines(settings, model, engines, precisions, step=step, as_json=as_json)
+        return
     wanted = tuple(precisions.replace(",", " ").split()) if precisions is not None else None
-    result = _measured(settings, model, wanted, text_file, context, seed)
+    result = _measured(settings, model, wanted, text_file, context, seed, pass_at_1)
     if as_json:
         print_json(result.as_document())
         return
@@ -104,6 +125,7 @@ def _measured(
     text_file: Path | None,
     context: int,
     seed: int,
+    pass_at_1: bool | None,
 ) -> Result:
     from codehearth.cli.shelf import store_of
     from codehearth.lab.candidates import Listener, Place
@@ -122,6 +144,7 @@ def _measured(
         num_threads=settings.threads or None,
         llama_server=settings.llama_server,
         seed=seed,
+        pass_at_1="auto" if pass_at_1 is None else "always" if pass_at_1 else "never",
         command=("hearth", *sys.argv[1:]),
     )
     folder = settings.data / "lab"
@@ -137,7 +160,7 @@ def _measured(
 
 def _print(result: Result) -> None:
     headings = ("PRECISION", "SIZE", "BITS", "MEMORY", "LOAD", "FIRST TOKEN", "READ", "WRITE",
-                "WRITE x8", "PERPLEXITY", "KL", "KL 99 %", "SAME TOKEN")  # fmt: skip
+                "WRITE x8", "PERPLEXITY", "KL", "KL 99 %", "SAME TOKEN", "PASS@1")  # fmt: skip
     print_table(headings, map(_cells, result.precisions))
     print_data(
         "\nread, write: tokens/s of one request, and of 8 together; KL: mean divergence from "
@@ -164,7 +187,14 @@ def _cells(one: Precision) -> tuple[str, ...]:
         f"{kl.mean.value:.4f} ±{(kl.mean.high - kl.mean.low) / 2:.4f}" if kl else "reference",
         f"{kl.p99.value:.3f}" if kl else "",
         f"{100 * same.value:.1f} %" if same else "",
+        _within(one.pass_at_1),
     )
+
+
+def _within(value: Interval | None) -> str:
+    if value is None:
+        return ""
+    return f"{100 * value.value:.0f} % ({100 * value.low:.0f} to {100 * value.high:.0f})"
 
 
 def _compare(first: Path, second: Path, *, as_json: bool) -> None:

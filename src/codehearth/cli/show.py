@@ -60,6 +60,7 @@ def _document(store: Store, text: str) -> dict[str, Any]:
         | _of_weights(weights, local.row)
         | {"infilling": _of_infilling(weights, local.row, proof)}
         | _of_disk(local)
+        | _of_tuning(store, local)
     )
 
 
@@ -80,6 +81,25 @@ def _of_row(row: Row) -> dict[str, Any]:
         "sources": sorted({*_repositories(row)}),
         "figures": [_figure(figure) for figure in row.figures],
         "note": row.note,
+    }
+
+
+def _of_tuning(store: Store, local: LocalModel) -> dict[str, Any]:
+    """Where a tuned model comes from; its base's figures and sources are not its own."""
+    from codehearth.models.tuned import split_form
+
+    tuned = store.tuned.get(split_form(local.name)[0])
+    if local.source != "tuned" or tuned is None:
+        return {}
+    versions = [one.version for one in store.tuned.versions(tuned.name)]
+    return {
+        "title": None,
+        "released": None,
+        "precisions": [],
+        "sources": [],
+        "figures": [],
+        "note": None,
+        "tuned": {**asdict(tuned), "versions": versions},
     }
 
 
@@ -180,6 +200,7 @@ def _lines(document: dict[str, Any]) -> list[str]:
         "licence": document.get("licence"),
         "released": document.get("released"),
         "here": _here(document),
+        "tuned": _tuned(document.get("tuned")),
         "since": moment(created_at) if created_at else None,
         "path": document.get("path"),
         "revision": document.get("revision"),
@@ -193,6 +214,15 @@ def _lines(document: dict[str, Any]) -> list[str]:
     if document.get("description"):
         lines += ["", document["description"]]
     return lines
+
+
+def _tuned(tuned: dict[str, Any] | None) -> str | None:
+    if tuned is None:
+        return None
+    return (
+        f"from {tuned['base']}, version {tuned['version']} of {len(tuned['versions'])}; "
+        f"data {tuned['data_sha256'][:12]}, seed {tuned['seed']}"
+    )
 
 
 def _infilling(known: dict[str, Any] | None) -> str | None:

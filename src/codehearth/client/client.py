@@ -6,6 +6,7 @@ import ipaddress
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -43,7 +44,15 @@ class Client:
     of a request (`temperature`, `max_tokens`, ...) are sent as they are; None is left out.
     """
 
-    def __init__(self, url: str, *, key: str = "", silence_s: float = SILENCE_S) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        key: str = "",
+        silence_s: float = SILENCE_S,
+        socket_path: Path | None = None,
+    ) -> None:
+        """`socket_path`: the server listens there, and the host in `url` means nothing."""
         self.url = _plain_url(url)
         headers = {"user-agent": "hearth"} | ({"authorization": f"Bearer {key}"} if key else {})
         try:
@@ -52,6 +61,9 @@ class Client:
                 headers=headers,
                 timeout=httpx2.Timeout(silence_s, connect=CONNECT_S),
                 limits=httpx2.Limits(max_connections=None),
+                transport=None
+                if socket_path is None
+                else httpx2.HTTPTransport(uds=str(socket_path)),
                 # A proxy of the environment must not be asked for this machine's own server.
                 trust_env=not is_loopback(self.url),
             )

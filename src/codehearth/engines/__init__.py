@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from codehearth.engines import llama_server
 from codehearth.engines.base import Engine, LoadableWeights, Unavailable
 from codehearth.engines.environments import Environments
+from codehearth.engines.fastllm import Fastllm
 from codehearth.engines.llamacpp import LlamaCpp
+from codehearth.engines.lmdeploy import Lmdeploy
+from codehearth.engines.measured import Speed, fastest
+from codehearth.engines.native_tools import native_tools
 from codehearth.engines.threads import INHERITED
 from codehearth.engines.transformers import INSTALL, Transformers
+from codehearth.engines.vllm import Vllm
 from codehearth.errors import EngineMissing, Unsupported
 
 __all__ = ["ENGINE_NAMES", "Choice", "choose_engine", "engines"]
@@ -20,6 +26,19 @@ __all__ = ["ENGINE_NAMES", "Choice", "choose_engine", "engines"]
 ENGINE_NAMES: dict[str, frozenset[str]] = {
     "llama.cpp": frozenset({"llama.cpp", "llama-server"}),
     "transformers": frozenset({"transformers"}),
+    "vllm": frozenset({"vllm"}),
+    "lmdeploy": frozenset({"lmdeploy"}),
+    "fastllm": frozenset({"fastllm"}),
+}
+
+# Why an engine comes before those behind it, once it can load the weights.
+_REASONS = {
+    "llama-server": "llama.cpp built for this machine",
+    "llama.cpp": "the fastest one here for GGUF files",
+    "vllm": "the fastest one here for many requests on GPUs",
+    "lmdeploy": "the fastest one here for many requests on GPUs",
+    "transformers": "it reads every checkpoint and starts in seconds",
+    "fastllm": "the only one installed that reads this checkpoint",
 }
 
 
@@ -37,18 +56,34 @@ def engines(
     """The engines of this machine, the preferred first.
 
     1. A llama-server that was named. Raises EngineMissing where it cannot be used.
-    2. A llama-server found on PATH, unless that is switched off or it is too old.
+    2. The llama-server that was built here, else one found on PATH, unless that is switched off
+       or it is too old.
     3. llama.cpp from the wheel.
-    4. transformers in its environment below the folder `environments`.
+    4. Those with an environment below the folder `environments`: vLLM and LMDeploy where they
+       have GPUs, transformers, then the others.
     """
     ours = {name: value for name, value in os.environ.items() if name in INHERITED}
     found: list[Engine] = [LlamaCpp(ours)]
-    native = _native(llama_server_setting, ours)
+    native = _native(llama_server_setting, environments, ours)
     if native is not None:
         found.insert(0, native)
     if environments is not None:
-        found.append(Transformers(Environments(environments).state("transformers"), ours))
+        found += _with_environments(Environments(environments), ours)
     return tuple(found)
+
+
+def _with_environments(environments: Environments, ours: dict[str, str]) -> list[Engine]:
+    transformers = Transformers(environments.state("transformers"), ours)
+    vllm = Vllm(environments.state("vllm"), ours)
+    lmdeploy = Lmdeploy(environments.state("lmdeploy"), ours)
+    fastllm = Fastllm(environments.state("fastllm"), ours)
+    on_gpus = [one for one in (vllm, lmdeploy) if _has_gpus(one)]
+    others = [one for one in (vllm, lmdeploy, fastllm) if one not in on_gpus]
+    return [*on_gpus, transformers, *others]
+
+
+def _has_gpus(engine: Engine) -> bool:
+    return engine.sees_gpus and not isinstance(engine.availability(), Unavailable)
 
 
 def choose_engine(
@@ -57,25 +92,34 @@ def choose_engine(
     wanted: str = "auto",
     llama_server: str = "auto",
     environments: Path | None = None,
+    speeds: Mapping[str, Speed] | None = None,
 ) -> Choice:
     """The first engine that runs here and can load `weights`, among those that are wanted.
 
+    `speeds` by engine, measured here with these weights, count more than that order.
     Raises EngineMissing where none is installed that could, Unsupported where none can.
     """
     reasons: list[str] = []
     missing: list[EngineMissing] = []
+    usable: dict[str, Engine] = {}
     known = engines(llama_server_setting=llama_server, environments=environments)
     for engine in known:
         if wanted != "auto" and engine.name not in ENGINE_NAMES[wanted]:
             continue
         if reason := engine.can_load(weights):
-            reasons.append(reason)
+            reasons += [] if usable else [reason]
             continue
         availability = engine.availability()
         if isinstance(availability, Unavailable):
             missing.append(_missing(engine, availability))
             continue
-        return Choice(engine, () if wanted != "auto" else (_why(engine, weights, reasons),))
+        usable[engine.name] = engine
+        if not speeds:
+            break
+    if usable:
+        name, why = fastest(tuple(usable), speeds or {}) or (next(iter(usable)), "")
+        why = why or _why(usable[name], weights, reasons)
+        return Choice(usable[name], () if wanted != "auto" else (why,))
     if missing:
         raise missing[0]
     raise Unsupported(
@@ -85,10 +129,12 @@ def choose_engine(
     )
 
 
-def _native(setting: str, ours: dict[str, str]) -> Engine | None:
+def _native(setting: str, environments: Path | None, ours: dict[str, str]) -> Engine | None:
     """The llama-server that the setting means; None where there is none or it is of no use."""
-    path = llama_server.find(setting)
     is_named = setting not in ("auto", "off")
+    path = llama_server.find(setting)
+    if setting == "auto" and environments and (built := native_tools(environments)):
+        path = built.server
     if path is None:
         if is_named:
             raise EngineMissing(
@@ -115,6 +161,6 @@ def _missing(engine: Engine, availability: Unavailable) -> EngineMissing:
 
 
 def _why(engine: Engine, weights: LoadableWeights, reasons: list[str]) -> str:
-    if reasons:
+    if reasons and weights.kind != "gguf" and engine.name == "transformers":
         return f"engine {engine.name}: {reasons[0]}"
-    return f"engine {engine.name}: the fastest one here for {weights.kind}"
+    return f"engine {engine.name}: {_REASONS[engine.name]}"

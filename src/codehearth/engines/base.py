@@ -26,6 +26,17 @@ class Adapter:
 
 
 @dataclass(frozen=True)
+class Parallel:
+    """How one model is shared among GPUs: each layer cut in `tensor` parts, the layers dealt out
+    to `pipeline` stages. `over_ray`: the GPUs are those of the Ray cluster that this machine is in.
+    """
+
+    tensor: int = 1
+    pipeline: int = 1
+    over_ray: bool = False
+
+
+@dataclass(frozen=True)
 class Launch:
     """What one child shall load, as plain values.
 
@@ -37,8 +48,12 @@ class Launch:
     `precision` is the user's word (bf16, fp16, fp32, int8, int4), or auto: as the weights are
     stored, which is `stored_precision`. `allows_code`: the checkpoint may run code of its own.
     llama.cpp's weights are what they are; these three mean nothing to it.
+    `chat_template` is a file whose template takes the place of the weights' own.
     `adapters` are loaded with the model, each under a name of its own; the one that is named as
     the child itself (`alias`) is applied to every request.
+    `kv_bytes` of memory are planned for keys and values, and `gpu_share` of all GPUs' memory for
+    the whole (0 to 1): for engines that take their memory at once. `kv_precision` (int8, int4) is
+    what keys and values are kept in; `speculates`: tokens are guessed from what was written before.
     """
 
     path: Path
@@ -55,6 +70,12 @@ class Launch:
     stored_precision: str = ""
     allows_code: bool = False
     adapters: tuple[Adapter, ...] = ()
+    chat_template: Path | None = None
+    parallel: Parallel = Parallel()
+    kv_bytes: int = 0
+    gpu_share: float = 0.0
+    kv_precision: str = "auto"
+    speculates: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,6 +116,10 @@ class LoadableWeights(Protocol):
     def precision(self) -> str: ...
     @property
     def is_embedding_model(self) -> bool: ...
+    @property
+    def key_size(self) -> int: ...
+    @property
+    def output_bytes(self) -> int: ...
 
 
 class Engine(Protocol):

@@ -9,11 +9,8 @@ environment name its path.)
 
 1. Room on the disk is looked at first.
 2. `python -m venv`, with this Python.
-3. Where the CPU build of PyTorch is wanted on Linux: the one that pip's configuration knows, else
-   the one that uv knows by itself, else the CUDA build, which works on a CPU too and takes some
-   gigabytes more.
-4. `pip install` of the pins. Which registry is asked is the user's own configuration of pip.
-5. The engine is started once, and the record is written.
+3. Its packages (`packages.py`), or programs that are built from sources (`native_build.py`).
+4. The engine is started once, and the record is written.
 """
 
 from __future__ import annotations
@@ -25,13 +22,16 @@ import os
 import secrets
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from codehearth.engines.base import Unavailable
+from codehearth.engines.native_build import build, missing_tools
+from codehearth.engines.packages import install_packages, make_virtual_environment
 from codehearth.engines.recipes import Recipe
+from codehearth.engines.steps import MAX_TAIL_LINES, Progress
 from codehearth.engines.threads import child_environment
 from codehearth.errors import BadSetting, DiskFull, EngineFailed
 from codehearth.models.whole_file import write_whole
@@ -41,11 +41,7 @@ _RECORD = "environment.json"
 _LOCK = ".lock"
 _CHECK_S = 300.0  # the first import of torch on a slow disk takes a minute
 _RESERVE_BYTES = 1 << 30  # pip keeps an archive beside what it unpacks
-_CUDA_EXTRA_BYTES = 6 << 30  # a guess: what the CUDA build of PyTorch takes more
-_MAX_TAIL_LINES = 15
 
-# Steps are told as they begin; `detail` is what pip says it does.
-Progress = Callable[[str], None]
 FreeBytes = Callable[[Path], int]
 
 
@@ -59,6 +55,10 @@ class Installed:
     version: str
     digest: str
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def program(self, name: str) -> Path:
+        """One of the environment's own programs."""
+        return self.python.parent / name
 
     def is_of(self, recipe: Recipe) -> bool:
         """Whether its pins are those of today's recipe."""
@@ -78,6 +78,14 @@ class Broken:
 
 
 State = Installed | NotInstalled | Broken
+
+
+def unavailable(engine: str, state: NotInstalled | Broken) -> Unavailable:
+    """Why an engine without a whole environment does not run, and the command that changes it."""
+    install = f"`hearth engines install {engine}`"
+    if isinstance(state, Broken):
+        return Unavailable(f"its environment is broken: {state.reason}", f"{install} makes it anew")
+    return Unavailable("it is not installed", install)
 
 
 class Environments:
@@ -119,7 +127,8 @@ class Environments:
 
         One that is of this recipe already stays if its engine starts.
         `environment` is the user's own: pip and uv read their configuration from it. Raises
-        DiskFull, BadSetting where another command is at it, and EngineFailed with the last lines.
+        DiskFull, BadSetting where another command is at it, EngineMissing where a compiler is
+        needed first, and EngineFailed with the last lines.
         """
         home = self._root / recipe.engine
         home.mkdir(parents=True, exist_ok=True)
@@ -133,6 +142,8 @@ class Environments:
                     check(recipe, state.python)
                     return state
                 progress("it does not start, so it is made anew")
+            if recipe.sources and (missing := missing_tools(recipe.sources, environment)):
+                raise missing
             _require(recipe.num_bytes, room(home), recipe.engine)
             folder = home / secrets.token_hex(4)
             try:
@@ -174,6 +185,9 @@ def _fault(found: Installed, folder: Path) -> Broken | None:
         return Broken("the Python that it was made with is gone")
     if not any((folder / "lib").glob("python*/site-packages")):
         return Broken("its packages are gone")
+    for name in found.facts.get("programs") or ():
+        if not os.access(found.program(str(name)), os.X_OK):
+            return Broken(f"its program {name} is gone")
     return None
 
 
@@ -184,13 +198,18 @@ def _made(
     environment: Mapping[str, str],
     free_bytes: Callable[[], int],
 ) -> Installed:
-    python = folder / "bin" / "python"
     ours = {name: value for name, value in environment.items() if not name.startswith("PYTHON")}
-    progress(f"making a virtual environment with Python {sys.version.split()[0]}")
-    _run([sys.executable, "-m", "venv", str(folder)], ours, "make a virtual environment")
-    if recipe.torch is not None and sys.platform == "linux":
-        _install_cpu_torch(recipe, python, ours, progress, free_bytes)
-    _pip(python, ["-r", str(recipe.pins)], ours, progress)
+    python = make_virtual_environment(folder, ours, progress)
+    if recipe.sources is not None:
+        build(recipe.sources, recipe.pins, folder, ours, progress)
+    else:
+        install_packages(
+            recipe,
+            python,
+            ours,
+            progress,
+            require=lambda needed: _require(needed, free_bytes(), recipe.engine),
+        )
     progress("starting it once")
     facts = check(recipe, python)
     return Installed(
@@ -216,112 +235,27 @@ def check(recipe: Recipe, python: Path) -> Mapping[str, Any]:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise _failed(recipe.engine, "does not start", str(error)) from error
-    lines = answer.stdout.decode("utf-8", "replace").strip().splitlines()
-    try:
-        facts = json.loads(lines[-1]) if lines and answer.returncode == 0 else None
-    except ValueError:
-        facts = None
-    if not isinstance(facts, dict):
+    facts = _last_object(answer.stdout) if answer.returncode == 0 else None
+    if facts is None:
         tail = (answer.stdout + answer.stderr).decode("utf-8", "replace")
         raise _failed(recipe.engine, "does not start", tail)
     return facts
 
 
-def _install_cpu_torch(
-    recipe: Recipe,
-    python: Path,
-    environment: Mapping[str, str],
-    progress: Progress,
-    free_bytes: Callable[[], int],
-) -> None:
-    """PyTorch without CUDA; see the third step above."""
-    release = f"torch=={recipe.torch}"
-    with contextlib.suppress(EngineFailed):
-        _pip(python, ["--no-deps", f"{release}+cpu"], environment, progress)
-        return
-    progress("pip knows no CPU build of PyTorch; uv does")
-    with contextlib.suppress(EngineFailed):
-        _pip(python, ["uv"], environment, progress)
-        asked = ["--python", str(python), "--no-deps", "--torch-backend", "cpu", release]
-        words = [str(python), "-m", "uv", "pip", "install", *asked]
-        _run(words, environment, "install PyTorch", progress)
-        return
-    progress("PyTorch's CPU build cannot be had; its CUDA build works too, and is larger")
-    _require(recipe.num_bytes + _CUDA_EXTRA_BYTES, free_bytes(), recipe.engine)
-
-
-def _pip(
-    python: Path, words: Sequence[str], environment: Mapping[str, str], progress: Progress
-) -> None:
-    options = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
-    argv = [str(python), "-m", "pip", "install", *options, *words]
-    _run(argv, environment, "install its packages", progress)
-
-
-def _run(
-    argv: Sequence[str],
-    environment: Mapping[str, str],
-    purpose: str,
-    progress: Progress | None = None,
-) -> None:
-    """Run a program to its end, telling what it does; raises EngineFailed with its last lines."""
-    said: list[str] = []
-    with subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=dict(environment),
-        text=True,
-        errors="replace",
-    ) as child:
-        assert child.stdout is not None
-        try:
-            for line in child.stdout:
-                said.append(line.rstrip())
-                if progress is not None and (step := step_of(line)):
-                    progress(step)
-        except BaseException:  # Ctrl-C: it would go on without us
-            child.terminate()
-            raise
-    if child.returncode != 0:
-        raise EngineFailed(
-            f"This command failed, which was to {purpose}: {' '.join(argv[1:4])} …",
-            log_tail="\n".join(said[-_MAX_TAIL_LINES:]),
-            hint=_hint_of(said),
-            retry_after_s=None,
-        )
-
-
-def step_of(line: str) -> str | None:
-    """What a line of pip or uv tells somebody who waits; None for most of them."""
-    words = line.strip()
-    if words.startswith("Downloading "):
-        name = words.split()[1].rpartition("/")[2]
-        return f"downloading {name.split('-')[0]} {words[words.find('(') :]}".rstrip()
-    if words.startswith("Processing "):  # a file that pip's configuration points to
-        name = words.split()[1].rpartition("/")[2]
-        return f"reading {name.split('-')[0]}"
-    if words.startswith("Installing collected packages"):
-        return f"installing {words.count(',') + 1} packages"
+def _last_object(output: bytes) -> dict[str, Any] | None:
+    """The last line that is a JSON object: libraries write their own lines around it."""
+    for line in reversed(output.decode("utf-8", "replace").splitlines()):
+        with contextlib.suppress(ValueError):
+            found = json.loads(line)
+            if isinstance(found, dict):
+                return found
     return None
-
-
-def _hint_of(said: Sequence[str]) -> str:
-    text = "\n".join(said)
-    if "ensurepip" in text:
-        return "on Debian and Ubuntu: `apt install python3-venv`"
-    if "No space left" in text:
-        return "free some space, or set TMPDIR to another disk"
-    if "No matching distribution" in text or "Could not find a version" in text:
-        return "pip's registry lacks this package: `pip config list` shows which registry it asks"
-    return "what pip said stands above; a proxy or a mirror is set with `pip config`"
 
 
 def _failed(engine: str, what: str, tail: str) -> EngineFailed:
     return EngineFailed(
         f"The engine {engine} was installed, and {what}.",
-        log_tail="\n".join(tail.strip().splitlines()[-_MAX_TAIL_LINES:]),
+        log_tail="\n".join(tail.strip().splitlines()[-MAX_TAIL_LINES:]),
         hint=f"`hearth engines install {engine}` tries again",
         retry_after_s=None,
     )

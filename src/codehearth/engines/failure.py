@@ -26,6 +26,7 @@ _MEMORY_WORDS = (
 _START_COMPLAINTS = ("error", "failed", "unknown", "unsupported", "invalid", "cannot", "no such")
 # While serving, complaints about single requests are daily bread; these end a process.
 _FATAL_WORDS = ("ggml_assert", "ggml_abort", "terminate called", "what():", "fatal", "cuda error")
+_WORKERS_WORD = "error: "
 _LAST_LINES = 15
 _MAX_CAUSE_CHARS = 300
 
@@ -88,15 +89,19 @@ def _missing_library(death: Death) -> str | None:
 def cause_of(death: Death) -> str | None:
     """The line of the log that most likely tells the cause, without the folders it names.
 
-    At the start that is the first complaint: what follows are consequences. Later it is what
-    ends a process. A process that was killed from outside said nothing about it.
+    1. A process that was killed from outside said nothing about it.
+    2. At the start it is what one of our workers says in so many words, in its last line.
+    3. Else it is the first complaint: what follows are consequences. Later it is what ends a
+       process.
     """
     if death.status == -signal.SIGKILL:
         return None
     words = _FATAL_WORDS if death.was_ready else _START_COMPLAINTS
-    for line in death.log_tail.splitlines()[-_LAST_LINES:]:
+    lines = [line.strip() for line in death.log_tail.splitlines()[-_LAST_LINES:]]
+    told = [line for line in lines[-1:] if line.startswith(_WORKERS_WORD) and not death.was_ready]
+    for line in told + lines:
         if any(word in line.lower() for word in words):
-            return _FOLDERS.sub("", _LOG_PREFIX.sub("", line.strip()))[:_MAX_CAUSE_CHARS]
+            return _FOLDERS.sub("", _LOG_PREFIX.sub("", line))[:_MAX_CAUSE_CHARS]
     return None
 
 

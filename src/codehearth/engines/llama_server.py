@@ -92,6 +92,8 @@ class LlamaServer:
                 argv += [known] if value is None else [known, value]
         for adapter in launch.adapters:
             argv += ["--lora", str(adapter.path)]
+        if launch.chat_template is not None:
+            argv += ["--chat-template-file", str(launch.chat_template)]
         environment = child_environment(self.ours) | {"LLAMA_API_KEY": endpoint.api_key}
         why = (
             f"llama-server {self.version}: built for this machine",

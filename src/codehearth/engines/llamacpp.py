@@ -65,6 +65,7 @@ class LlamaCpp:
             *(("--embedding",) if launch.is_embedding else ()),
             *(() if launch.mapped else ("--read-weights",)),
             *(word for adapter in launch.adapters for word in ("--lora", str(adapter.path))),
+            *(("--chat-template", str(launch.chat_template)) if launch.chat_template else ()),
         )  # fmt: skip
         environment = child_environment(self.ours) | {"HEARTH_ENGINE_KEY": endpoint.api_key}
         return Command(argv, environment, why=(f"{launch.num_threads} threads",))

@@ -17,6 +17,9 @@ _READS = {
     "llama.cpp": "GGUF",
     "llama-server": "GGUF",
     "transformers": "safetensors, and GGUF when asked for",
+    "vllm": "safetensors",
+    "lmdeploy": "safetensors",
+    "fastllm": "safetensors with an output of its own",
 }
 
 
@@ -53,13 +56,14 @@ def _remote(remotes: Mapping[str, Sequence[Server]]) -> Listed:
 
 def _listed(engine: Engine, environments: Path) -> Listed:
     reads, availability = _READS[engine.name], engine.availability()
-    state = Environments(environments).state(engine.name) if engine.name in RECIPES else None
+    recipe = "llamacpp-native" if engine.name == "llama-server" else engine.name
+    state = Environments(environments).state(recipe) if recipe in RECIPES else None
     if isinstance(availability, Unavailable):
         reason, hint = availability.reason, availability.hint
         is_broken = isinstance(state, Broken)
         return Listed(engine.name, "broken" if is_broken else "missing", reads, reason, hint)
-    is_old = isinstance(state, Installed) and state.digest not in _digests(engine.name)
-    renew = f"its packages are an earlier release's: `hearth engines install {engine.name}`"
+    is_old = isinstance(state, Installed) and state.digest not in _digests(recipe)
+    renew = f"its packages are an earlier release's: `hearth engines install {recipe}`"
     return Listed(engine.name, "ready", reads, availability.detail, renew if is_old else None)
 
 
@@ -68,6 +72,10 @@ def _digests(engine: str) -> frozenset[str]:
 
 
 def _no_native(setting: str) -> Listed:
-    reason = "switched off" if setting == "off" else "none found on PATH that can be used"
-    hint = "a llama-server built for this machine is faster, and may know its GPU; it needs no more"
-    return Listed("llama-server", "missing", "GGUF", reason, f"{hint} than to be on PATH")
+    if setting == "off":
+        return Listed("llama-server", "missing", "GGUF", "switched off")
+    reason = "none was built here, and none found on PATH that can be used"
+    hint = (
+        "`hearth engines install llamacpp-native` builds one for this CPU, faster than the wheel's"
+    )
+    return Listed("llama-server", "missing", "GGUF", reason, hint)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,13 +19,28 @@ _GIB = 1 << 30
 
 
 @dataclass(frozen=True)
+class Sources:
+    """What is built instead of installed. `folder` is the sources' place in the source package.
+
+    `options` are cmake's; `compilers` are further programs that must be on PATH.
+    """
+
+    folder: str
+    programs: tuple[str, ...]
+    options: tuple[str, ...]
+    compilers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Recipe:
     """How to make an engine's environment for one kind of machine.
 
-    `check` are the arguments of the new Python that start the engine once; the last line that
-    they print is a JSON object with `version`, the engine's, and whatever else is worth knowing.
+    `check` are the arguments of the new Python that start the engine once; the last JSON object
+    that they print on a line has `version`, the engine's, and whatever else is worth knowing.
     `num_bytes` is what the environment takes on disk. `torch` is the release whose CPU build is
-    wanted, None where the pins alone decide.
+    wanted, None where the pins alone decide. Where `resolves` is false the pins are all that is
+    installed, whatever else they say they need. With `sources`, the pins name one source package,
+    from which programs are built instead.
     """
 
     engine: str
@@ -34,11 +49,14 @@ class Recipe:
     check: tuple[str, ...]
     num_bytes: int
     torch: str | None = None
+    resolves: bool = True
+    sources: Sources | None = None
 
     @property
     def digest(self) -> str:
-        """Changes when the pins do."""
-        return hashlib.sha256(self.pins.read_bytes()).hexdigest()
+        """Changes when the pins do, or how they are built."""
+        how = repr(self.sources).encode() if self.sources else b""
+        return hashlib.sha256(self.pins.read_bytes() + how).hexdigest()
 
 
 def _transformers(device: Device, *, num_bytes: int) -> Recipe:
@@ -63,6 +81,75 @@ def _tuning(device: Device, *, num_bytes: int) -> Recipe:
     )
 
 
+_PROGRAMS = ("llama-server", "llama-quantize", "llama-perplexity", "llama-imatrix", "llama-bench")
+_LLAMA_CPP = Sources(
+    folder="vendor/llama.cpp",
+    programs=_PROGRAMS,
+    options=(
+        "-DCMAKE_BUILD_TYPE=Release",
+        "-DBUILD_SHARED_LIBS=OFF",
+        "-DGGML_NATIVE=ON",
+        "-DGGML_CCACHE=OFF",
+        "-DLLAMA_OPENSSL=OFF",  # it listens on a Unix socket and fetches nothing
+        "-DLLAMA_BUILD_UI=OFF",
+        "-DLLAMA_USE_PREBUILT_UI=OFF",
+        "-DLLAMA_BUILD_TESTS=OFF",
+        "-DLLAMA_BUILD_EXAMPLES=OFF",
+        "-DLLAMA_BUILD_APP=OFF",
+        "-DLLAMA_BUILD_NUMBER=0",  # else asked of whatever git repository is around
+        "-DLLAMA_BUILD_COMMIT=native",
+    ),
+)
+
+
+def _native(device: Device, sources: Sources, *, num_bytes: int) -> Recipe:
+    return Recipe(
+        engine="llamacpp-native",
+        device=device,
+        pins=_HERE / "requirements" / "llamacpp-native.txt",
+        check=("-P", str(_HERE.parent / "workers" / "native_check.py"), *_PROGRAMS),
+        num_bytes=num_bytes,
+        sources=sources,
+    )
+
+
+def _vllm(device: Device, *, num_bytes: int) -> Recipe:
+    return Recipe(
+        engine="vllm",
+        device=device,
+        pins=_HERE / "requirements" / f"vllm-{device}.txt",
+        check=("-P", str(_HERE.parent / "workers" / "vllm_check.py")),
+        num_bytes=num_bytes,
+        torch="2.13.0" if device == "cpu" else None,
+        resolves=device != "cpu",
+    )
+
+
+def _lmdeploy(*, num_bytes: int) -> Recipe:
+    return Recipe(
+        engine="lmdeploy",
+        device="cuda",
+        pins=_HERE / "requirements" / "lmdeploy-cuda.txt",
+        check=("-P", str(_HERE.parent / "workers" / "lmdeploy_check.py")),
+        num_bytes=num_bytes,
+    )
+
+
+def _fastllm(device: Device, *, num_bytes: int) -> Recipe:
+    return Recipe(
+        engine="fastllm",
+        device=device,
+        pins=_HERE / "requirements" / f"fastllm-{device}.txt",
+        check=("-P", str(_HERE.parent / "workers" / "fastllm" / "__main__.py"), "--check"),
+        num_bytes=num_bytes,
+        resolves=False,
+    )
+
+
+_LLAMA_CPP_CUDA = replace(
+    _LLAMA_CPP, options=(*_LLAMA_CPP.options, "-DGGML_CUDA=ON"), compilers=("nvcc",)
+)
+
 # The CPU's size was measured on Linux; CUDA's is the sum of what its packages say, and a guess.
 RECIPES: Mapping[str, Mapping[Device, Recipe]] = {
     "transformers": {
@@ -73,5 +160,18 @@ RECIPES: Mapping[str, Mapping[Device, Recipe]] = {
     "tuning": {
         "cpu": _tuning("cpu", num_bytes=int(1.9 * _GIB)),
         "cuda": _tuning("cuda", num_bytes=int(8.5 * _GIB)),
+    },
+    "llamacpp-native": {
+        "cpu": _native("cpu", _LLAMA_CPP, num_bytes=_GIB),
+        "cuda": _native("cuda", _LLAMA_CPP_CUDA, num_bytes=3 * _GIB),
+    },
+    "vllm": {
+        "cpu": _vllm("cpu", num_bytes=3 * _GIB),
+        "cuda": _vllm("cuda", num_bytes=12 * _GIB),
+    },
+    "lmdeploy": {"cuda": _lmdeploy(num_bytes=12 * _GIB)},
+    "fastllm": {
+        "cpu": _fastllm("cpu", num_bytes=_GIB),
+        "cuda": _fastllm("cuda", num_bytes=3 * _GIB),
     },
 }

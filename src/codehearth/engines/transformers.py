@@ -101,6 +101,7 @@ class Transformers:
             *(("--quantise", launch.precision) if is_quantised else ()),
             *(("--allow-code",) if launch.allows_code else ()),
             *(word for adapter in launch.adapters for word in ("--adapter", str(adapter.path))),
+            *(("--chat-template", str(launch.chat_template)) if launch.chat_template else ()),
         )  # fmt: skip
         environment = child_environment(self.ours) | {
             "HEARTH_ENGINE_KEY": endpoint.api_key,

@@ -14,21 +14,22 @@ from functools import partial
 from pathlib import Path
 
 from codehearth.engines import choose_engine
-from codehearth.engines.base import Adapter, Engine, Launch
+from codehearth.engines.base import Adapter, Engine, Launch, Parallel
 from codehearth.engines.process import EngineProcess, Patience
 from codehearth.engines.remote import REMOTE_KEY_VARIABLE, Remote
 from codehearth.engines.threads import batch_tokens_for, threads_for
 from codehearth.errors import DoesNotFit
 from codehearth.gateway.infilling.proving import ErrandChild, prove_when_idle
+from codehearth.lab.speeds import measured_speeds
 from codehearth.models.facts import UNKNOWN_WEIGHTS, Weights
 from codehearth.models.hardware import Hardware, snapshot
 from codehearth.models.infilling import InfillProofs
 from codehearth.models.local_models import needs_code
-from codehearth.models.memory import Predict
+from codehearth.models.parallel import gpu_share_of, tensor_parallel_for
 from codehearth.models.planning import Plan, plan
+from codehearth.models.prediction import prediction_of
 from codehearth.models.remotes import parse_remotes
 from codehearth.models.store import LocalModel, Store
-from codehearth.models.torch_memory import predictor
 from codehearth.models.weights import read_weights
 from codehearth.pool.amount import Amount
 from codehearth.pool.child import Child, ModelFacts, OpenModel, Room
@@ -37,6 +38,8 @@ from codehearth.text.fim import fim_format_of
 
 _COMFORTABLE_CONTEXT_TOKENS = 8192
 _LEAST_CONTEXT_TOKENS = 512
+# Engines that put the whole model on GPUs, where there are some.
+_NEVER_SPLIT = frozenset({"vllm", "lmdeploy"})
 _REMOTE_SLOTS = 64  # requests that one other server is given at a time
 _REMOTE_BYTES = 48 << 20  # measured: the child that passes them on
 
@@ -56,14 +59,16 @@ class Opener:
         if model.format == "remote":
             return self._open_remote(model) if attempt == 0 else None
         weights = read_weights(model.path)
+        machine = snapshot()
         choice = choose_engine(
             weights,
             wanted=self._settings.engine,
             llama_server=self._settings.llama_server,
             environments=environments_of(self._settings),
+            speeds=measured_speeds(self._settings.data / "lab", model.name, machine),
         )
         engine = choice.engine
-        hardware = _as_seen_by(engine, snapshot())
+        hardware = self._as_seen_by(engine, machine)
         num_threads = self._settings.threads or threads_for(
             hardware.num_cores,
             hardware.num_physical_cores,
@@ -80,6 +85,11 @@ class Opener:
             _launch(model, weights, chosen, num_threads),
             precision=self._settings.precision,
             allows_code=needs_code(model),
+            parallel=self._parallel(weights, hardware),
+            kv_bytes=chosen.footprint.kv_bytes,
+            gpu_share=gpu_share_of(chosen.footprint, hardware),
+            kv_precision=self._settings.kv_precision,
+            speculates=self._settings.speculate,
         )
         process = self._process(engine, launch)
         facts = ModelFacts(
@@ -98,6 +108,24 @@ class Opener:
             why=choice.why + chosen.why,
             gpu_bytes=0 if _is_unified(hardware) else chosen.footprint.gpu_bytes,
         )
+
+    def _as_seen_by(self, engine: Engine, hardware: Hardware) -> Hardware:
+        """The machine without GPUs that the engine cannot use, and with those of a Ray cluster.
+
+        Each stage of the pipeline is then taken for a machine like this one.
+        """
+        if not engine.sees_gpus:
+            return replace(hardware, gpus=())
+        if self._settings.ray and engine.name in _NEVER_SPLIT:
+            return replace(hardware, gpus=hardware.gpus * self._settings.pipeline_parallel)
+        return hardware
+
+    def _parallel(self, weights: Weights, hardware: Hardware) -> Parallel:
+        settings = self._settings
+        tensor = settings.tensor_parallel or tensor_parallel_for(
+            len(hardware.gpus) // settings.pipeline_parallel, weights.num_heads
+        )
+        return Parallel(tensor, settings.pipeline_parallel, settings.ray)
 
     def _process(self, engine: Engine, launch: Launch) -> EngineProcess:
         return EngineProcess(
@@ -173,6 +201,8 @@ class Opener:
     ) -> Callable[..., Plan]:
         """The plans of these weights on this machine; budget, context and slots are still open."""
         layers = None if self._settings.gpu_layers < 0 else self._settings.gpu_layers
+        if layers is None and hardware.gpus and engine.name in _NEVER_SPLIT:
+            layers = weights.num_layers + 1
         likely_layers = weights.num_layers if hardware.gpus and layers is None else layers or 0
         return partial(
             plan,
@@ -200,6 +230,7 @@ def _launch(model: LocalModel, weights: Weights, chosen: Plan, num_threads: int)
         ),
         mapped=chosen.mapped,
         stored_precision=weights.precision,
+        chat_template=model.chat_template,
         adapters=() if model.adapter is None else (Adapter(model.name, model.adapter),),
     )
 
@@ -207,16 +238,6 @@ def _launch(model: LocalModel, weights: Weights, chosen: Plan, num_threads: int)
 def environments_of(settings: Settings) -> Path:
     """The folder of the engines' own environments."""
     return settings.data / "engines"
-
-
-def prediction_of(engine: str, precision: str) -> Predict | None:
-    """How an engine's memory is predicted; None is llama.cpp's way, which the planner has."""
-    return predictor(precision) if engine == "transformers" else None
-
-
-def _as_seen_by(engine: Engine, hardware: Hardware) -> Hardware:
-    """The machine without GPUs that the engine cannot use."""
-    return hardware if engine.sees_gpus else replace(hardware, gpus=())
 
 
 def _smaller(asked: Callable[..., Plan], chosen: Plan, room: Room) -> Plan | None:

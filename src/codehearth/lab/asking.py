@@ -13,6 +13,11 @@ from codehearth.engines.process import EngineProcess
 from codehearth.errors import EngineFailed
 
 _REQUEST_S = 600.0
+# A child that is well answers `/health` at once, whatever it computes. So many silent looks, and
+# it hangs.
+_LOOK_EVERY_S = 3.0
+_LOOK_S = 5.0
+_SILENT_LOOKS = 3
 _LAST_WORDS_S = 2.0
 _MAX_SAID_CHARS = 300
 
@@ -33,9 +38,18 @@ def client_of(endpoint: Endpoint) -> httpx2.AsyncClient:
 class Asker:
     """Asks one child. Whatever goes wrong names the child and shows its last lines."""
 
-    def __init__(self, process: EngineProcess, client: httpx2.AsyncClient) -> None:
+    def __init__(
+        self,
+        process: EngineProcess,
+        client: httpx2.AsyncClient,
+        *,
+        look_every_s: float = _LOOK_EVERY_S,
+        look_s: float = _LOOK_S,
+    ) -> None:
         self._process = process
         self._client = client
+        self._look_every_s = look_every_s
+        self._look_s = look_s
 
     async def ask(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """The answer's JSON object. Raises EngineFailed for any other answer than 200."""
@@ -48,7 +62,7 @@ class Asker:
         """Status and JSON object, whatever the status. Raises EngineFailed for what is no answer,
         and what its death means where the child has died."""
         try:
-            response = await self._client.post(path, json=body)
+            response = await self._answered(path, body)
             answer = response.json()
         except httpx2.TimeoutException as error:
             raise self._failed(f"did not answer {path} within {_REQUEST_S:.0f} s") from error
@@ -59,6 +73,19 @@ class Asker:
         if not isinstance(answer, dict):
             raise self._failed(f"answered {path} with something that is no JSON object")
         return response.status_code, answer
+
+    async def _answered(self, path: str, body: Mapping[str, Any]) -> httpx2.Response:
+        """The answer, unless the child hangs meanwhile."""
+        asking = asyncio.ensure_future(self._client.post(path, json=body))
+        silent = 0
+        try:
+            while not (await asyncio.wait((asking,), timeout=self._look_every_s))[0]:
+                silent = 0 if await self._process.is_alive(timeout_s=self._look_s) else silent + 1
+                if silent >= _SILENT_LOOKS and self._process.state == "ready":
+                    raise self._failed(f"hangs: asked for {path}, and silent since")
+        finally:
+            asking.cancel()
+        return asking.result()
 
     async def _broken_off(self, path: str) -> EngineFailed:
         """The connection broke: why the child died, or that it lives and does not answer."""
@@ -75,7 +102,7 @@ class Asker:
         return EngineFailed(
             f"The engine of '{self._process.name}' {what}.",
             log_tail=self._process.log_tail(),
-            hint="`hearth doctor` looks at the engines; its last lines are below",
+            hint="its last lines are below; `hearth engines` shows whether it is whole",
             retry_after_s=None,
         )
 

@@ -136,6 +136,8 @@ def _changes(one: Precision, other: Precision, is_noisy: bool) -> Iterator[Chang
     if one.loss.kl and other.loss.kl:
         yield _interval(name, "mean KL", one.loss.kl.mean, other.loss.kl.mean, False)
         yield _interval(name, "99 % KL", one.loss.kl.p99, other.loss.kl.p99, False)
+    if one.pass_at_1 and other.pass_at_1:
+        yield _interval(name, "pass@1", one.pass_at_1, other.pass_at_1, True)
     if one.loss.top_1_agreement and other.loss.top_1_agreement:
         agreements = one.loss.top_1_agreement, other.loss.top_1_agreement
         yield _interval(name, "agreement of the likeliest token", *agreements, True)

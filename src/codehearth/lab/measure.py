@@ -4,7 +4,9 @@
    becomes a GGUF of its own precision. The others are made from it where they are missing.
 2. Loss: every precision reads the same windows of the same text (`scoring`).
 3. Speed and memory: every precision takes its turns in the engine that serves (`timing`).
-4. Report and plots (`report`, `plots`); the JSON is written last.
+4. pass@1: every precision solves the same tasks, where there is a sandbox and it takes no hours
+   (`passing`).
+5. Report and plots (`report`, `plots`); the JSON is written last.
 """
 
 from __future__ import annotations
@@ -15,15 +17,16 @@ import platform
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from codehearth import __version__
 from codehearth.engines.threads import threads_for
 from codehearth.errors import InvalidRequest, Unsupported
-from codehearth.lab import scoring, timing
+from codehearth.lab import passing, scoring, timing
 from codehearth.lab.candidates import Candidate, Listener, Place, candidates_of
 from codehearth.lab.extent import extent, timing_plan
 from codehearth.lab.naming import base_of
+from codehearth.lab.passing import Wish
 from codehearth.lab.result import (
     File,
     ModelFacts,
@@ -52,6 +55,7 @@ class Options:
     num_threads: int | None = None
     llama_server: str = "auto"
     seed: int = 0
+    pass_at_1: Wish = "auto"  # noqa: S105 - no password
     command: tuple[str, ...] = ()
 
 
@@ -74,6 +78,10 @@ def run(options: Options, place: Place, hardware: Hardware, listener: Listener) 
     scores = _scores(candidates, windows, place, num_threads, listener)
     plan = timing_plan(reference.weights, num_threads, hardware)
     timed = _timed(candidates, tokens, plan, options, hardware, listener)
+    passed = passing.measure(
+        candidates, timed, options.pass_at_1, place.scratch, num_threads, hardware, listener,
+        llama_server=options.llama_server,
+    )  # fmt: skip
     return Result(
         id=f"{now.strftime('%Y%m%d-%H%M%S')}-{_plain(base_of(options.model))}",
         created_at=now.isoformat(timespec="seconds"),
@@ -104,11 +112,15 @@ def run(options: Options, place: Place, hardware: Hardware, listener: Listener) 
         ),
         reference=reference.precision,
         precisions=tuple(
-            _precision(one, scores, scores[reference.precision], timed, options.seed)
+            replace(
+                _precision(one, scores, scores[reference.precision], timed, options.seed),
+                pass_at_1=passed.by_precision.get(one.precision),
+            )
             for one in sorted(candidates, key=lambda one: -one.num_bytes)
         ),
         not_measured=tuple(missing),
         published=_published(options.model),
+        tasks=passed.tasks,
     )
 
 

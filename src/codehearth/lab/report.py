@@ -82,9 +82,9 @@ def _setting(result: Result) -> Iterator[str]:
 def _loss_table(result: Result) -> Iterator[str]:
     yield (
         "| precision | MB | bits/weight | perplexity | Δ log perplexity | mean KL | 99 % KL | "
-        "max KL | top 1 | top 5 | same answers |"
+        "max KL | top 1 | top 5 | same answers | pass@1 |"
     )
-    yield "| --- |" + " ---: |" * 10
+    yield "| --- |" + " ---: |" * 11
     for one in result.precisions:
         loss = one.loss
         cells = [
@@ -105,6 +105,7 @@ def _loss_table(result: Result) -> Iterator[str]:
                 _share(loss.top_5_agreement),
                 _share(loss.greedy.agreement if loss.greedy else None),
             ]
+        cells.append(_share(one.pass_at_1))
         yield f"| {' | '.join(cells)} |"
 
 
@@ -172,6 +173,12 @@ def _explanation(result: Result) -> Iterator[str]:
         f"and answers of {timing.new_tokens} tokens. Memory: all the engine held after 8 requests "
         "at a time."
     )
+    if result.tasks is not None:
+        yield (
+            f"- **pass@1**: of {result.tasks.num_tasks} tasks ({result.tasks.title}) how many one "
+            "answer without chance solves, run in the sandbox; Wilson's interval. So few tasks "
+            "tell a ruined model from a good one, and hardly a good one from a better one."
+        )
     yield (
         "- The loss is counted from the reference. What the reference itself lost against the "
         "model's original weights is not in these figures."

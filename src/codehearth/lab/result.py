@@ -107,7 +107,6 @@ class Precision:
     memory: Memory
     loss: Loss
     kl_quantiles: tuple[tuple[float, float], ...] = ()
-    # Left for evaluation: nothing fills it yet.
     pass_at_1: Interval | None = None
 
     def at(self, num_streams: int) -> Streams | None:
@@ -153,6 +152,16 @@ class TimingFacts:
     new_tokens: int
     context_tokens: int
     num_slots: int
+
+
+@dataclass(frozen=True)
+class TaskFacts:
+    """What pass@1 was taken on: one answer without chance to each task."""
+
+    title: str
+    sha256: str
+    num_tasks: int
+    protection: str
 
 
 @dataclass(frozen=True)
@@ -205,6 +214,7 @@ class Result:
     not_measured: tuple[NotMeasured, ...] = ()
     published: tuple[Published, ...] = ()
     files: Files | None = None
+    tasks: TaskFacts | None = None
     schema: int = SCHEMA
 
     def as_document(self) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import httpx2
 import psutil
 
 from codehearth.engines import choose_engine
@@ -22,12 +21,13 @@ from codehearth.engines.base import Engine, Launch
 from codehearth.engines.process import EngineProcess
 from codehearth.engines.threads import batch_tokens_for
 from codehearth.errors import EngineFailed
-from codehearth.lab.asking import client_of
+from codehearth.lab.asking import Asker, client_of
 from codehearth.lab.result import Memory, Noise, Streams
 from codehearth.lab.statistics import sample
 from codehearth.models.facts import Weights
 from codehearth.models.hardware import Hardware
 from codehearth.models.memory import is_mapping_worth_it, predict
+from codehearth.models.prediction import prediction_of
 
 NUM_ROUNDS = 3
 NUM_SLOTS = 8
@@ -42,11 +42,14 @@ _NOISY_CORES = 0.15
 
 @dataclass(frozen=True)
 class Subject:
-    """One precision to be timed."""
+    """One precision to be timed, in the engine that is chosen for all, or in one of its own with
+    what it shall load."""
 
     precision: str
     path: Path
     weights: Weights
+    engine: Engine | None = None
+    launch: Launch | None = None
 
 
 @dataclass(frozen=True)
@@ -99,12 +102,15 @@ def measure(
     turn_done: Callable[[str, int], None],
 ) -> Timed:
     """Times every subject in every round. Raises EngineFailed and EngineMissing."""
-    engine = choose_engine(subjects[0].weights, llama_server=llama_server).engine
+    engine = subjects[0].engine
+    if engine is None:
+        engine = choose_engine(subjects[0].weights, llama_server=llama_server).engine
     timings = {subject.precision: Timings() for subject in subjects}
     watch = _Watch()
     for number in range(plan.num_rounds):
         for subject in subjects:
-            turn = _Turn(subject, tokens, plan, hardware, engine, timings[subject.precision])
+            found = timings[subject.precision]
+            turn = _Turn(subject, tokens, plan, hardware, subject.engine or engine, found)
             asyncio.run(turn.take(watch))
             turn_done(subject.precision, number + 1)
     return Timed(engine.name, timings, watch.noise(timings, hardware))
@@ -133,38 +139,36 @@ class _Turn:
             assert process.pid is not None
             watch.begin(process.pid)
             async with client_of(endpoint) as client:
-                await self._time(client)
+                await self._time(Asker(process, client))
             watch.end(process.pid)
             held = await asyncio.to_thread(process.resident_bytes)
             self.timings.peak_bytes = max(self.timings.peak_bytes, held)
         finally:
             await process.stop()
 
-    async def _time(self, client: httpx2.AsyncClient) -> None:
+    async def _time(self, asker: Asker) -> None:
         plan = self.plan
-        await self._wall_s(client, plan.num_slots, _SHORT_PROMPT, 8)  # pages are touched
+        await self._wall_s(asker, plan.num_slots, _SHORT_PROMPT, 8)  # pages are touched
         for _ in _repeats():
-            wall = await self._wall_s(client, 1, plan.prompt_tokens, 1)
+            wall = await self._wall_s(asker, 1, plan.prompt_tokens, 1)
             self.timings.ttft_s.append(wall)
             self.timings.prefill[1].append(plan.prompt_tokens / wall)
         for _ in _repeats():
-            wall = await self._wall_s(client, 1, _SHORT_PROMPT, plan.new_tokens)
+            wall = await self._wall_s(asker, 1, _SHORT_PROMPT, plan.new_tokens)
             self.timings.decode[1].append(plan.new_tokens / wall)
         many = plan.num_slots
         for _ in _repeats():
-            wall = await self._wall_s(client, many, plan.prompt_tokens, 1)
+            wall = await self._wall_s(asker, many, plan.prompt_tokens, 1)
             self.timings.prefill[many].append(many * plan.prompt_tokens / wall)
         for _ in _repeats():
-            wall = await self._wall_s(client, many, _SHORT_PROMPT, plan.new_tokens)
+            wall = await self._wall_s(asker, many, _SHORT_PROMPT, plan.new_tokens)
             self.timings.decode[many].append(many * plan.new_tokens / wall)
 
-    async def _wall_s(
-        self, client: httpx2.AsyncClient, num_streams: int, num_prompt: int, num_new: int
-    ) -> float:
+    async def _wall_s(self, asker: Asker, num_streams: int, num_prompt: int, num_new: int) -> float:
         """Until all of so many requests at a time are answered whole."""
         prompts = [self._prompt(num_prompt) for _ in range(num_streams)]
         started = time.perf_counter()
-        await asyncio.gather(*(_ask(client, prompt, num_new) for prompt in prompts))
+        await asyncio.gather(*(_ask(asker, prompt, num_new) for prompt in prompts))
         return time.perf_counter() - started
 
     def _prompt(self, num_tokens: int) -> list[int]:
@@ -175,6 +179,8 @@ class _Turn:
 
     def _launch(self) -> Launch:
         weights, plan = self.subject.weights, self.plan
+        if self.subject.launch is not None:
+            return self.subject.launch
         return Launch(
             path=self.subject.path,
             alias=self.subject.precision,
@@ -186,11 +192,15 @@ class _Turn:
         )
 
     def _predicted(self, launch: Launch) -> int:
-        return predict(
+        predict_bytes = prediction_of(self.engine.name, launch.precision) or predict
+        return predict_bytes(
             self.subject.weights,
             context_tokens=launch.context_tokens,
             num_slots=launch.num_slots,
+            gpu_layers=launch.gpu_layers,
+            num_gpus=len(self.hardware.gpus),
             batch_tokens=launch.batch_tokens,
+            kv_type="f16",
             mapped=launch.mapped,
             machine=self.hardware.machine,
         ).total_bytes
@@ -205,7 +215,7 @@ def _repeats() -> Iterator[int]:
             return
 
 
-async def _ask(client: httpx2.AsyncClient, prompt: list[int], num_new: int) -> None:
+async def _ask(asker: Asker, prompt: list[int], num_new: int) -> None:
     body = {
         "prompt": prompt,
         "max_tokens": num_new,
@@ -213,13 +223,9 @@ async def _ask(client: httpx2.AsyncClient, prompt: list[int], num_new: int) -> N
         "ignore_eos": True,
         "cache_prompt": False,
     }
-    try:
-        response = await client.post("/v1/completions", json=body)
-        answer = response.json()
-    except (httpx2.HTTPError, ValueError) as error:
-        raise EngineFailed("The engine broke off while it was timed.") from error
-    made = answer.get("usage", {}).get("completion_tokens") if isinstance(answer, dict) else None
-    if response.status_code != 200 or made != num_new:
+    answer = await asker.ask("/v1/completions", body)
+    made = (answer.get("usage") or {}).get("completion_tokens")
+    if made != num_new:
         raise EngineFailed(
             f"The engine answered {made} tokens instead of {num_new} while it was timed."
         )

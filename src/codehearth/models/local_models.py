@@ -20,7 +20,7 @@ from codehearth.models.made import MadeModel
 from codehearth.models.names import HUB_PREFIXES, Hub
 from codehearth.models.precisions import precision_of_file
 from codehearth.models.records import Recorded
-from codehearth.models.tuned import GGUF, MERGED, TunedModel
+from codehearth.models.tuned import GGUF, MERGED, TEMPLATE, TunedModel
 
 STARTER = "starter"
 STARTER_CHECKPOINT = "starter:bf16"
@@ -32,7 +32,8 @@ class LocalModel:
 
     One of another server has the format "remote" and no files. `source` is "package", "made",
     "tuned", "hf:org/repo", "ms:org/repo", "path" or "remote"; `sha256` holds the known hashes by
-    the file's path below `folder`. `adapter` is loaded beside the weights.
+    the file's path below `folder`. `adapter` is loaded beside the weights, `chat_template` takes
+    the place of theirs.
     """
 
     name: str
@@ -54,6 +55,7 @@ class LocalModel:
     # Sizes of the files as they were when they arrived; empty where that is not known.
     sizes: Mapping[str, int] = field(default_factory=dict)
     adapter: Path | None = None
+    chat_template: Path | None = None
 
 
 def from_record(recorded: Recorded) -> LocalModel | None:
@@ -142,8 +144,20 @@ def from_tuned(tuned: TunedModel, folder: Path, *, as_checkpoint: bool = False) 
 
 
 def with_adapter(base: LocalModel, name: str, adapter: Path) -> LocalModel:
-    """A base model that an adapter is loaded beside, under the name of both."""
-    return replace(base, name=name, source="tuned", adapter=adapter, hub=None, repo=None)
+    """A base model that an adapter is loaded beside, under the name of both.
+
+    The template of the training lies beside the adapter, where that is not the base's own.
+    """
+    template = adapter.parent / TEMPLATE
+    return replace(
+        base,
+        name=name,
+        source="tuned",
+        adapter=adapter,
+        chat_template=template if template.is_file() else None,
+        hub=None,
+        repo=None,
+    )
 
 
 def from_path(name: str, path: Path) -> LocalModel:

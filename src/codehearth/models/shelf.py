@@ -110,10 +110,11 @@ class Shelf:
 
     def _of_tuned(self, tuned: TunedModel, form: str | None) -> LocalModel:
         folder = self._tuned.path_of(tuned)
-        if form != "adapter":
+        if form not in ("adapter", "peft"):
             return local_models.from_tuned(tuned, folder, as_checkpoint=form == "checkpoint")
-        name = f"{tuned.name}:adapter"
-        gguf = self._gguf_of(tuned.base) if tuned.has_adapter else None
+        name = f"{tuned.name}:{form}"
+        wants_gguf = form == "adapter" and tuned.has_adapter
+        gguf = self._gguf_of(tuned.base) if wants_gguf else None
         if gguf is not None:
             return local_models.with_adapter(gguf, name, folder / GGUF_ADAPTER)
         base = self.locate(tuned.base, allow_path=True)

@@ -3,12 +3,14 @@
     tuned/NAME/current.json     which version the name means; replaced in one step
     tuned/NAME/3/record.json    where it came from
     tuned/NAME/3/model.gguf, adapter.gguf, merged/, adapter/, result.json, curves
+    tuned/NAME/3/chat_template.jinja   where the training had a system prompt
 
 A version's folder is made elsewhere and moved here whole; then the name begins to mean it. So a
 name never means half a model, and going back is to name the version before.
 
 `NAME` is the GGUF, `NAME:checkpoint` the merged checkpoint, `NAME:adapter` the base model with the
-adapter beside it.
+adapter beside it: on a GGUF of the base where one is here, else, and as `NAME:peft`, on its
+checkpoint.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ GGUF = "model.gguf"
 GGUF_ADAPTER = "adapter.gguf"
 MERGED = "merged"
 ADAPTER = "adapter"
-FORMS = ("checkpoint", "adapter")
+TEMPLATE = "chat_template.jinja"
+FORMS = ("checkpoint", "adapter", "peft")
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 KEY_VARIABLE = "HEARTH_ENGINE_KEY"
 EXIT_NOT_LOADED = 1
@@ -64,6 +65,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--prompt-cache-mib", type=int, default=0)
     parser.add_argument("--embedding", action="store_true")
     parser.add_argument("--read-weights", action="store_true", help="do not map the file")
+    parser.add_argument("--chat-template", help="a file, instead of the model's own")
     parser.add_argument("--lora", action="append", default=[], help="an adapter to apply")
     return parser.parse_args(arguments)
 
@@ -147,6 +149,9 @@ def set_params(params: object, asked: argparse.Namespace, key: str) -> None:
         import xllamacpp
 
         params.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE  # type: ignore[attr-defined]
+    if asked.chat_template:
+        template = Path(asked.chat_template).read_text(encoding="utf-8")
+        params.chat_template = template  # type: ignore[attr-defined]
     if asked.lora:
         import xllamacpp
 

@@ -17,7 +17,6 @@ import argparse
 import asyncio
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import AsyncGenerator, Mapping
@@ -32,10 +31,10 @@ from codehearth.workers.transformers.listener import (
     Refused,
     Stream,
     Whole,
-    invalid,
     listen,
     unsupported,
 )
+from codehearth.workers.translation import asked_of, passed_on, refusal_of, with_chat_logprobs
 
 KEY_VARIABLE = "HEARTH_ENGINE_KEY"
 REMOTE_KEY_VARIABLE = "HEARTH_REMOTE_KEY"
@@ -46,13 +45,6 @@ _LEFT_ALONE_S = 10.0
 _CONNECT_S = 5.0
 _SILENCE_S = 600.0  # the house's watchdog is quicker
 _MAX_ERROR_BYTES = 64 << 10
-# What OpenAI's servers take; what is only llama.cpp's stays here.
-_PASSED = (
-    "messages", "prompt", "max_tokens", "temperature", "top_p", "top_k", "min_p", "seed", "stop",
-    "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs", "tools", "tool_choice",
-    "parallel_tool_calls", "response_format",
-)  # fmt: skip
-_BOTH_NUMBERS = re.compile(r"(\d+) tokens\D.*?(\d+)", re.DOTALL)
 
 
 @dataclass(eq=False)
@@ -89,13 +81,8 @@ class Proxy:
             return Whole(f"hearth:requests_processing {running}\n")
         if method != "POST" or path not in _ROUTES:
             raise unsupported(f"{path} is not passed on to another server")
-        try:
-            asked = json.loads(body)
-        except ValueError as error:
-            raise invalid("the body is not JSON") from error
-        if not isinstance(asked, dict):
-            raise invalid("the body is not a JSON object")
-        return Stream(self._chunks(path, passed_on(asked, is_chat=path == _ROUTES[0])))
+        asked = passed_on(asked_of(body), is_chat=path == _ROUTES[0])
+        return Stream(self._chunks(path, asked))
 
     async def find_models(self) -> list[str]:
         """What is wrong with each upstream; those without a model's name get their first one."""
@@ -151,7 +138,7 @@ class Proxy:
         try:
             async with self._client.stream("POST", url, json=body) as response:
                 if response.status_code != 200:
-                    raise await _refusal(response)
+                    raise _refusal(response.status_code, await response.aread())
                 reader = EventReader()
                 async for received in response.aiter_bytes():
                     for event in reader.feed(received):
@@ -167,32 +154,12 @@ class Proxy:
         raise Refused(502, "the other server ended in the middle of an answer", "server_error")
 
 
-async def _refusal(response: httpx2.Response) -> Exception:
+def _refusal(status: int, raw: bytes) -> Exception:
     """What another status than 200 means: ask another server, or tell the client."""
-    raw = await _beginning(response)
-    status = response.status_code
-    try:
-        error = json.loads(raw)
-        error = error.get("error", error)
-        message, code = str(error.get("message", "")), error.get("code")
-    except (ValueError, AttributeError):
-        message, code = raw[:200].decode("utf-8", "replace"), None
-    if status == 429 or status >= 500:
-        return _TryAnother(Refused(503, f"the other server: {message}", "unavailable_error"))
-    if status == 404:
-        return _TryAnother(Refused(502, f"the other server: {message}", "server_error"))
-    if status in (401, 403):
-        return _TryAnother(Refused(502, "the other server refuses our key", "server_error"))
-    numbers = _BOTH_NUMBERS.search(message)
-    if numbers and (code == "context_length_exceeded" or "context length" in message):
-        return Refused(
-            400,
-            message,
-            "exceed_context_size_error",
-            n_ctx=int(numbers[1]),
-            n_prompt_tokens=int(numbers[2]),
-        )
-    return Refused(400, message[:500], "invalid_request_error")
+    refused = refusal_of(status, raw[:_MAX_ERROR_BYTES], "the other server")
+    if status == 429 or status >= 500 or status in (401, 403, 404):
+        return _TryAnother(refused)
+    return refused
 
 
 async def _beginning(response: httpx2.Response) -> bytes:
@@ -214,48 +181,6 @@ def choose(upstreams: list[Upstream], now: float) -> Upstream:
     if well:
         return min(well, key=lambda one: one.num_in_flight)
     return min(upstreams, key=lambda one: one.left_alone_until)
-
-
-def passed_on(asked: Mapping[str, Any], *, is_chat: bool) -> dict[str, Any]:
-    """The request in OpenAI's form, streamed; llama.cpp's own fields are turned or left out."""
-    body = {name: asked[name] for name in _PASSED if asked.get(name) is not None}
-    # Fields that OpenAI does not have are passed only where they say something.
-    for name in ("top_k", "min_p"):
-        if not body.get(name):
-            body.pop(name, None)
-    if asked.get("repeat_penalty") not in (None, 1, 1.0):
-        body["repetition_penalty"] = asked["repeat_penalty"]
-    if asked.get("logit_bias"):
-        body["logit_bias"] = {str(token): bias for token, bias in asked["logit_bias"]}
-    if is_chat and body.get("logprobs") is False:
-        del body["logprobs"]
-    return body | {"stream": True, "stream_options": {"include_usage": True}}
-
-
-def with_chat_logprobs(chunk: Any) -> dict[str, Any]:
-    """A chunk whose log-probabilities have chat's form, as the house's engines give them."""
-    if not isinstance(chunk, dict):
-        raise ValueError("a chunk that is no object")
-    for choice in chunk.get("choices") or ():
-        legacy = choice.get("logprobs")
-        if isinstance(legacy, dict) and isinstance(legacy.get("tokens"), list):
-            choice["logprobs"] = {"content": _entries(legacy)}
-    return chunk
-
-
-def _entries(legacy: Mapping[str, Any]) -> list[dict[str, Any]]:
-    tokens = legacy["tokens"]
-    logprobs = legacy.get("token_logprobs") or [None] * len(tokens)
-    tops = legacy.get("top_logprobs") or [None] * len(tokens)
-    return [
-        _entry(token, logprob)
-        | {"top_logprobs": [_entry(name, value) for name, value in (top or {}).items()]}
-        for token, logprob, top in zip(tokens, logprobs, tops, strict=True)
-    ]
-
-
-def _entry(token: str, logprob: float | None) -> dict[str, Any]:
-    return {"token": token, "logprob": logprob, "bytes": list(token.encode())}
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:

@@ -16,28 +16,39 @@ from engine_environments import installed
 from tiny_checkpoints import tiny_checkpoint
 from tiny_models import tiny_qwen2
 
+from codehearth.engines import llama_server
 from codehearth.engines.base import Engine, Launch
 from codehearth.engines.endpoint import Endpoint
+from codehearth.engines.fastllm import Fastllm
 from codehearth.engines.llamacpp import LlamaCpp
-from codehearth.engines.process import EngineProcess
+from codehearth.engines.process import EngineProcess, Patience
 from codehearth.engines.transformers import Transformers
+from codehearth.engines.vllm import Vllm
 
 CONTEXT_TOKENS = 4096
 NUM_SLOTS = 3
+# Keys and values of the wide tiny checkpoint: two layers, two of 64 float32 each.
+_KV_BYTES = NUM_SLOTS * CONTEXT_TOKENS * 2 * 2 * 64 * 4
+_PATIENCE = Patience(start_s=240)  # vLLM imports PyTorch in two processes, quietly
+_READY_S = 600
 
 _Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True)
 class Contender:
-    """An engine and the launch of its model."""
+    """An engine and the launch of its model.
+
+    `lacks` names what it cannot do, each with what it answers instead; see `docs/engines.md`.
+    """
 
     engine: Engine
     launch: Launch
+    lacks: frozenset[str] = frozenset()
 
     def process(self, **changes: Any) -> EngineProcess:
         launch = replace(self.launch, **changes)
-        return EngineProcess("tiny", partial(self.engine.command, launch))
+        return EngineProcess("tiny", partial(self.engine.command, launch), patience=_PATIENCE)
 
 
 def llamacpp(folder: Path) -> Contender:
@@ -50,9 +61,34 @@ def transformers(folder: Path) -> Contender:
     return Contender(engine, replace(_launch(checkpoint), stored_precision="F32"))
 
 
+def native_llamacpp(folder: Path) -> Contender:
+    built = installed("llamacpp-native").program("llama-server")
+    engine = llama_server.probe(built, ours=_ours())
+    assert isinstance(engine, llama_server.LlamaServer), engine
+    return Contender(engine, _launch(tiny_qwen2(folder)))
+
+
+def vllm(folder: Path) -> Contender:
+    engine = Vllm(installed("vllm"), _ours())
+    checkpoint = tiny_checkpoint(folder / "tiny", "qwen2-wide")
+    launch = replace(_launch(checkpoint), stored_precision="F32", kv_bytes=_KV_BYTES)
+    return Contender(engine, launch)
+
+
+def fastllm(folder: Path) -> Contender:
+    engine = Fastllm(installed("fastllm"), _ours())
+    checkpoint = tiny_checkpoint(folder / "tiny", "qwen2-wide")
+    # It reads prompts so slowly that a long one is no test of anything.
+    launch = replace(_launch(checkpoint), context_tokens=512)
+    return Contender(engine, launch, frozenset({"seed", "logprobs"}))
+
+
 CONTENDERS: dict[str, Callable[[Path], Contender]] = {
     "llama.cpp": llamacpp,
+    "llamacpp-native": native_llamacpp,
     "transformers": transformers,
+    "vllm": vllm,
+    "fastllm": fastllm,
 }
 
 
@@ -84,7 +120,7 @@ def running(process: EngineProcess) -> Iterator[Running]:
     thread.start()
     try:
         ready = asyncio.run_coroutine_threadsafe(process.ensure_ready(), loop)
-        yield Running(process, ready.result(120), loop)
+        yield Running(process, ready.result(_READY_S), loop)
     finally:
         asyncio.run_coroutine_threadsafe(process.stop(), loop).result(60)
         loop.call_soon_threadsafe(loop.stop)

@@ -16,7 +16,6 @@ import pytest
 from engines.children import is_gone, raw_exchange
 from engines.contract.contenders import (
     CONTENDERS,
-    CONTEXT_TOKENS,
     NUM_SLOTS,
     Contender,
     Running,
@@ -129,7 +128,11 @@ def test_an_answer_ends_before_its_stop_text(engine: Running) -> None:
     assert text_of(streamed) == stopped["text"]
 
 
-def test_a_seed_repeats_an_answer_and_another_one_does_not(engine: Running) -> None:
+def test_a_seed_repeats_an_answer_and_another_one_does_not(
+    contender: Contender, engine: Running
+) -> None:
+    if "seed" in contender.lacks:
+        pytest.skip("its sampler takes no seed")
     body = {"prompt": PROMPTS[0], "max_tokens": 30, "temperature": 1.0, "ignore_eos": True}
 
     first, second, other = (
@@ -150,32 +153,41 @@ def test_a_prompt_may_be_tokens(engine: Running) -> None:
     assert text["content"] == PROMPTS[0]
 
 
-def test_a_full_context_ends_with_length(engine: Running) -> None:
-    prompt = [5] * (CONTEXT_TOKENS - 8)
+def test_a_full_context_ends_with_length(contender: Contender, engine: Running) -> None:
+    context_tokens = contender.launch.context_tokens
+    prompt = [5] * (context_tokens - 8)
 
     answer = completed(engine.endpoint, prompt=prompt, max_tokens=100, **GREEDY)
 
     assert answer["finish_reason"] == "length"
-    assert answer["usage"]["total_tokens"] == CONTEXT_TOKENS
+    assert answer["usage"]["total_tokens"] == context_tokens
 
 
 @pytest.mark.parametrize("streams", [False, True])
 def test_a_prompt_that_is_too_long_is_refused_with_both_numbers(
-    engine: Running, streams: bool
+    contender: Contender, engine: Running, streams: bool
 ) -> None:
-    body = {"prompt": [5] * (CONTEXT_TOKENS + 10), "stream": streams}
+    context_tokens = contender.launch.context_tokens
+    body = {"prompt": [5] * (context_tokens + 10), "stream": streams}
 
     status, answer = ask(engine.endpoint, "/v1/completions", body)
     told = engine_error(answer["error"])
 
     assert status == 400
     assert (told.num_prompt_tokens, told.num_context_tokens) == (  # type: ignore[attr-defined]
-        CONTEXT_TOKENS + 10,
-        CONTEXT_TOKENS,
+        context_tokens + 10,
+        context_tokens,
     )
 
 
-def test_log_probabilities_are_of_the_tokens_that_were_written(engine: Running) -> None:
+def test_log_probabilities_are_of_the_tokens_that_were_written(
+    contender: Contender, engine: Running
+) -> None:
+    if "logprobs" in contender.lacks:
+        body = {"prompt": "x", "max_tokens": 1, "logprobs": 2}
+        status, refused = ask(engine.endpoint, "/v1/completions", body)
+        assert status == 501 and "logprobs" in engine_error(refused["error"]).message
+        return
     answer = completed(engine.endpoint, prompt=PROMPTS[0], max_tokens=6, logprobs=2, **GREEDY)
 
     tokens = answer["logprobs"]["content"]
@@ -218,8 +230,9 @@ def test_what_is_no_request_is_refused_and_harms_nobody(engine: Running, body: b
     assert completed(engine.endpoint, prompt="x", max_tokens=1, **GREEDY)["usage"]
 
 
-def test_whoever_leaves_frees_a_slot_within_a_second(engine: Running) -> None:
-    left = [begun(engine.endpoint) for _ in range(NUM_SLOTS)]
+def test_whoever_leaves_frees_a_slot_within_a_second(contender: Contender, engine: Running) -> None:
+    tokens = contender.launch.context_tokens - 96
+    left = [begun(engine.endpoint, max_tokens=tokens) for _ in range(NUM_SLOTS)]
     assert num_processing(engine.endpoint) == NUM_SLOTS
 
     for connection in left:
@@ -229,9 +242,10 @@ def test_whoever_leaves_frees_a_slot_within_a_second(engine: Running) -> None:
         assert time.monotonic() - closed_at < 1.0
 
 
-def begun(endpoint: Endpoint) -> socket.socket:
+def begun(endpoint: Endpoint, *, max_tokens: int) -> socket.socket:
     """A connection over which an answer comes that does not end soon."""
-    body = {"prompt": "x", "max_tokens": 4000, "stream": True, "return_progress": True, **GREEDY}
+    body: dict[str, Any] = {"prompt": "x", "max_tokens": max_tokens, "stream": True, **GREEDY}
+    body["return_progress"] = True
     data = json.dumps(body).encode()
     link = socket.socket(socket.AF_UNIX)
     link.settimeout(30)

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Hostile:
     """`control`: whether it does escape where nothing protects, so that the trial means something.
-    `ending`: the limit that must stop it, where one must."""
+    `endings`: the limits of which one must stop it, where one must."""
 
     name: str
     code: str
     control: bool = False
-    ending: str | None = None
+    endings: tuple[str, ...] = ()
 
 
 _LIBC = "import ctypes, os; libc = ctypes.CDLL(None, use_errno=True)\n"
@@ -173,7 +173,7 @@ for _ in range(20000):
 print("escaped" if born > 60 + EXTRA else "", born)
 """),
     Hostile("fork bomb that grows", "import os\nwhile True:\n    try: os.fork()\n    except: pass",
-            ending="time"),
+            endings=("time", "memory")),
     Hostile("takes memory", """
 held = []
 for _ in range(100): held.append(bytearray(16 << 20))
@@ -192,7 +192,7 @@ for _ in range(12):
     if os.fork() == 0:
         held = bytearray(30 << 20); held[::4096] = b"x" * len(held[::4096]); time.sleep(30)
 time.sleep(60); print("escaped")
-""", ending="memory"),
+""", endings=("memory",)),
     Hostile("takes memory without a file", _call("319", "b'm', 0")),
     Hostile("fills the disk", """
 for number in range(64):
@@ -207,22 +207,22 @@ print("escaped")
     Hostile("writes without end", """
 import sys
 while True: sys.stdout.write("x" * 65536)
-""", ending="time"),
-    Hostile("spins", "while True: pass", ending="time"),
+""", endings=("time",)),
+    Hostile("spins", "while True: pass", endings=("time",)),
     Hostile("sleeps and ignores signals", """
 import signal, time
 for number in range(1, 32):
     try: signal.signal(number, signal.SIG_IGN)
     except (OSError, ValueError): pass
 while True: time.sleep(60)
-""", ending="time"),
+""", endings=("time",)),
     Hostile("closes all it has and stays", """
 import os, time
 for fd in range(20):
     try: os.close(fd)
     except OSError: pass
 time.sleep(60)
-""", ending="time"),
+""", endings=("time",)),
 )  # fmt: skip
 
 # Leaves a process behind that holds nothing and belongs to nobody; it tells its life in {TARGET}.

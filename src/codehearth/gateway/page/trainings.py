@@ -76,10 +76,14 @@ class Trainings:
 
     async def stop(self, job_id: str) -> None:
         """Interrupts a training of ours; what was learnt is kept. Raises Conflict."""
-        child = self._children.get(job_id)
-        if child is None or child.returncode is not None or self._has_ended(job_id):
+        if not self.is_under_way(job_id):
             raise Conflict("This training is not under way in this server.", hint="reload the page")
-        child.send_signal(signal.SIGINT)
+        self._children[job_id].send_signal(signal.SIGINT)
+
+    def is_under_way(self, job_id: str) -> bool:
+        """Whether a child of ours is at it, also while it starts and holds no lock yet."""
+        child = self._children.get(job_id)
+        return child is not None and child.returncode is None and not self._has_ended(job_id)
 
     async def _let_end(self) -> None:
         """Waits for children whose work is done: they are leaving."""

@@ -17,10 +17,12 @@ from codehearth.gateway.body import read_request
 from codehearth.gateway.house import house_of
 from codehearth.gateway.opening import environments_of
 from codehearth.gateway.page.desk import desk_of
+from codehearth.gateway.page.trainings import Trainings
 from codehearth.gateway.replies import JsonResponse
 from codehearth.lab.tuning.jobs import Job, Seen
 from codehearth.lab.tuning.ordering import Order
 from codehearth.lab.tuning.trainer import INSTALL
+from codehearth.models.tuned import Tuned
 from codehearth.wire.tuning import MAX_ROWS_BYTES, TuneRequest
 
 router = APIRouter()
@@ -37,7 +39,7 @@ async def list_tunings(request: Request) -> Response:
     is_installed = isinstance(state, Installed)
     return JsonResponse(
         {
-            "tunings": [_listed(job) for job in jobs[:MAX_LISTED]],
+            "tunings": [_listed(job, trainings) for job in jobs[:MAX_LISTED]],
             "is_installed": is_installed,
             "hint": None if is_installed else INSTALL.strip("`"),
         }
@@ -75,7 +77,8 @@ async def start(request: Request) -> Response:
 async def show(request: Request, tuning_id: str) -> Response:
     trainings = desk_of(request).trainings
     job = await asyncio.to_thread(trainings.jobs.get, tuning_id)
-    return JsonResponse(await asyncio.to_thread(_shown, job, house_of(request).store.tuned))
+    tuned = house_of(request).store.tuned
+    return JsonResponse(await asyncio.to_thread(_shown, job, trainings, tuned))
 
 
 @router.post("/hearth/tunings/{tuning_id}/stop")
@@ -116,12 +119,13 @@ def _forget(job: Job) -> None:
         job.remove()
 
 
-def _listed(job: Seen) -> dict[str, Any]:
+def _listed(job: Seen, trainings: Trainings) -> dict[str, Any]:
     asked = job.asked
+    is_ours = trainings.is_under_way(job.id)
     return {
         "id": job.id,
-        "phase": job.phase,
-        "is_running": job.is_running,
+        "phase": job.state.phase if is_ours else job.phase,
+        "is_running": job.is_running or is_ours,
         "name": asked.get("name"),
         "base": asked.get("base"),
         "data": asked.get("data"),
@@ -134,16 +138,16 @@ def _listed(job: Seen) -> dict[str, Any]:
     }
 
 
-def _shown(job: Job, tuned: Any) -> dict[str, Any]:
+def _shown(job: Job, trainings: Trainings, tuned: Tuned) -> dict[str, Any]:
     seen = job.seen()
     assert seen is not None
-    found = _listed(seen) | {"asked": dict(seen.asked), "events": list(job.events())}
+    found = _listed(seen, trainings) | {"asked": dict(seen.asked), "events": list(job.events())}
     found["can_resume"] = (job.folder / "order.json").is_file()
     found["result"] = _result(seen, tuned)
     return found
 
 
-def _result(seen: Seen, tuned: Any) -> Any:
+def _result(seen: Seen, tuned: Tuned) -> Any:
     """The result of the version that came of the job, as long as that is here."""
     for model in tuned.versions(seen.state.model):
         if model.version == seen.state.version:

@@ -24,10 +24,14 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Subject:
-    """A model by the name that the server knows it by, and how it is asked."""
+    """A model by the name that the server knows it by, and how it is asked.
+
+    `identity` tells weights apart that a server calls by one name, such as a file's hash.
+    """
 
     model: str
     mode: Mode = "chat"
+    identity: str = ""
 
 
 def ask(

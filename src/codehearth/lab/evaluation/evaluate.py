@@ -131,8 +131,8 @@ def _score(
     started = time.monotonic()
     card = _card(client, subject.model)
     name = journal_name(
-        model=card, mode=subject.mode, suite=suite.sha256, sampling=options.sampling,
-        limits=options.limits, protection=options.protection,
+        model=card, identity=subject.identity, mode=subject.mode, suite=suite.sha256,
+        sampling=options.sampling, limits=options.limits, protection=options.protection,
     )  # fmt: skip
     journal = Journal(folder / "answers" / f"{name}.jsonl")
     answered = _Asking(client, subject, options, journal, listener).all(suite.items)

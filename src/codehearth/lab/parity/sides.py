@@ -32,6 +32,7 @@ from codehearth.models.weights import read_weights
 
 _CONTEXT_TOKENS = 2048
 _MADE_AT_LOAD = ("bf16", "fp16", "fp32", "int8", "int4")
+_SPELLINGS = {"llamacpp": "llama.cpp", "llama-cpp": "llama.cpp", "hf": "transformers"}
 _COMPUTED_BITS = {"bf16": 16.0, "fp16": 16.0, "fp32": 32.0, "int8": 8.5, "int4": 4.5}
 
 
@@ -71,19 +72,21 @@ def sides_of(
     engine_names: Sequence[str],
     precisions: Sequence[str],
     *,
+    at_least: int = 2,
     say: Callable[[str], None],
 ) -> tuple[Side, ...]:
-    """At least two sides, the reference first.
+    """So many different sides at least, the reference first.
 
-    Raises InvalidRequest where there is nothing to compare, ModelNotFound with the command that
+    Raises InvalidRequest where there are fewer, ModelNotFound with the command that
     makes a precision, and what choosing an engine raises.
     """
+    engine_names = [_SPELLINGS.get(name, name) for name in engine_names]
     wanted = list(_combined(models, engine_names, precisions))
-    if len(wanted) == 1:
+    if len(wanted) < at_least:
         engines_here = _all_engines(bench, _find(bench, models[0]))
         wanted = list(_combined(models, engines_here, precisions))
     chosen = [_choose(bench, *one, say=say) for one in wanted]
-    if len(set(map(_identity, chosen))) < 2:
+    if len(set(map(_identity, chosen))) < at_least:
         raise InvalidRequest(
             f"There is nothing to compare '{models[0]}' with: {chosen[0].engine.name} alone loads "
             "it here.",
@@ -102,7 +105,8 @@ def labels_of(words: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     """
     telling = [len(set(column)) > 1 for column in zip(*words, strict=True)]
     return tuple(
-        " ".join(word for word, tells in zip(row, telling, strict=True) if tells) for row in words
+        " ".join(word for word, tells in zip(row, telling, strict=True) if tells) or row[1]
+        for row in words
     )
 
 
@@ -154,7 +158,7 @@ def _choose(
                 say(f"{engine.name} does not read the files of {model.name}: it gets {found.name}")
                 model, weights = found, read_weights(found.path)
     engine = _engine(bench, weights, engine_name)
-    if precision and engine.name != "transformers":
+    if precision and engine.name.startswith("llama"):
         return _choose(bench, name, engine.name, precision, say=say)
     return _Chosen(model, weights, engine, precision)
 

@@ -34,6 +34,11 @@ class Chat:
         return "\n".join(f"{one.role}: {one.content}" for one in self.messages[:-1])
 
     @property
+    def asked(self) -> str:
+        """The last question, for people."""
+        return next((m.content for m in reversed(self.messages) if m.role == "user"), "")
+
+    @property
     def answer(self) -> str:
         return self.messages[-1].content
 
@@ -52,6 +57,10 @@ class Completion:
 
     @property
     def question(self) -> str:
+        return self.prompt
+
+    @property
+    def asked(self) -> str:
         return self.prompt
 
     @property

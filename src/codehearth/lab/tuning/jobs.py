@@ -103,7 +103,7 @@ class Job:
 
     def forget_events_after(self, step: int) -> None:
         """A training that goes on from a checkpoint tells the steps behind it again."""
-        kept = [json.dumps(one) for one in self.events() if int(one.get("step", 0)) <= step]
+        kept = [json.dumps(one) for one in self.events() if int(one.get("step", step)) <= step]
         self.write("events.jsonl", "".join(f"{line}\n" for line in kept))
 
     def events(self) -> tuple[dict[str, Any], ...]:

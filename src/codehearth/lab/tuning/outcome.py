@@ -53,7 +53,8 @@ def outcome(
 ) -> dict[str, Any]:
     """The document of the result."""
     asked, found = prepared.asked, prepared.split
-    rows: Mapping[str, Any] = next((e for e in events if e.get("kind") == "rows"), {})
+    told = [event for event in events if event.get("kind") == "rows"]
+    rows: Mapping[str, Any] = told[-1] if told else {}
     trained = [event for event in events if event.get("kind") == "trained"]
     return {
         "name": asked.name,
@@ -111,7 +112,7 @@ def _held_out(prepared: Prepared, probes: Mapping[str, Any]) -> dict[str, Any]:
         found[when] = asdict(share(held, len(answers)))
     shown = list(zip(lessons, probes["before"], probes["after"], strict=True))[:_NUM_SHOWN]
     found["answers"] = [
-        {"question": lesson.question, "expected": lesson.answer, "before": one, "after": other}
+        {"question": lesson.asked, "expected": lesson.answer, "before": one, "after": other}
         for lesson, one, other in shown
     ]
     return found

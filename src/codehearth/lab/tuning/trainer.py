@@ -10,18 +10,30 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from codehearth import errors
 from codehearth.engines.environments import Broken, Environments, Installed
 from codehearth.engines.failure import Death, oom_kills
 from codehearth.engines.failure import failure_of as death_of
 from codehearth.engines.threads import child_environment
-from codehearth.errors import EngineFailed, EngineMissing, HearthError, OutOfMemory
+from codehearth.errors import (
+    BadWeights,
+    DiskFull,
+    EngineFailed,
+    EngineMissing,
+    HearthError,
+    InvalidRequest,
+    OutOfMemory,
+    Unsupported,
+)
 from codehearth.workers import tether
 
 INSTALL = "`hearth engines install tuning`"
 
 _PROGRAM = Path(__file__).parent.parent.parent / "workers" / "tuning" / "__main__.py"
 _TAIL_BYTES = 4000
+_KINDS: Mapping[str, type[HearthError]] = {
+    kind.__name__: kind
+    for kind in (InvalidRequest, Unsupported, BadWeights, DiskFull, EngineFailed)
+}
 _SAVING_S = 300.0  # a training that is told to stop ends its step and saves its state
 _EXIT_STOPPED = 75
 
@@ -92,11 +104,10 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 def error_of(told: Mapping[str, Any]) -> HearthError:
     """The trainer's error as the house's."""
-    kind = getattr(errors, str(told.get("kind")), HearthError)
     message = str(told.get("message"))
-    if kind is OutOfMemory:
+    if told.get("kind") == "OutOfMemory":
         return OutOfMemory(message, hint="take a smaller --batch, or --checkpointing")
-    return kind(message) if issubclass(kind, HearthError) else HearthError(message)
+    return _KINDS.get(str(told.get("kind")), HearthError)(message)
 
 
 def _death(status: int, log: Path, kills: int | None) -> EngineFailed:

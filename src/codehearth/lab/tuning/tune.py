@@ -38,7 +38,7 @@ from codehearth.lab.tuning.preparing import (
 from codehearth.lab.tuning.templates import with_default_system
 from codehearth.models.facts import Weights
 from codehearth.models.local_models import LocalModel, needs_code
-from codehearth.models.tuned import Tuned, TunedModel
+from codehearth.models.tuned import TEMPLATE, Tuned, TunedModel
 from codehearth.models.words import in_bytes
 
 # The seam to `hearth evaluate`: figures of each model that is named.
@@ -147,7 +147,7 @@ def _run(
         versions=place.environment.facts.get("versions", {}),
         seconds=time.monotonic() - started,
     )
-    _finish(job, prepared, document)
+    _finish(job, prepared, document, specification["chat_template"])
     model = place.tuned.put(record, job.work)
     job.enter("done", model=model.name, version=model.version)
     folder = place.tuned.path_of(model)
@@ -278,13 +278,17 @@ def _record(prepared: Prepared, base: LocalModel) -> TunedModel:
     )
 
 
-def _finish(job: Job, prepared: Prepared, document: Mapping[str, Any]) -> None:
+def _finish(
+    job: Job, prepared: Prepared, document: Mapping[str, Any], template: str | None
+) -> None:
     """Draws the curve and leaves nothing but the model in its folder."""
     figure = loss_figure(prepared.asked.name, job.events())
     try:
         if figure.series:
             (job.work / "loss.svg").write_text(drawing.svg(figure), encoding="utf-8")
             drawing.png(figure, job.work / "loss.png")
+        if template:
+            (job.work / TEMPLATE).write_text(template, encoding="utf-8")
         _write_json(job.work / "result.json", document)
         for name in ("checkpoints", "datasets", "gguf"):
             shutil.rmtree(job.work / name, ignore_errors=True)

@@ -1,7 +1,9 @@
-// A block of code: its language, its colours, and buttons to copy it and to wrap its lines. Lines that did not change are left alone while it grows.
+// A block of code: its language, its colours, and buttons to copy it, to wrap its lines and, for
+// Python, to run it. Lines that did not change are left alone while it grows.
 
 import { copy_text, element, fill, icon, iconButton } from "./dom.js";
 import { language_key, language_name, tokens_of_line } from "./highlight.js";
+import { RunCode } from "./run_code.js";
 import { t } from "./strings.js";
 
 export class CodeBlock {
@@ -14,13 +16,16 @@ export class CodeBlock {
     this.text = element("code", { class: `language-${this.key}` });
     this.copy = element("button", { type: "button", class: "code-button", onclick: () => this.onCopy() });
     this.showCopy(false);
+    const run = this.key === "python" ? new RunCode(() => this.code) : null;
     this.node = element(
       "div", { class: "code-block", role: "group", "aria-label": language_name(name) || t("code.block") },
       element("div", { class: "code-head" },
         element("span", { class: "code-language" }, language_name(name)),
         iconButton("wrap", t("code.wrap"), () => this.node.classList.toggle("is-wrapped"), { class: "small", size: 15 }),
+        run?.button,
         this.copy),
       element("pre", { tabindex: 0, "aria-label": t("code.block") }, this.text),
+      run?.outcome,
     );
   }
 

@@ -170,7 +170,9 @@ class Form {
 const number = (bounds) => element("input", { type: "number", class: "field", ...bounds });
 
 function labelled(name, field) {
-  return element("label", { class: "tune-field" }, element("span", {}, t(`tune.field.${name}`)), field, element("small", { class: "faint" }, t(`tune.field.${name}.why`)));
+  field.setAttribute("aria-describedby", `tune-${name}-why`);
+  return element("div", { class: "tune-field" }, element("label", {}, element("span", {}, t(`tune.field.${name}`)), field),
+    element("small", { class: "faint", id: `tune-${name}-why` }, t(`tune.field.${name}.why`)));
 }
 
 function empty() {

@@ -7,9 +7,8 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .job import Sampling, Vocabulary
 from .listener import Refused, invalid, unsupported
-from .loading import Loaded
-from .sampling import Sampling
 
 _FORBIDDEN = -1e9  # as a bias: what "false" means in llama.cpp's form
 # What OpenAI's clients may send and this engine does not do; silence would be a wrong answer.
@@ -25,7 +24,7 @@ def parse(body: bytes) -> dict[str, Any]:
         raise invalid("the body is not a JSON object")
     for name in _NOT_DONE:
         if asked.get(name) and asked[name] != {"type": "text"}:
-            raise unsupported(f"'{name}' is not done by transformers; llama.cpp does it")
+            raise unsupported(f"'{name}' is not done by this engine; llama.cpp does it")
     return asked
 
 
@@ -62,7 +61,7 @@ def stops_of(asked: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(stops)
 
 
-def end_ids_of(stops: Sequence[str], loaded: Loaded) -> frozenset[int]:
+def end_ids_of(stops: Sequence[str], loaded: Vocabulary) -> frozenset[int]:
     """The stops that are single tokens of their own: of special ones no text is ever written."""
     added: Mapping[str, int] = loaded.tokenizer.get_added_vocab()
     return frozenset(added[stop] for stop in stops if stop in added)
@@ -75,7 +74,7 @@ def num_top_of(asked: Mapping[str, Any], *, is_chat: bool) -> int | None:
     return None if asked.get("logprobs") is None else int(number(asked, "logprobs", 0))
 
 
-def prompts_of(asked: Mapping[str, Any], loaded: Loaded) -> list[list[int]]:
+def prompts_of(asked: Mapping[str, Any], loaded: Vocabulary) -> list[list[int]]:
     """The prompts of a completion as token ids: a text, tokens, or a list of either."""
     prompt = asked.get("prompt")
     is_tokens = isinstance(prompt, list) and all(type(one) is int for one in prompt)
@@ -85,7 +84,7 @@ def prompts_of(asked: Mapping[str, Any], loaded: Loaded) -> list[list[int]]:
     return [_ids_of(one, loaded) for one in several]
 
 
-def _ids_of(prompt: Any, loaded: Loaded) -> list[int]:
+def _ids_of(prompt: Any, loaded: Vocabulary) -> list[int]:
     if isinstance(prompt, str):
         ids = encoded(prompt, loaded)
     elif isinstance(prompt, list) and all(type(one) is int for one in prompt):
@@ -99,7 +98,7 @@ def _ids_of(prompt: Any, loaded: Loaded) -> list[int]:
     return ids
 
 
-def encoded(text: str, loaded: Loaded) -> list[int]:
+def encoded(text: str, loaded: Vocabulary) -> list[int]:
     """Token ids with what the tokenizer sets before a text, once: a prompt may begin with it."""
     ids: list[int] = loaded.tokenizer(text)["input_ids"]
     first = loaded.tokenizer.bos_token_id
@@ -108,7 +107,7 @@ def encoded(text: str, loaded: Loaded) -> list[int]:
     return ids
 
 
-def chat_prompt(asked: Mapping[str, Any], loaded: Loaded) -> list[int]:
+def chat_prompt(asked: Mapping[str, Any], loaded: Vocabulary) -> list[int]:
     """The conversation by the checkpoint's own template, as token ids."""
     text = chat_text(asked, loaded)
     ids: list[int] = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -117,7 +116,7 @@ def chat_prompt(asked: Mapping[str, Any], loaded: Loaded) -> list[int]:
     return ids
 
 
-def chat_text(asked: Mapping[str, Any], loaded: Loaded) -> str:
+def chat_text(asked: Mapping[str, Any], loaded: Vocabulary) -> str:
     """What the checkpoint's own template makes of the conversation.
 
     The template runs in jinja's immutable sandbox, which transformers makes. A last message of the

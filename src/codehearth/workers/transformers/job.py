@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
-
-from .sampling import Sampling
+from typing import Any, Literal, Protocol
 
 FinishReason = Literal["stop", "length"]
+_GREEDY = 1e-5
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a row's tokens are chosen. Temperature 0 takes the most likely one."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    repeat_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    seed: int | None = None
+    bias: Mapping[int, float] = field(default_factory=dict)
+
+    @property
+    def is_greedy(self) -> bool:
+        return self.temperature < _GREEDY
+
+    @property
+    def is_cut(self) -> bool:
+        return self.top_p < 1 or self.top_k > 0 or self.min_p > 0
+
+    @property
+    def has_penalties(self) -> bool:
+        return (self.repeat_penalty, self.presence_penalty, self.frequency_penalty) != (1, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -51,3 +77,25 @@ class Job:
     ignores_end: bool = False
     is_cancelled: bool = field(default=False)
     num_new_tokens: int = field(default=0)
+
+
+class Computing(Protocol):
+    """Who works on jobs: `loop.Loop`, and its like in other workers."""
+
+    def add(self, job: Job) -> None:
+        """Raises `listener.Refused` for what it cannot do."""
+        ...
+
+    @property
+    def num_running(self) -> int: ...
+    @property
+    def num_waiting(self) -> int: ...
+
+
+class Vocabulary(Protocol):
+    """What reading a request needs of a model: its tokenizer, a Hugging Face one."""
+
+    @property
+    def tokenizer(self) -> Any: ...
+    @property
+    def vocabulary_size(self) -> int: ...

@@ -12,7 +12,7 @@ import hmac
 import json
 import sys
 import traceback
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -60,11 +60,18 @@ class App(Protocol):
         ...
 
 
-async def listen(socket_path: str, key: str, app: App) -> asyncio.Server:
+IsWell = Callable[[], Awaitable[bool]]
+
+
+async def listen(
+    socket_path: str, key: str, app: App, *, is_well: IsWell | None = None
+) -> asyncio.Server:
+    """Listen until the server is closed. `/health` is 503 where `is_well` says so."""
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-                await _serve(reader, writer, key, app)
+                await _serve(reader, writer, key, app, is_well)
         finally:
             writer.close()
 
@@ -72,12 +79,17 @@ async def listen(socket_path: str, key: str, app: App) -> asyncio.Server:
 
 
 async def _serve(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: str, app: App
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    key: str,
+    app: App,
+    is_well: IsWell | None,
 ) -> None:
     try:
         method, path, headers = await _head(reader)
         if path == "/health":
-            await _send(writer, 200, {"status": "ok"})
+            well = is_well is None or await is_well()
+            await _send(writer, 200 if well else 503, {"status": "ok" if well else "ill"})
             return
         said = headers.get("authorization", "").encode("latin-1")
         if not hmac.compare_digest(said, f"Bearer {key}".encode()):

@@ -77,6 +77,8 @@ def load(asked: argparse.Namespace, *, say: Callable[[str], None]) -> Loaded:
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             path, **{name: options[name] for name in options if name != "device_map"}
         )
+        if asked.chat_template:
+            tokenizer.chat_template = Path(asked.chat_template).read_text(encoding="utf-8")
         say(f"reading the weights as {str(dtype).removeprefix('torch.')} on {place}")
         model, info = transformers.AutoModelForCausalLM.from_pretrained(
             path,

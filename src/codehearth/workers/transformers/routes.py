@@ -10,10 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import asked as read
-from .job import Job, Piece, Token
+from .job import Computing, Job, Piece, Token, Vocabulary
 from .listener import Refused, Stream, Whole, invalid, unsupported
-from .loading import Loaded
-from .loop import Loop
 from .transcript import Pieces
 
 _DEFAULT_MAX_TOKENS = 16  # OpenAI's, for completions
@@ -48,7 +46,9 @@ class _Outlet:
 class Routes:
     """Answers requests. `context_tokens` holds for each of them."""
 
-    def __init__(self, loaded: Loaded, loop: Loop, *, alias: str, context_tokens: int) -> None:
+    def __init__(
+        self, loaded: Vocabulary, loop: Computing, *, alias: str, context_tokens: int
+    ) -> None:
         self._loaded = loaded
         self._loop = loop
         self._alias = alias
@@ -58,7 +58,7 @@ class Routes:
     async def answer(self, method: str, path: str, body: bytes) -> Whole | Stream:
         route = self._routes().get((method, path))
         if path in _LLAMACPPS:
-            raise unsupported(f"{path} is not done by transformers; llama.cpp does it")
+            raise unsupported(f"{path} is not done by this engine; llama.cpp does it")
         if route is None:
             raise Refused(404, f"there is nothing at {path}", "not_found_error")
         answer: Whole | Stream = await route(body)

@@ -9,40 +9,13 @@ The order is transformers' and vLLM's: penalties, bias, temperature, top-k, top-
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import torch
 
+from .job import Sampling
+
 _FEW = 1024  # candidates that are looked at before a whole vocabulary is sorted
-_GREEDY = 1e-5
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How a row's tokens are chosen. Temperature 0 takes the most likely one."""
-
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int = 0
-    min_p: float = 0.0
-    repeat_penalty: float = 1.0
-    presence_penalty: float = 0.0
-    frequency_penalty: float = 0.0
-    seed: int | None = None
-    bias: Mapping[int, float] = field(default_factory=dict)
-
-    @property
-    def is_greedy(self) -> bool:
-        return self.temperature < _GREEDY
-
-    @property
-    def is_cut(self) -> bool:
-        return self.top_p < 1 or self.top_k > 0 or self.min_p > 0
-
-    @property
-    def has_penalties(self) -> bool:
-        return (self.repeat_penalty, self.presence_penalty, self.frequency_penalty) != (1, 0, 0)
 
 
 class Chooser:

@@ -32,5 +32,6 @@ def answers(
                 pad_token_id=tokenizer.pad_token_id,
             )
         new = made[:, batch["input_ids"].shape[1] :]
-        found += tokenizer.batch_decode(new, skip_special_tokens=True)
+        texts = tokenizer.batch_decode(new, skip_special_tokens=True)
+        found += [text.rstrip("\N{REPLACEMENT CHARACTER}") for text in texts]  # cut in a letter
     return found

@@ -59,6 +59,12 @@ def base_of(job: dict[str, Any], *, dtype: torch.dtype, quantise: str | None = N
     return model.to("mps") if device == "mps" else model
 
 
+def with_usable_dtype(job: dict[str, Any]) -> dict[str, Any]:
+    """The job in a type that the GPU computes in: those before Ampere have no bf16."""
+    lacks_bf16 = job["device"] == "cuda" and not torch.cuda.is_bf16_supported(False)
+    return {**job, "dtype": "fp16"} if job["dtype"] == "bf16" and lacks_bf16 else job
+
+
 def exact_dtype(model_parameters: int, job: dict[str, Any]) -> torch.dtype:
     """What forms of a model are compared in."""
     is_small = model_parameters < EXACT_PARAMETERS

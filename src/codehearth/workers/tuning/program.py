@@ -84,8 +84,10 @@ def run(job: dict[str, Any], voice: Voice) -> int:
     """All stages; returns the exit code."""
     os.environ["HF_DATASETS_CACHE"] = str(Path(job["folder"]) / "datasets")
     voice(stage="starting")
+    from .loading import with_usable_dtype
     from .training import is_first_process, train
 
+    job = with_usable_dtype(job)
     folder = Path(job["folder"])
     stop = _Stop()
     if not (folder / "adapter").is_dir() and not train(job, voice, stop):

@@ -1,0 +1,106 @@
+"""fastllm: our worker around its Python library, in an environment of its own.
+
+For checkpoints in float16, int8 and int4 on a CPU or a GPU. Tried with ftllm 1.9.0 on a CPU.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from codehearth.engines.base import (
+    Available,
+    Command,
+    Launch,
+    LoadableWeights,
+    Unavailable,
+)
+from codehearth.engines.endpoint import Endpoint
+from codehearth.engines.environments import Installed, State, unavailable
+from codehearth.engines.threads import child_environment
+from codehearth.errors import Unsupported
+
+_WORKER = Path(__file__).parent.parent / "workers" / "fastllm" / "__main__.py"
+_DTYPES = {"auto": "float16", "fp16": "float16", "int8": "int8", "int4": "int4"}
+# With heads of 16 and 32 numbers answers changed from one asking to the next; with 64 they did not.
+_HEAD_NUMBERS = 64
+_FAMILIES = frozenset(
+    {"llama", "mistral", "qwen", "qwen2", "qwen3", "qwen2_moe", "qwen3_moe", "chatglm", "baichuan"}
+    | {"internlm2", "minicpm", "deepseek_v2", "deepseek_v3", "phi3", "glm4"}
+)
+
+
+@dataclass(frozen=True)
+class Fastllm:
+    """The engine in the environment `state`; a child gets a part of `ours`."""
+
+    state: State
+    ours: dict[str, str] = field(default_factory=dict, repr=False)
+    name: str = "fastllm"
+
+    @property
+    def sees_gpus(self) -> bool:
+        return isinstance(self.state, Installed) and self.state.device == "cuda"
+
+    @property
+    def scores_prompts(self) -> bool:
+        return False
+
+    def availability(self) -> Available | Unavailable:
+        if isinstance(self.state, Installed):
+            return Available(f"ftllm {self.state.version}, {self.state.device}")
+        if sys.platform != "linux":
+            return Unavailable("its wheels are for Linux only", "llama.cpp runs here")
+        return unavailable(self.name, self.state)
+
+    def can_load(self, weights: LoadableWeights) -> str | None:
+        if weights.kind != "safetensors":
+            return "fastllm is started here for checkpoints of safetensors"
+        if weights.is_embedding_model:
+            return "fastllm is started here for models that generate, and this one makes embeddings"
+        if weights.architecture not in _FAMILIES:
+            return f"fastllm does not know the architecture {weights.architecture}"
+        if weights.key_size % _HEAD_NUMBERS:
+            return (
+                f"fastllm computes heads of {_HEAD_NUMBERS} numbers and their multiples, and this "
+                f"model's have {weights.key_size}"
+            )
+        if not weights.output_bytes:
+            return (
+                "fastllm needs an output matrix of its own, and this checkpoint ties it to the "
+                "embedding"
+            )
+        return None
+
+    def command(self, launch: Launch, endpoint: Endpoint) -> Command:
+        """Our worker under the environment's Python. Raises Unsupported for other precisions."""
+        assert isinstance(self.state, Installed)
+        dtype = _DTYPES.get(launch.precision)
+        if dtype is None:
+            raise Unsupported(
+                f"fastllm does not compute in {launch.precision}.",
+                hint=f"it knows {', '.join(_DTYPES)}",
+                param="precision",
+            )
+        if launch.adapters:
+            raise Unsupported(
+                "fastllm takes no adapters beside a model.",
+                hint="merge the adapter, or take transformers or vLLM",
+                param="adapters",
+            )
+        on_gpu = launch.gpu_layers > 0 and self.sees_gpus
+        argv = (
+            str(self.state.python), "-P", "-u", str(_WORKER),
+            "--model", str(launch.path.absolute()),
+            "--alias", launch.alias,
+            "--socket", str(endpoint.socket_path),
+            "--context-tokens", str(launch.context_tokens),
+            "--slots", str(launch.num_slots),
+            "--threads", str(launch.num_threads),
+            "--device", "cuda" if on_gpu else "cpu",
+            "--dtype", dtype,
+        )  # fmt: skip
+        environment = child_environment(self.ours) | {"HEARTH_ENGINE_KEY": endpoint.api_key}
+        why = f"{dtype}: what it computes in unless asked" if launch.precision == "auto" else dtype
+        return Command(argv, environment, why=(f"{launch.num_threads} threads", why))

@@ -1,0 +1,111 @@
+"""How fast each engine is with a model on this machine: kept by `hearth measure --engines`, and
+read when an engine is chosen.
+
+Next to it, what `hearth measure` found about precisions counts too: it timed the engine that serves
+the model. Of several measurements of one engine the newest counts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from codehearth.engines.measured import Speed
+from codehearth.errors import DiskFull
+from codehearth.lab.result import Memory, Noise, Sample, Streams, results
+from codehearth.models.hardware import Hardware
+
+_FOLDER = "engines"
+_MAX_BYTES = 1 << 20
+_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class EngineSpeed:
+    """One engine with what it loaded; times in seconds, speeds in tokens per second."""
+
+    label: str
+    model: str
+    engine: str
+    precision: str
+    load_s: Sample
+    ttft_s: Sample
+    streams: tuple[Streams, ...]
+    memory: Memory
+
+
+@dataclass(frozen=True)
+class EngineSpeeds:
+    """All engines of one run, with the machine and who else used it meanwhile."""
+
+    id: str
+    created_at: str
+    cpu_name: str
+    num_cores: float
+    noise: Noise
+    speeds: tuple[EngineSpeed, ...]
+    schema: int = _SCHEMA
+
+    def as_document(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def keep_speeds(found: EngineSpeeds, lab: Path) -> Path:
+    """Writes the speeds below the lab's folder; raises DiskFull."""
+    path = lab / _FOLDER / f"{found.id}.json"
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(found.as_document(), indent=1) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise DiskFull(f"The speeds cannot be written ({error.strerror}).") from error
+    return path
+
+
+def measured_speeds(lab: Path, model: str, hardware: Hardware) -> Mapping[str, Speed]:
+    """The newest speed of each engine with `model` on this machine; empty where none is known."""
+    found: dict[str, tuple[str, Speed]] = {}
+    for at, engine, speed in (
+        *_of_engines(lab, model, hardware),
+        *_of_results(lab, model, hardware),
+    ):
+        if engine not in found or found[engine][0] < at:
+            found[engine] = (at, speed)
+    return {engine: speed for engine, (_, speed) in found.items()}
+
+
+def _of_engines(lab: Path, model: str, hardware: Hardware) -> Iterator[tuple[str, str, Speed]]:
+    for path in sorted((lab / _FOLDER).glob("*.json")):
+        try:
+            if path.stat().st_size > _MAX_BYTES:
+                continue
+            run = json.loads(path.read_bytes())
+            is_ours = (run["cpu_name"], run["num_cores"]) == (hardware.cpu_name, hardware.num_cores)
+            if run["schema"] != _SCHEMA or not is_ours:
+                continue
+            at = str(run["created_at"])
+            for one in run["speeds"]:
+                if one["model"] == model and one["precision"] == "":
+                    decode = float(one["streams"][0]["decode_tokens_per_s"]["median"])
+                    speed = Speed(float(one["ttft_s"]["median"]), decode, at[:10])
+                    yield at, str(one["engine"]), speed
+        except (OSError, ValueError, KeyError, IndexError, TypeError):
+            continue  # damaged, or of another release: as if it were not there
+
+
+def _of_results(lab: Path, model: str, hardware: Hardware) -> Iterator[tuple[str, str, Speed]]:
+    for result in results(lab):
+        machine = (result.machine.get("cpu_name"), result.machine.get("num_cores"))
+        one = result.precision(result.reference)
+        alone = one.at(1) if one is not None else None
+        is_ours = machine == (hardware.cpu_name, hardware.num_cores)
+        if result.model.name == model and is_ours and one is not None and alone is not None:
+            at = result.created_at
+            decode = alone.decode_tokens_per_s.median
+            yield at, result.timing.engine, Speed(one.ttft_s.median, decode, at[:10])

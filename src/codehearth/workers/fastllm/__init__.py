@@ -1,0 +1,1 @@
+"""Checkpoints with fastllm: its library computes, the transformers worker's routes answer."""

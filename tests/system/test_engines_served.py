@@ -1,0 +1,49 @@
+"""`hearth serve --engine …` for the engines with environments, asked by OpenAI's own client."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import openai
+import pytest
+
+from tests.engine_environments import ENVIRONMENTS, installed
+from tests.system.conftest import Hearth
+
+ASK: Any = [{"role": "user", "content": "Write a function that reverses a string"}]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "model", "flags", "engine"),
+    [
+        ("llamacpp-native", "starter", (), "llama-server"),
+        ("vllm", "starter:bf16", ("--engine", "vllm", "--load-timeout", "300"), "vllm"),
+        ("fastllm", "starter:bf16", ("--engine", "fastllm"), "fastllm"),
+    ],
+)
+def test_the_starter_answers_whatever_computes_it(
+    hearth: Hearth, recipe: str, model: str, flags: tuple[str, ...], engine: str
+) -> None:
+    installed(recipe)
+    hearth.data.mkdir(parents=True, exist_ok=True)
+    (hearth.data / "engines").symlink_to(ENVIRONMENTS)
+
+    with (
+        hearth.serving("-m", model, "--context", "512", "--slots", "2", *flags) as server,
+        openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client,
+    ):
+        chat = client.chat.completions.create(
+            model=model, messages=ASK, temperature=0, max_tokens=60
+        )
+        text = client.completions.create(
+            model=model, prompt="def add(a, b):\n", temperature=0, max_tokens=8
+        )
+        chunks = client.completions.create(
+            model=model, prompt="def add(a, b):\n", temperature=0, max_tokens=8, stream=True
+        )
+        streamed = "".join(chunk.choices[0].text for chunk in chunks if chunk.choices)
+        listed = hearth.run("ps", "--json")
+
+    assert "def " in str(chat.choices[0].message.content)
+    assert text.choices[0].text and streamed == text.choices[0].text
+    assert f'"{engine}"' in listed.stdout

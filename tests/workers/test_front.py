@@ -1,0 +1,148 @@
+"""The translator before other engines' servers: a fake engine behind it, and its pure parts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+
+import psutil
+import pytest
+from engines.children import FAKE, post
+
+from codehearth.engines.base import Command
+from codehearth.engines.endpoint import Endpoint
+from codehearth.engines.process import EngineProcess
+from codehearth.errors import EngineFailed
+from codehearth.workers.dialects import (
+    DIALECTS,
+    Complaints,
+    counted,
+    token_id_of,
+    tokenize_body,
+)
+
+
+def front(*flags: str, dialect: str = "vllm") -> EngineProcess:
+    """The translator before a fake engine with these flags."""
+
+    def command(endpoint: Endpoint) -> Command:
+        argv = (
+            sys.executable, "-P", "-u", "-m", "codehearth.workers.front",
+            "--dialect", dialect, "--alias", "m", "--socket", str(endpoint.socket_path),
+            "--", sys.executable, str(FAKE), "--socket", "{socket}", *flags,
+        )  # fmt: skip
+        keys = dict.fromkeys(("HEARTH_ENGINE_KEY", "FAKE_ENGINE_KEY"), endpoint.api_key)
+        return Command(argv, {"PATH": os.environ["PATH"]} | keys)
+
+    return EngineProcess("m", command)
+
+
+def test_it_serves_what_is_behind_it_and_ends_with_it() -> None:
+    async def story() -> None:
+        process = front("--tokens", "5")
+        endpoint = await process.ensure_ready()
+        (behind,) = psutil.Process(process.pid).children()
+
+        status, answer = await post(endpoint, "/v1/completions", {"prompt": "x"})
+        assert status == 200 and answer["choices"][0]["text"]
+        status, refused = await post(endpoint, "/v1/completions", {"prompt": "x", "grammar": "g"})
+        assert status == 501 and "grammar" in refused["error"]["message"]
+
+        behind.send_signal(signal.SIGKILL)
+        await process.wait_dead()
+        assert process.state == "dead"
+
+    asyncio.run(story())
+
+
+def test_a_killed_translator_leaves_nothing_behind() -> None:
+    async def story() -> None:
+        process = front()
+        await process.ensure_ready()
+        (behind,) = psutil.Process(process.pid).children()
+
+        os.kill(process.pid or 0, signal.SIGKILL)
+        await process.wait_dead()
+
+        assert await asyncio.to_thread(lambda: not psutil.wait_procs([behind], timeout=10)[1])
+
+    asyncio.run(story())
+
+
+def test_an_engine_that_dies_at_its_start_is_told_with_its_cause() -> None:
+    words = (
+        "(EngineCore pid=7) ERROR 11-26 04:15:51 [core.py:1510] OSError: incomplete metadata\n"
+        "RuntimeError: Engine core initialization failed. See root cause above."
+    )
+
+    async def story() -> None:
+        with pytest.raises(EngineFailed, match="incomplete metadata"):
+            await front("--do", "die-at-start", "--last-words", words).ensure_ready()
+
+    asyncio.run(story())
+
+
+def test_a_hanging_engine_is_not_called_alive() -> None:
+    async def story() -> None:
+        process = front("--do", "hang", "--after", "0")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.ensure_ready(), 3)
+        assert not await process.is_alive(timeout_s=0.5)
+        await process.stop(grace_s=0)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("line", "cause"),
+    [
+        ("ValueError: heads of 16 are not supported", "ValueError: heads of 16 are not supported"),
+        (
+            "(EngineCore pid=1) ERROR 11-26 04:15:51 [core.py:1] a.b.SafetensorError: incomplete",
+            "a.b.SafetensorError: incomplete",
+        ),
+        ("(APIServer pid=2758) WARNING 11-26 [x.py:2] limits like `OSError: [Errno 24] …`", None),
+        ("RuntimeError: Engine core initialization failed. See root cause above.", None),
+        ("    raise RuntimeError(", None),
+        ("INFO: all is well", None),
+    ],
+)
+def test_the_cause_is_the_first_exception_that_is_no_consequence(
+    line: str, cause: str | None
+) -> None:
+    complaints = Complaints()
+
+    complaints.hear(line)
+
+    assert complaints.cause == cause
+
+
+def test_a_gauge_is_summed_over_its_labels() -> None:
+    metrics = (
+        "# HELP vllm:num_requests_running requests\n"
+        'vllm:num_requests_running{engine="0",model_name="m"} 2.0\n'
+        'vllm:num_requests_running{engine="1",model_name="m"} 1.0\n'
+        'vllm:num_requests_running_total{engine="0"} 9.0\n'
+    )
+
+    assert counted(metrics, "vllm:num_requests_running") == 3
+
+
+def test_each_engine_gets_the_fields_that_it_knows() -> None:
+    asked = {"ignore_eos": True, "cache_prompt": True}
+
+    assert DIALECTS["vllm"].translated({"prompt": "x"}, asked) == {
+        "prompt": "x",
+        "ignore_eos": True,
+    }
+    assert tokenize_body({"content": "x"}) == {"prompt": "x", "add_special_tokens": False}
+
+
+def test_tokens_are_asked_for_by_their_ids_and_told_from_texts() -> None:
+    translated = DIALECTS["vllm"].translated({"prompt": "x", "logprobs": 2}, {})
+
+    assert translated["return_tokens_as_token_ids"] is True
+    assert (token_id_of("token_id:17"), token_id_of("def"), token_id_of("17")) == (17, None, None)
