@@ -84,6 +84,7 @@ def of_package(site: Path, name: str) -> Iterator[Path]:
             path = Path(str(package.locate_file(file)))
             if path.resolve().is_relative_to(site.resolve()):
                 yield path
+                yield from path.parent.glob(f"__pycache__/{path.stem}.*.pyc")
         yield from site.glob(f"{name.replace('-', '_')}-*.dist-info")
 
 

@@ -138,7 +138,7 @@ def test_a_chat_in_streamlit(url: str) -> None:
 def cells_of(notebook: str) -> list[str]:
     document = json.loads(EXAMPLES.joinpath(notebook).read_text("utf-8"))
     assert all(cell.get("outputs", []) == [] for cell in document["cells"]), "clear its outputs"
-    return [cell["source"] for cell in document["cells"] if cell["cell_type"] == "code"]
+    return ["".join(cell["source"]) for cell in document["cells"] if cell["cell_type"] == "code"]
 
 
 def test_the_notebooks_cells_are_python() -> None:
