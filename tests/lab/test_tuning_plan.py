@@ -77,7 +77,7 @@ def test_presets_follow_the_models_size() -> None:
     small = choose(6_822_144, 4096).hyperparameters
     large = choose(7_615_616_512, 32768).hyperparameters
 
-    assert (small.learning_rate, small.epochs, small.checkpointing) == (3e-3, 8.0, False)
+    assert (small.learning_rate, small.epochs, small.checkpointing) == (1e-3, 8.0, False)
     assert large == Hyperparameters(
         rank=8, alpha=32, dropout=0.1, max_tokens=384, batch=4, accumulation=4, epochs=3.0,
         learning_rate=1e-4, checkpointing=True, save_steps=100,
@@ -174,7 +174,7 @@ def test_small_models_rehearse_what_they_knew() -> None:
 
     rehearsed = rehearsal_of(prepared, has_template=True)
 
-    assert len(rehearsed) == round(0.3 * len(prepared.split.training))
+    assert len(rehearsed) == round(0.5 * len(prepared.split.training))
     assert rehearsed[0]["messages"][0]["content"] == "be kind"
     assert [one["role"] for one in rehearsed[0]["bare"]] == ["user"]
     assert rehearsal_of(large, has_template=True) == []

@@ -35,6 +35,7 @@ class Numbers(Shape):
     checkpointing: bool | None = None
     packing: bool | None = None
     rehearsal: Annotated[float, Field(ge=0, le=10)] | None = None
+    patience: Annotated[int, Field(ge=0, le=1000)] | None = None
     save_steps: Annotated[int, Field(ge=1, le=10**6)] | None = None
 
 
@@ -49,7 +50,6 @@ class TuneRequest(Shape):
     system: Annotated[str, Field(max_length=2**16)] | None = None
     expect: Annotated[str, Field(max_length=1000)] | None = None
     held_share: Annotated[float, Field(ge=0, le=0.9)] = 0.1
-    patience: Annotated[int, Field(ge=0, le=1000)] = 2
     quantise: Literal["int8", "int4"] | None = None
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     numbers: Numbers = Numbers()

@@ -15,7 +15,7 @@ from codehearth.settings import read_settings
 _NUMBERS = (
     "rank", "alpha", "dropout", "targets", "rslora", "max_tokens", "batch", "accumulation",
     "epochs", "learning_rate", "schedule", "warmup_steps", "weight_decay", "checkpointing",
-    "packing", "rehearsal", "save_steps",
+    "packing", "rehearsal", "patience", "save_steps",
 )  # fmt: skip
 
 
@@ -41,7 +41,7 @@ def _numbers(command: Any) -> Any:
         _number("batch", int, "Rows at a time on each device (4)."),
         _number("accumulation", int, "Batches that make one step (4)."),
         _number("epochs", float, "How often all rows are learnt (3; small models 8)."),
-        _number("learning-rate", float, "Step size (1e-4; small models 3e-3)."),
+        _number("learning-rate", float, "Step size (1e-4; small models 1e-3)."),
         click.option(
             "--schedule",
             type=click.Choice(("linear", "cosine", "constant")),
@@ -55,8 +55,9 @@ def _numbers(command: Any) -> Any:
             help="Compute activations twice instead of keeping them (small models: no).",
         ),
         click.option("--packing/--no-packing", default=None, help="Put short rows together."),
-        _number("rehearsal", float, "Rows of the base's own answers for each row (0; small 0.3)."),
-        _number("save-steps", int, "Keep the state every N steps (100; small models 20)."),
+        _number("rehearsal", float, "Rows of the base's own answers for each row (0; small 0.5)."),
+        _number("patience", int, "Looks without a better held-out loss that end it (2; small 1)."),
+        _number("save-steps", int, "Keep the state every N steps (100; small models 10)."),
     )[::-1]:
         command = option(command)
     return command
@@ -88,13 +89,6 @@ def _numbers(command: Any) -> Any:
     default=0.1,
     metavar="SHARE",
     help="Share of the different questions that are not learnt but measured (0.1).",
-)
-@click.option(
-    "--patience",
-    type=click.IntRange(0),
-    default=2,
-    metavar="N",
-    help="Stop after N looks at the held-out rows without a better loss. 0: never (2).",
 )
 @click.option(
     "--long-rows",

@@ -62,7 +62,6 @@ async def start(request: Request) -> Response:
         system=asked.system or None,
         expect=asked.expect or None,
         held_share=asked.held_share,
-        patience=asked.patience,
         quantise=asked.quantise,
         seed=asked.seed,
         numbers=asked.numbers.model_dump(exclude_none=True),

@@ -41,7 +41,6 @@ class Order:
     system: str | None = None
     expect: str | None = None
     held_share: float = 0.1
-    patience: int = 2
     long_rows: Literal["drop", "cut"] = "drop"
     quantise: str | None = None
     gpus: int | None = None
@@ -139,7 +138,6 @@ def _asked(order: Order, name: str, base: LocalModel, rows: _Rows) -> Asked:
         system=order.system,
         numbers=order.numbers,
         held_share=order.held_share,
-        patience=order.patience,
         seed=order.seed,
         quantise=order.quantise,
         long_rows=order.long_rows,

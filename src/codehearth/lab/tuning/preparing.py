@@ -29,8 +29,8 @@ Device = Literal["cpu", "cuda", "mps"]
 class Asked:
     """What the user wants. `numbers` are hyperparameters by name, those that were given.
 
-    `held_share` of the different questions is held out; `patience` evaluations without a better
-    loss end the training, 0 for never. `expect` is what answers to held-out questions shall hold.
+    `held_share` of the different questions is held out. `expect` is what answers to held-out
+    questions shall hold.
     """
 
     name: str
@@ -41,7 +41,6 @@ class Asked:
     system: str | None = None
     numbers: Mapping[str, Any] = field(default_factory=dict)
     held_share: float = 0.1
-    patience: int = 2
     seed: int = 0
     quantise: str | None = None
     long_rows: Literal["drop", "cut"] = "drop"
@@ -237,7 +236,6 @@ def _identity(asked: Asked, numbers: Hyperparameters, data_sha256: str, weights:
         "quantise": asked.quantise,
         "system": asked.system,
         "long_rows": asked.long_rows,
-        "patience": asked.patience,
         "precision": asked.precision,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -39,7 +39,7 @@ def specification_of(
         "quantise": asked.quantise,
         "threads": machine.num_threads,
         "long_rows": asked.long_rows,
-        "patience": asked.patience,
+        "patience": prepared.hyperparameters.patience,
         "num_parameters": weights.num_parameters,
         "allows_code": needs_code(base),
         "chat_template": with_default_system(template or "", asked.system or "")

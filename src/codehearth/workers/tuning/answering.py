@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-_BATCH = 8
+_BATCH = 16
 
 
 def answers(

@@ -33,7 +33,7 @@ def rehearsed(
 
 def _made(job: dict[str, Any], model: Any, tokenizer: Any, ends: list[int]) -> list[dict[str, Any]]:
     """An answer that was cut off is not learnt: it would teach to stop anywhere."""
-    num_new = job["hyperparameters"]["max_tokens"] * 3 // 4
+    num_new = job["hyperparameters"]["max_tokens"] // 2
     prompts = [rendered(one["bare"], tokenizer, asks=True) for one in job["rehearsal"]]
     model.eval()
     told = answers(model, tokenizer, prompts, ends, num_new=num_new)
