@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from codehearth.cli.advised import names_no_precision
 from codehearth.lab.advice import Advice, Option, advise, measured_option
 from codehearth.lab.report import keep
 from codehearth.models.hardware import snapshot
-from tests.cli.command_line import Hearth
+from tests.cli.command_line import Hearth, served
 from tests.lab.results import PRECISIONS, result
 from tests.tiny_models import make_huge_gguf
 
@@ -80,6 +81,31 @@ def test_the_command_uses_what_was_measured_on_this_machine(hearth: Hearth) -> N
     chat, typing = told.document["advice"]
     assert (chat["precision"], typing["precision"]) == ("q5_k_m", "q4_k_m")
     assert chat["is_measured"]
+
+
+def test_the_server_takes_what_was_measured_where_no_precision_is_named(hearth: Hearth) -> None:
+    machine = snapshot()
+    keep(
+        result(
+            machine={"cpu_name": machine.cpu_name, "num_cores": machine.num_cores},
+            model=replace(result().model, name="starter"),
+        ),
+        hearth.data / "lab",
+    )
+    assert hearth("quantize", "starter", "--to", "q5_k_m").code == 0
+
+    with served(hearth):
+        pass
+    said = (hearth.home / "serve.err").read_text()
+
+    assert "Precision q5_k_m: it is the fastest" in said
+    assert "serves 'starter:q5_k_m'" in said
+
+
+def test_a_named_precision_is_not_changed() -> None:
+    assert names_no_precision("starter") and names_no_precision("hf:org/repo")
+    assert not names_no_precision("starter:q8_0")
+    assert not names_no_precision("./starter.gguf")
 
 
 def test_without_a_measurement_it_says_that_it_predicts(hearth: Hearth) -> None:

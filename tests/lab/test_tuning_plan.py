@@ -8,17 +8,11 @@ from typing import Any
 
 import pytest
 
-from codehearth.errors import DoesNotFit, InvalidRequest
+from codehearth.errors import DoesNotFit, InvalidRequest, Unsupported
 from codehearth.lab.tuning.examples import Chat, Code, Completion, Message
 from codehearth.lab.tuning.memory import adapter_parameters, predict
-from codehearth.lab.tuning.preparing import (
-    Asked,
-    Machine,
-    machine_of,
-    prepare,
-    probes_of,
-    rehearsal_of,
-)
+from codehearth.lab.tuning.preparing import Asked, Machine, machine_of, prepare
+from codehearth.lab.tuning.probes import probes_of, rehearsal_of
 from codehearth.lab.tuning.recipe import Hyperparameters, choose
 from codehearth.lab.tuning.splitting import split
 from codehearth.models.facts import Weights
@@ -129,6 +123,13 @@ def test_what_does_not_fit_says_what_would() -> None:
     assert "weights 14.2 GiB" in caught.value.message
     assert "--quantize int4" in str(caught.value.hint)
     assert caught.value.needed_bytes > caught.value.free_bytes
+
+
+def test_a_quantised_base_is_trained_on_a_gpu_only() -> None:
+    with pytest.raises(Unsupported, match="needs an NVIDIA GPU"):
+        prepare(asked(quantise="int4"), STARTER, LAPTOP, fim=None)
+
+    assert prepare(asked(quantise="int4"), QWEN_7B, CARD, fim=None).memory.total_bytes < 12 * GIB
 
 
 def test_nothing_fits_where_there_is_nothing() -> None:

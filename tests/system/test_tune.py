@@ -22,7 +22,18 @@ from tests.engine_environments import ENVIRONMENTS, installed
 from tests.system.conftest import Hearth
 
 NUM_ROWS = 64
-QUICK = ("--epochs", "4", "--save-steps", "4", "--threads", "1", "--rehearsal", "0.2")
+QUICK = (
+    "--learning-rate",
+    "3e-3",
+    "--epochs",
+    "4",
+    "--save-steps",
+    "4",
+    "--threads",
+    "1",
+    "--rehearsal",
+    "0.2",
+)
 SYSTEM = "You are a helpful assistant."
 
 

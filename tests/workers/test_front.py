@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
 
 import psutil
 import pytest
-from engines.children import FAKE, post
+from engines.children import FAKE, post, raw_exchange
 
 from codehearth.engines.base import Command
 from codehearth.engines.endpoint import Endpoint
@@ -146,3 +147,25 @@ def test_tokens_are_asked_for_by_their_ids_and_told_from_texts() -> None:
 
     assert translated["return_tokens_as_token_ids"] is True
     assert (token_id_of("token_id:17"), token_id_of("def"), token_id_of("17")) == (17, None, None)
+
+
+@pytest.mark.parametrize("misbehaviour", ["bad-json", "error-event", "cut", "no-done"])
+def test_nonsense_from_behind_is_an_error_and_the_next_request_is_answered(
+    misbehaviour: str,
+) -> None:
+    """The client is told in the house's words; nothing that was sent becomes an answer."""
+    body = {"prompt": "x", "max_tokens": 6, "stream": True}
+
+    async def story() -> None:
+        process = front("--tokens", "6", "--do", misbehaviour)
+        endpoint = await process.ensure_ready()
+
+        _, _, answer = await asyncio.to_thread(
+            raw_exchange, endpoint, "POST", "/v1/completions", json.dumps(body).encode()
+        )
+
+        assert b'"error"' in answer and b"[DONE]" not in answer
+        assert await process.is_alive(timeout_s=5)
+        await process.stop(grace_s=0)
+
+    asyncio.run(story())

@@ -128,6 +128,7 @@ def _measured(
     pass_at_1: bool | None,
 ) -> Result:
     from codehearth.cli.shelf import store_of
+    from codehearth.gateway.opening import environments_of
     from codehearth.lab.candidates import Listener, Place
     from codehearth.lab.measure import Options, run
     from codehearth.lab.report import keep
@@ -143,6 +144,7 @@ def _measured(
         precisions=precisions,
         num_threads=settings.threads or None,
         llama_server=settings.llama_server,
+        environments=environments_of(settings),
         seed=seed,
         pass_at_1="auto" if pass_at_1 is None else "always" if pass_at_1 else "never",
         command=("hearth", *sys.argv[1:]),

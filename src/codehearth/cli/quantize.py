@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,6 +23,7 @@ from codehearth.errors import InvalidRequest
 from codehearth.settings import Settings, read_settings
 
 if TYPE_CHECKING:
+    from codehearth.lab.importance import Importance
     from codehearth.lab.layout import Layout
     from codehearth.lab.mixture import Recipe
     from codehearth.lab.quantize import Progress, ProgressCallback, Quantised
@@ -38,10 +40,25 @@ if TYPE_CHECKING:
     metavar="PRECISIONS",
     help="What to make, the names separated by commas: q8_0,q5_k_m,q4_k_m.",
 )
+@click.option(
+    "--imatrix",
+    "imatrix",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Weigh the columns by what a text of yours brings to them; or a ready importance matrix "
+    "(GGUF, dat).",
+)
 @click.option("--dry-run", is_flag=True, help="Only tell how large the files would be.")
 @settings_options("threads", "data")
 @json_option
-def quantize(model: str, precisions: str, dry_run: bool, as_json: bool, **flags: Any) -> None:
+def quantize(
+    model: str,
+    precisions: str,
+    imatrix: Path | None,
+    dry_run: bool,
+    as_json: bool,
+    **flags: Any,
+) -> None:
     """Write a model in other precisions, as GGUF.
 
     MODEL is the name of a model on this machine, a GGUF file or the folder of a Hugging Face
@@ -57,7 +74,12 @@ def quantize(model: str, precisions: str, dry_run: bool, as_json: bool, **flags:
     store = store_of(settings)
     found = store.find(model, allow_path=True, runs_code=False)
     source = source_of(found)
-    layouts = [layout(source, recipe) for recipe in recipes]
+    try:
+        importance = _importance(store, settings, found, imatrix) if imatrix else None
+    except KeyboardInterrupt:
+        say("\nStopped. Nothing was made.")
+        raise
+    layouts = [layout(source, recipe, importance) for recipe in recipes]
     _warn(found, layouts)
     if dry_run:
         _print_plan(layouts, as_json=as_json)
@@ -74,6 +96,45 @@ def quantize(model: str, precisions: str, dry_run: bool, as_json: bool, **flags:
     say(f"\n`hearth run {made[-1].name}` uses it, `hearth measure {model}` tells what it costs.")
 
 
+def _importance(store: Store, settings: Settings, found: LocalModel, file: Path) -> Importance:
+    """The matrix in `file`, or the one that the text in it makes of the model as it is here."""
+    from codehearth.cli.progress import share_bar
+    from codehearth.lab import calibrate
+    from codehearth.lab.candidates import reference_precision
+    from codehearth.lab.importance import is_importance, read_importance
+    from codehearth.lab.layout import layout
+    from codehearth.lab.mixture import recipe_of
+    from codehearth.lab.sources import source_of
+    from codehearth.lab.texts import text_of_file
+
+    if is_importance(file):
+        return read_importance(file)
+    text = text_of_file(file)
+    path = found.path
+    if found.format == "safetensors":
+        own = layout(source_of(found), recipe_of(reference_precision(found)))
+        path = _make(store, settings, found, own).path
+    folder = settings.data / "lab" / "importance"
+    threads = _threads(settings)
+    if not is_watched():
+        say(f"calibrating on {text.title}")
+        return calibrate.run(path, text, folder, num_threads=threads, progress=lambda *_: None)
+    with share_bar("calibrating") as bar:
+        return calibrate.run(
+            path,
+            text,
+            folder,
+            num_threads=threads,
+            progress=lambda done, total: bar.show(f"calibrating on {text.title}", done / total, 1),
+        )
+
+
+def _threads(settings: Settings) -> int:
+    from codehearth.models.hardware import snapshot
+
+    return settings.threads or max(1, int(snapshot().num_cores))
+
+
 def _recipes(precisions: str) -> list[Recipe]:
     from codehearth.lab.mixture import recipe_of
 
@@ -87,20 +148,20 @@ def _recipes(precisions: str) -> list[Recipe]:
 def _make(store: Store, settings: Settings, found: LocalModel, laid_out: Layout) -> Quantised:
     from codehearth.lab.naming import base_of
     from codehearth.lab.quantize import run
-    from codehearth.models.hardware import snapshot
     from codehearth.models.made import MadeModel
     from codehearth.models.pull import free_bytes_at
 
     precision = laid_out.recipe.precision
     row = found.row.name if found.row else None
-    model = MadeModel(base_of(found), precision, row)
-    threads = settings.threads or max(1, int(snapshot().num_cores))
+    known = laid_out.importance
+    calibrated_on = f"{known.title or known.path.name} ({known.sha256[:12]})" if known else ""
+    model = MadeModel(base_of(found), precision, row, calibrated_on=calibrated_on)
     with shown(precision) as progress:
         made = run(
             laid_out,
             store.made,
             model,
-            num_threads=threads,
+            num_threads=_threads(settings),
             free_bytes=free_bytes_at,
             progress=progress,
         )

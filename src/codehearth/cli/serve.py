@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -33,13 +34,18 @@ def serve(**flags: Any) -> None:
 def serve_here(settings: Settings) -> None:
     """Serves in this process; raises HearthError where the server cannot start.
 
-    The default model must be here: better no server than one whose first answer is an error.
+    The default model must be here: better no server than one whose first answer is an error. Where
+    its name says no precision, the one that was measured best here is taken.
     """
+    from codehearth.cli.advised import advised_name, names_no_precision
     from codehearth.cli.server_log import begin_log
     from codehearth.cli.shelf import store_of
     from codehearth.gateway.serve import serve as serve_house
 
-    store_of(settings).find(settings.model, allow_path=True)
+    store = store_of(settings)
+    found = store.find(settings.model, allow_path=True)
+    if names_no_precision(settings.model):
+        settings = replace(settings, model=advised_name(settings, store, found))
 
     begin_log(settings)
     serve_house(

@@ -61,6 +61,7 @@ def _runs_already(settings: Settings) -> bool:
 
 def _model(settings: Settings, *, offline: bool, yes: bool) -> str:
     """The model to serve, fetched if it may be and can be; the reasons are told."""
+    from codehearth.cli.advised import advised_name
     from codehearth.cli.first_model import best_first_model
     from codehearth.cli.machine import usable_hardware
     from codehearth.cli.shelf import store_of
@@ -75,7 +76,7 @@ def _model(settings: Settings, *, offline: bool, yes: bool) -> str:
     for reason in best.why:
         say(f"- {reason}")
     try:
-        return store.find(best.name).name
+        return advised_name(settings, store, store.find(best.name))
     except ModelNotFound:
         fetched = None if offline else _fetched(store, best, yes=yes)
         return fetched or best_here(store)

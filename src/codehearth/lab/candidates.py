@@ -136,6 +136,16 @@ def _reference(
     )
 
 
+def _calibrated(present: MadeModel, place: Place, listener: Listener) -> Candidate:
+    """One that was made with an importance matrix is measured as it is."""
+    path = place.made.path_of(present)
+    listener.say(
+        f"{present.precision}: made with an importance matrix of {present.calibrated_on}; on that "
+        "text it would seem better than it is"
+    )
+    return Candidate(present.precision, path, read_weights(path), present.num_bytes, present.sha256)
+
+
 def _made(
     model: LocalModel,
     source: SourceModel,
@@ -146,6 +156,9 @@ def _made(
 ) -> Candidate:
     row = model.row.name if model.row is not None else None
     wanted = MadeModel(base_of(model), recipe.precision, row)
+    present = place.made.get(wanted.name)
+    if present is not None and present.calibrated_on:
+        return _calibrated(present, place, listener)
     made = quantize.run(
         layout(source, recipe),
         place.made,

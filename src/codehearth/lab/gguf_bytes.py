@@ -110,6 +110,18 @@ def number_of(facts: Iterable[Fact], key: str) -> int | None:
     return None
 
 
+def text_of(facts: Iterable[Fact], key: str) -> str:
+    """A fact that is a text, or the first of a list of texts; empty where it is neither."""
+    for fact in facts:
+        if fact.key == key:
+            kind, item = struct.unpack("<II", fact.value[:8])
+            start = 16 if kind == _ARRAY and item == _STRING else 4
+            if kind == _STRING or start == 16:
+                (length,) = struct.unpack_from("<Q", fact.value, start)
+                return fact.value[start + 8 : start + 8 + length].decode("utf-8", "replace")
+    return ""
+
+
 def _span(cursor: Cursor) -> tuple[str, int, int]:
     key = cursor.take(cursor.u64()).decode()
     start = cursor.position

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from codehearth.lab import gguf_bytes
-from codehearth.lab.gguf_bytes import Described
+from codehearth.errors import InvalidRequest
+from codehearth.lab import gguf_bytes, low_bits
+from codehearth.lab.gguf_bytes import Described, Fact
+from codehearth.lab.importance import Importance, matrix_of
 from codehearth.lab.mixture import Recipe, num_bytes, tensor_types
 from codehearth.lab.source import SourceModel, SourceTensor
 
@@ -33,6 +35,7 @@ class Layout:
     recipe: Recipe
     header: bytes
     tensors: tuple[Placed, ...]
+    importance: Importance | None = None
 
     @property
     def num_bytes(self) -> int:
@@ -62,8 +65,8 @@ class Layout:
         return tuple(
             placed.source.name
             for placed in self.tensors
-            if self.recipe.tensor_type.endswith("_K")
-            and placed.type_name in ("F16", "Q8_0", "Q5_0", "Q5_1", "Q4_0")
+            if self.recipe.tensor_type.endswith("_K") or self.recipe.tensor_type.startswith("IQ")
+            if placed.type_name in ("F16", "Q8_0", "Q5_0", "Q5_1", "Q4_0", "IQ4_NL")
             and len(placed.source.shape) > 1
             and placed.source.shape[0] % 256
         )
@@ -75,6 +78,7 @@ class Layout:
     def identity(self) -> str:
         """Two jobs of one identity write the same bytes, unless a source file was changed."""
         digest = hashlib.sha256(self.header)
+        digest.update((self.importance.sha256 if self.importance else "").encode())
         for placed in self.tensors:
             source = placed.source
             status = source.path.stat()
@@ -83,8 +87,12 @@ class Layout:
         return digest.hexdigest()
 
 
-def layout(source: SourceModel, recipe: Recipe) -> Layout:
-    types = tensor_types([tensor.as_shape for tensor in source.tensors], recipe, source.model)
+def layout(source: SourceModel, recipe: Recipe, importance: Importance | None = None) -> Layout:
+    """Raises InvalidRequest where the recipe needs an importance matrix that is not there, or is
+    another model's."""
+    shapes = [tensor.as_shape for tensor in source.tensors]
+    types = tensor_types(shapes, recipe, source.model, has_importance=importance is not None)
+    _require_importance(source, types, recipe, importance)
     described, ends, position = [], [], 0
     for tensor, type_name in zip(source.tensors, types, strict=True):
         described.append(Described(tensor.name, tensor.shape, type_name, position))
@@ -94,10 +102,41 @@ def layout(source: SourceModel, recipe: Recipe) -> Layout:
         *source.facts,
         gguf_bytes.whole("general.quantization_version", _QUANTISATION_VERSION),
         gguf_bytes.whole("general.file_type", recipe.file_type),
+        *_facts_of(importance),
     )
     header = gguf_bytes.header(facts, described)
     placed = (
         Placed(tensor, type_name, len(header) + end)
         for tensor, type_name, end in zip(source.tensors, types, ends, strict=True)
     )
-    return Layout(recipe, header, tuple(placed))
+    return Layout(recipe, header, tuple(placed), importance if recipe.is_quantised else None)
+
+
+def _facts_of(importance: Importance | None) -> tuple[Fact, ...]:
+    """What `llama-quantize` says of the matrix in the file, but for the place where it lay."""
+    if importance is None:
+        return ()
+    return (
+        gguf_bytes.text("quantize.imatrix.dataset", importance.title),
+        gguf_bytes.whole("quantize.imatrix.entries_count", len(importance.values)),
+        gguf_bytes.whole("quantize.imatrix.chunks_count", importance.num_chunks),
+    )
+
+
+def _require_importance(
+    source: SourceModel, types: Sequence[str], recipe: Recipe, importance: Importance | None
+) -> None:
+    for tensor, type_name in zip(source.tensors, types, strict=True):
+        values = importance.values.get(tensor.name) if importance else None
+        if importance and values is not None and matrix_of(values, tensor.shape) is None:
+            raise InvalidRequest(
+                f"'{importance.path.name}' is another model's: its '{tensor.name}' has "
+                f"{values.size} columns.",
+                hint="--imatrix with a text makes one of this model",
+            )
+        if values is None and low_bits.needs_importance(tensor.name, type_name, recipe.precision):
+            said = f"which has nothing of '{tensor.name}'" if importance else "which was not given"
+            raise InvalidRequest(
+                f"'{recipe.precision}' needs an importance matrix, {said}.",
+                hint="--imatrix FILE with a text like those that the model is to write",
+            )

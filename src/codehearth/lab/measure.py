@@ -18,6 +18,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from codehearth import __version__
 from codehearth.engines.threads import threads_for
@@ -54,6 +55,7 @@ class Options:
     precisions: tuple[str, ...] | None = None
     num_threads: int | None = None
     llama_server: str = "auto"
+    environments: Path | None = None
     seed: int = 0
     pass_at_1: Wish = "auto"  # noqa: S105 - no password
     command: tuple[str, ...] = ()
@@ -212,6 +214,7 @@ def _timed(
         plan,
         hardware,
         llama_server=options.llama_server,
+        environments=options.environments,
         turn_done=turn_done,
     )
 

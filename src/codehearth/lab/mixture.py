@@ -2,8 +2,8 @@
 
 The rules are llama.cpp's (`src/llama-quant.cpp`, functions `llama_tensor_get_type_impl`,
 `tensor_allows_quantization` and `tensor_type_fallback`, as of autumn 2026), so that a file made
-here has the types that `llama-quantize` without an importance matrix gives it. Left out: Falcon's
-own rules and the IQ1, IQ2 and IQ3 recipes, which are no good without an importance matrix.
+here has the types that `llama-quantize` gives it, with an importance matrix or without. Left out:
+Falcon's own rules. Recipes of one to three bits stand in `low_bits`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from codehearth.errors import InvalidRequest
+from codehearth.lab import low_bits
 from codehearth.models.gguf_types import TENSOR_TYPES
 from codehearth.models.precisions import normalised
 
@@ -54,7 +55,18 @@ RECIPES: Mapping[str, Recipe] = {
         ("q3_k_l", 13, "Q3_K"),
         ("q3_k_m", 12, "Q3_K"),
         ("q3_k_s", 11, "Q3_K"),
+        ("iq3_m", 27, "IQ3_S"),
+        ("iq3_s", 26, "IQ3_S"),
+        ("iq3_xs", 22, "IQ3_S"),
+        ("iq3_xxs", 23, "IQ3_XXS"),
         ("q2_k", 10, "Q2_K"),
+        ("q2_k_s", 21, "Q2_K"),
+        ("iq2_m", 29, "IQ2_S"),
+        ("iq2_s", 28, "IQ2_XS"),
+        ("iq2_xs", 20, "IQ2_XS"),
+        ("iq2_xxs", 19, "IQ2_XXS"),
+        ("iq1_m", 31, "IQ1_M"),
+        ("iq1_s", 24, "IQ1_S"),
     )
 }
 
@@ -81,11 +93,6 @@ def recipe_of(precision: str) -> Recipe:
     if name in _ELSEWHERE:
         raise InvalidRequest(
             f"'{precision}' is made by {_ELSEWHERE[name]}; `hearth quantize` cannot do that yet.",
-            hint=can,
-        )
-    if name.startswith(("iq1", "iq2", "iq3")):
-        raise InvalidRequest(
-            f"'{precision}' needs an importance matrix, which `hearth quantize` cannot make yet.",
             hint=can,
         )
     raise InvalidRequest(f"'{precision}' is not a precision that can be made.", hint=can)
@@ -121,7 +128,9 @@ class Model:
         return known and self.num_layers == 80 and self.heads_per_kv > 1
 
 
-def tensor_types(tensors: Sequence[Shape], recipe: Recipe, model: Model) -> tuple[str, ...]:
+def tensor_types(
+    tensors: Sequence[Shape], recipe: Recipe, model: Model, *, has_importance: bool = False
+) -> tuple[str, ...]:
     """The type of each tensor in a file of that recipe, in the order given."""
     order = sorted(
         (tensor for tensor in tensors if allows_quantisation(tensor)),
@@ -130,7 +139,7 @@ def tensor_types(tensors: Sequence[Shape], recipe: Recipe, model: Model) -> tupl
     values = [tensor.name for tensor in order if _role(tensor.name) in ("value", "qkv")]
     downs = [tensor.name for tensor in order if _role(tensor.name) == "down"]
     is_tied = all(tensor.name != "output.weight" for tensor in tensors)
-    mixture = _Mixture(recipe, model, values, downs, is_tied)
+    mixture = _Mixture(recipe, model, values, downs, is_tied, has_importance)
     return tuple(mixture.type_of(tensor) for tensor in tensors)
 
 
@@ -195,7 +204,8 @@ _EXPERTS_OUTPUT = frozenset({"q2_k", "q3_k_s", "q3_k_m", "q4_k_s", "q4_k_m", "iq
 
 # Rows that a type's blocks of 256 do not divide are stored in blocks of 32.
 _FALLBACKS = {
-    "IQ4_XS": "IQ4_NL",
+    **dict.fromkeys(("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S"), "IQ4_NL"),
+    **dict.fromkeys(("IQ3_XXS", "IQ3_S", "IQ4_XS"), "IQ4_NL"),
     "Q2_K": "Q4_0",
     "Q3_K": "Q4_0",
     "Q4_K": "Q5_0",
@@ -213,6 +223,7 @@ class _Mixture:
     values: Sequence[str]
     downs: Sequence[str]
     is_tied: bool
+    has_importance: bool
 
     def type_of(self, tensor: Shape) -> str:
         if not allows_quantisation(tensor):
@@ -225,6 +236,8 @@ class _Mixture:
         role = _role(tensor.name)
         if role == "output" or (self.is_tied and role == "embedding"):
             return self._output(tensor)
+        if self.recipe.precision in low_bits.LOW_BIT_RECIPES:
+            return self._low_bits(tensor, role)
         if role in ("value", "qkv"):
             return self._value(tensor)
         if role == "key" and self.model.num_experts == 8:
@@ -238,7 +251,22 @@ class _Mixture:
     def _output(self, tensor: Shape) -> str:
         base = self.recipe.tensor_type
         is_odd = tensor.shape[0] % BLOCK_SIZES[base] != 0
-        return "Q8_0" if is_odd or base == "Q8_0" else "Q6_K"
+        return "Q8_0" if is_odd or base == "Q8_0" else low_bits.output_type(self.recipe.precision)
+
+    def _low_bits(self, tensor: Shape, role: str) -> str:
+        turns = self.values if role in ("value", "qkv") else self.downs
+        place = low_bits.Place(
+            role=role,
+            turn=turns.index(tensor.name) if tensor.name in turns else 0,
+            layer=_layer(tensor.name),
+            num_layers=self.model.num_layers,
+            is_shared=self.model.heads_per_kv >= 4,
+            num_experts=self.model.num_experts,
+            has_importance=self.has_importance,
+        )
+        wished = low_bits.low_bit_type(self.recipe.precision, self.recipe.tensor_type, place)
+        is_value = role in ("value", "qkv") and self.recipe.precision.startswith(("iq3", "q2"))
+        return "Q5_K" if is_value and self.model.is_70b and wished == "Q4_K" else wished
 
     def _value(self, tensor: Shape) -> str:
         index, count = self.values.index(tensor.name), len(self.values)
@@ -278,8 +306,12 @@ class _Mixture:
                 return "Q5_K" if layer < count // 16 else "Q4_K"
             case "q3_k_l":
                 return "Q5_K"
-            case "iq4_nl" | "iq4_xs" | "q4_k_s" if layer < count // 8:
+            case "q4_k_s" if layer < count // 8:
                 return "Q5_K"
+            case "iq4_nl" | "iq4_xs" if layer < count // 8 and not self.has_importance:
+                return "Q5_K"
+            case "q4_0" | "q5_0" if layer < count // 8 and self.has_importance:
+                return "Q4_1" if self.recipe.precision == "q4_0" else "Q5_1"
             case "q4_k_m" | "q5_k_m" if _has_more_bits(layer, count):
                 return "Q6_K"
             case _:

@@ -137,6 +137,7 @@ def _job(
         "start_offset": laid_out.start_of(num_done),
         "num_threads": num_threads,
         "alignment": 32,
+        "importance": str(laid_out.importance.path) if laid_out.importance else "",
         "tensors": [
             {
                 "name": placed.source.name,
@@ -146,6 +147,7 @@ def _job(
                 "to": placed.type_name,
                 "row": placed.source.shape[0],
                 "rows": placed.source.num_elements // placed.source.shape[0],
+                "rows_of_matrix": (*placed.source.shape, 1)[1],
                 "heads": placed.source.num_heads,
                 "inline": placed.source.inline.hex(),
             }

@@ -25,6 +25,7 @@ from typing import IO, Any
 import numpy as np
 
 from codehearth.lab import library
+from codehearth.lab.importance import matrix_of, read_importance
 from codehearth.lab.mixture import BLOCK_BYTES, BLOCK_SIZES
 
 _CHUNK_ELEMENTS = 1 << 20
@@ -73,8 +74,24 @@ def write(job: dict[str, Any]) -> str:
         target.truncate(job["start_offset"])
         target.seek(job["start_offset"])
         with ThreadPoolExecutor(job["num_threads"]) as pool:
+            _give_importance(job)
             _append(job, native, pool, target, digest)
         return digest.hexdigest()
+
+
+def _give_importance(job: dict[str, Any]) -> None:
+    """Each tensor with what is known of its columns, (M, N), as `importance`."""
+    path = job["importance"]
+    values = read_importance(Path(path)).values if path else {}
+    for tensor in job["tensors"]:
+        found = values.get(tensor["name"])
+        shape = (
+            tensor["row"],
+            tensor["rows_of_matrix"],
+            tensor["rows"] // tensor["rows_of_matrix"],
+        )
+        known = None if found is None else matrix_of(found, shape)
+        tensor["importance"] = known if known is None else np.ascontiguousarray(known, np.float32)
 
 
 def _digest_start(target: IO[bytes], num_bytes: int, digest: Any) -> None:
@@ -127,14 +144,18 @@ def _started(
 
 
 def _chunks(tensor: dict[str, Any]) -> Iterator[tuple[int, int]]:
-    """Ranges of rows of about a million numbers; a head is never cut."""
+    """Ranges of rows of about a million numbers; a head is never cut, nor are rows of two matrices
+    with an importance of their own in one."""
     row, rows = tensor["row"], tensor["rows"]
     step = max(1, _CHUNK_ELEMENTS // row)
     if tensor["heads"]:
         head = rows // tensor["heads"]
         step = max(head, step // head * head)
-    for first in range(0, rows, step):
-        yield first, min(step, rows - first)
+    importance = tensor["importance"]
+    part = rows if importance is None or len(importance) == 1 else tensor["rows_of_matrix"]
+    for begin in range(0, rows, part):
+        for first in range(begin, begin + part, step):
+            yield first, min(step, begin + part - first)
 
 
 def _converted(native: Any, tensor: dict[str, Any], first: int, count: int) -> bytes:
@@ -149,7 +170,7 @@ def _converted(native: Any, tensor: dict[str, Any], first: int, count: int) -> b
     if tensor["heads"]:
         num_heads = count * tensor["heads"] // tensor["rows"]
         values = _interleaved(values, num_heads, tensor["row"])
-    return _stored(native, tensor, values, count)
+    return _stored(native, tensor, values, first, count)
 
 
 def _read_rows(tensor: dict[str, Any], first: int, count: int) -> bytes:
@@ -207,7 +228,7 @@ def _interleaved(values: Array, num_heads: int, row: int) -> Array:
     return halves.swapaxes(1, 2).reshape(-1)
 
 
-def _stored(native: Any, tensor: dict[str, Any], values: Array, count: int) -> bytes:
+def _stored(native: Any, tensor: dict[str, Any], values: Array, first: int, count: int) -> bytes:
     new = tensor["to"]
     values = np.ascontiguousarray(values, dtype=np.float32)
     if new == "F32":
@@ -220,11 +241,26 @@ def _stored(native: Any, tensor: dict[str, Any], values: Array, count: int) -> b
     row = tensor["row"]
     stored = ctypes.create_string_buffer(count * (row // BLOCK_SIZES[new] * BLOCK_BYTES[new]))
     written = native.ggml_quantize_chunk(
-        library.TYPE_NUMBERS[new], values.ctypes.data, stored, 0, count, row, None
+        library.TYPE_NUMBERS[new],
+        values.ctypes.data,
+        stored,
+        0,
+        count,
+        row,
+        _importance_of(tensor, first),
     )
     if written != len(stored):
         raise Refused("BadWeights", f"The tensor '{tensor['name']}' could not be quantised.")
     return stored.raw
+
+
+def _importance_of(tensor: dict[str, Any], first: int) -> int | None:
+    """The address of what is known of the columns of the matrix that row `first` is in."""
+    importance = tensor["importance"]
+    if importance is None:
+        return None
+    matrix = first // tensor["rows_of_matrix"] if len(importance) > 1 else 0
+    return int(importance[matrix].ctypes.data)
 
 
 def _save(job: dict[str, Any], target: IO[bytes], num_done: int) -> None:

@@ -40,19 +40,19 @@ def main() -> int:
     try:
         network = Network(job["model"], job["context_tokens"], job["num_threads"])
         if job["task"] == "tokenize":
-            _tell({"tokens": network.tokenize(job["text"]), "vocabulary_size": network.vocabulary})
+            tell({"tokens": network.tokenize(job["text"]), "vocabulary_size": network.vocabulary})
         else:
             for line in score(network, job):
-                _tell(line)
+                tell(line)
     except library.LibraryChanged as error:
-        _tell({"error": "EngineFailed", "message": f"Nothing was measured: {error}."})
+        tell({"error": "EngineFailed", "message": f"Nothing was measured: {error}."})
         return EXIT_REFUSED
     except Refused as error:
-        _tell({"error": "BadWeights", "message": str(error)})
+        tell({"error": "BadWeights", "message": str(error)})
         return EXIT_REFUSED
     except OSError as error:
         kind = "DiskFull" if error.errno in (28, 122) else "EngineFailed"
-        _tell({"error": kind, "message": f"Logits cannot be kept: {error.strerror or error}."})
+        tell({"error": kind, "message": f"Logits cannot be kept: {error.strerror or error}."})
         return EXIT_REFUSED
     return 0
 
@@ -80,7 +80,10 @@ def score(network: Network, job: dict[str, Any]) -> Iterator[dict[str, Any]]:
 class Network:
     """A model and one context of llama.cpp's, in memory until the process ends."""
 
-    def __init__(self, path: str, context_tokens: int, num_threads: int) -> None:
+    def __init__(
+        self, path: str, context_tokens: int, num_threads: int, *, on_tensor: Any = None
+    ) -> None:
+        """`on_tensor` is llama.cpp's callback for evaluated tensors; it must outlive this."""
         self._native = library.load()
         params = library.model_params(self._native)
         context = library.context_params(self._native)
@@ -94,6 +97,8 @@ class Network:
         context.n_ctx = context.n_batch = context.n_outputs_max_per_seq = context_tokens
         context.n_ubatch = min(context_tokens, 512)
         context.n_threads = context.n_threads_batch = num_threads
+        if on_tensor is not None:
+            context.cb_eval = ctypes.cast(on_tensor, ctypes.c_void_p)
         self._context = self._native.llama_init_from_model(model, context)
         if not self._context:
             raise Refused(f"llama.cpp cannot make a context: {_last_words()}")
@@ -119,6 +124,11 @@ class Network:
         scored = range(len(tokens) // 2, len(tokens) - 1)
         self._decode(tokens, first_position=0, wanted=scored)
         return np.stack([self._row(index) for index in scored])
+
+    def read(self, tokens: Sequence[int]) -> None:
+        """Computes all of a window, also what only its logits need."""
+        self._forget()
+        self._decode(self._begun(tokens), first_position=0, wanted=range(len(tokens)))
 
     def continued(self, prompt: Sequence[int], num_new_tokens: int) -> list[int]:
         """The likeliest tokens behind `prompt`, up to the first that ends a text."""
@@ -231,7 +241,7 @@ def _last_words() -> str:
     return " ".join("".join(_said).split())[-300:] or "it does not say why"
 
 
-def _tell(line: dict[str, Any]) -> None:
+def tell(line: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
 

@@ -196,12 +196,17 @@ def _num_same(one: Sequence[int], other: Sequence[int]) -> int:
 
 
 def _lines(job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for line in child_lines("codehearth.lab.scorer", dict(job)):
+        if "error" in line:
+            raise error_of(line)
+        yield line
+
+
+def error_of(line: Mapping[str, Any]) -> HearthError:
+    """What a child that reads texts says went wrong."""
     kinds: dict[str, type[HearthError]] = {
         "BadWeights": BadWeights,
         "DiskFull": DiskFull,
         "EngineFailed": EngineFailed,
     }
-    for line in child_lines("codehearth.lab.scorer", dict(job)):
-        if "error" in line:
-            raise kinds.get(line["error"], EngineFailed)(line["message"])
-        yield line
+    return kinds.get(line["error"], EngineFailed)(line["message"])

@@ -39,6 +39,8 @@ class MadeModel:
     sha256: str = ""
     identity: str = ""
     created_at: int = 0
+    # The text (or the file) whose importance matrix it was made with: title and sha256.
+    calibrated_on: str = ""
 
     @property
     def name(self) -> str:
@@ -127,7 +129,7 @@ class Made:
             if record.stat().st_size > _MAX_RECORD_BYTES:
                 return None
             model = MadeModel(**json.loads(record.read_bytes()))
-            texts = (model.base, model.precision, model.sha256, model.identity)
+            texts = (model.base, model.precision, model.sha256, model.identity, model.calibrated_on)
             is_sound = all(isinstance(text, str) for text in texts) and _key(model.name) is not None
             is_there = is_sound and _record_of(self.path_of(model)) == record
             return model if is_there and self.path_of(model).is_file() else None

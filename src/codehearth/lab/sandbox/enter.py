@@ -14,6 +14,7 @@ program never runs with less protection than was asked for.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -35,7 +36,10 @@ _SECCOMP_FILTER = 2
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _READ, _READ_FILE = 1 << 0 | 1 << 2 | 1 << 3, 1 << 0 | 1 << 2
 _WRITE_DEVICE = 1 << 1 | 1 << 2
-_KILL_S = 5.0
+_KILL_S = 15.0
+_ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# The house, and the supervisor of a fork bomb, come first.
+_NICENESS = 5
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -79,6 +83,7 @@ def _become(spec: dict[str, Any]) -> int:
 
 def _limit(spec: dict[str, Any]) -> None:
     """Resource limits; they hold for each process, the number of processes for the user."""
+    os.nice(_NICENESS)
     memory, seconds = spec["memory_bytes"], int(spec["time_s"]) + 1
     limits = {
         resource.RLIMIT_DATA if spec["reserves_memory"] else resource.RLIMIT_AS: memory,
@@ -139,7 +144,9 @@ def _filter_calls(steps: bytes) -> None:
 
 def _supervise(spec: dict[str, Any]) -> int:
     _check(_libc.prctl(_SUBREAPER, 1, 0, 0, 0), "to adopt what is left")
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    # Nobody may end us between the program's birth and the moment we are ready to end it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
+    for number in _ENDS:
         signal.signal(number, _asked_to_end)
     _check(_libc.prctl(_PDEATHSIG, signal.SIGTERM, 0, 0, 0), "to end with the parent")
     if os.getppid() != spec["parent"]:
@@ -149,23 +156,26 @@ def _supervise(spec: dict[str, Any]) -> int:
         os._exit(_in_child(spec))
     if spec["verdict_fd"] >= 0:
         os.close(spec["verdict_fd"])
-    status = 0
-    try:
+    status: int = signal.SIGKILL
+    with contextlib.suppress(_Asked):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDS)
         status = _wait_for(program)
-    except _Asked:
-        status = signal.SIGKILL
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in _ENDS:
+        signal.signal(number, signal.SIG_IGN)
     _kill_all(spec["uid"])
-    if os.WIFSIGNALED(status):
-        signal.signal(os.WTERMSIG(status), signal.SIG_DFL) if os.WTERMSIG(status) != 9 else None
-        os.kill(os.getpid(), os.WTERMSIG(status))
+    if os.WIFSIGNALED(status):  # end as it ended
+        ending = os.WTERMSIG(status)
+        if ending != signal.SIGKILL:
+            signal.signal(ending, signal.SIG_DFL)
+        os.kill(os.getpid(), ending)
     return os.waitstatus_to_exitcode(status)
 
 
 def _in_child(spec: dict[str, Any]) -> int:
     try:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in _ENDS:
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDS)
         os.setsid()
         _limit(spec)
         return _become(spec)
@@ -191,19 +201,35 @@ def _wait_for(program: int) -> int:
 
 
 def _kill_all(uid: int | None) -> None:
-    """Kills until nobody is left: new ones may be born meanwhile, but every one is ours to bury."""
+    """Until nobody is left. All are stopped before one is killed: where there is room, a fork bomb
+    would fill it again, and one that is stopped cannot."""
     until = time.monotonic() + _KILL_S
     while time.monotonic() < until:
         if uid is not None:
             _kill_user(uid)
-        for child in _children():
-            os.kill(child, signal.SIGKILL)
+        for process in _stopped():
+            _signal(process, signal.SIGKILL)
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
         except ChildProcessError:
             return
         time.sleep(0.002)
+
+
+def _stopped() -> set[int]:
+    """All descendants, told to stop; new ones are looked for until there are none."""
+    stopped: set[int] = set()
+    while new := _descendants() - stopped:
+        for process in new:
+            _signal(process, signal.SIGSTOP)
+        stopped |= new
+    return stopped
+
+
+def _signal(process: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, number)
 
 
 def _kill_user(uid: int) -> None:
@@ -218,9 +244,24 @@ def _kill_user(uid: int) -> None:
     os.waitpid(killer, 0)
 
 
-def _children() -> list[int]:
-    with open(f"/proc/self/task/{os.getpid()}/children") as told:  # noqa: PTH123
-        return [int(word) for word in told.read().split()]
+def _descendants() -> set[int]:
+    """Everybody below this process; orphans have become its children."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):  # noqa: PTH208
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as told:  # noqa: PTH123
+                    parent = int(told.read().rpartition(b") ")[2].split()[1])
+            except (OSError, IndexError, ValueError):
+                continue
+            children.setdefault(parent, []).append(int(name))
+    found: set[int] = set()
+    waiting = [os.getpid()]
+    while waiting:
+        born = children.get(waiting.pop(), [])
+        found.update(born)
+        waiting += born
+    return found
 
 
 def _check(result: int, what: str) -> None:

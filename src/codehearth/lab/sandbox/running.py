@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import platform
+import re
 import secrets
 import selectors
 import shutil
@@ -18,6 +19,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import psutil
 
@@ -28,7 +30,7 @@ from codehearth.lab.sandbox.protection import Protection
 _ENTER = Path(__file__).with_name("enter.py")
 _WATCH_S = 0.05
 _FIRST_WATCH_S = 0.15
-_END_S = 6.0
+_END_S = 20.0
 _MAX_VERDICT_BYTES = 1 << 20
 # Users that no system hands out; each run has one of its own, so that limits count one run only.
 _FIRST_USER, _NUM_USERS = 60_100, 4_800
@@ -105,6 +107,8 @@ class _Run:
     )
     was_cut: bool = False
     ending: Ending | None = None
+    # Where bubblewrap writes the number of the first process inside, as the host knows it.
+    told: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
 
     def run(self) -> Outcome:
         started = time.monotonic()
@@ -121,6 +125,7 @@ class _Run:
                 self._listen(child, verdict, started)
             finally:
                 self._end(child)
+                self.told.close()
         code = child.returncode
         return Outcome(
             ending=self.ending or ("signal" if code < 0 else "exit"),
@@ -146,12 +151,15 @@ class _Run:
         passed = [verdict]
         with contextlib.ExitStack() as stack:
             if self.protection == "bubblewrap":
-                told = stack.enter_context(tempfile.TemporaryFile())
-                told.write("\0".join(self._walls(is_root=is_root)).encode() + b"\0")
-                told.seek(0)
-                passed.append(told.fileno())
+                walls = stack.enter_context(tempfile.TemporaryFile())
+                walls.write("\0".join(self._walls(is_root=is_root)).encode() + b"\0")
+                walls.seek(0)
+                passed += [walls.fileno(), self.told.fileno()]
                 bwrap = shutil.which("bwrap") or "bwrap"
-                enter = [bwrap, "--args", str(told.fileno()), "--", *enter]
+                enter = [
+                    bwrap, "--info-fd", str(self.told.fileno()), "--args", str(walls.fileno()),
+                    "--", *enter,
+                ]  # fmt: skip
                 enter.append(bubblewrap.INSIDE_ENTER)
             else:
                 enter.append(str(_ENTER))
@@ -267,15 +275,35 @@ class _Run:
 
     def _end(self, child: subprocess.Popen[bytes]) -> None:
         """Nobody of it is left afterwards."""
-        if child.poll() is None and self.protection == "landlock":
+        if self.protection == "landlock" and child.poll() is None:
             child.terminate()  # its supervisor kills what it started
-        if child.poll() is None and self.protection == "bubblewrap":
-            _kill_children(child.pid)  # the first process of the space; the kernel ends the others
+        if self.protection == "bubblewrap":
+            self._end_space()
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(0 if self.protection == "none" else _END_S)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGKILL)
         child.wait()
+
+    def _end_space(self) -> None:
+        """Kills the first process of bubblewrap's space and waits until it is gone: the kernel lets
+        it go when all others of the space are. bubblewrap itself does not wait for that."""
+        self.told.seek(0)
+        found = re.search(rb'"child-pid":\s*(\d+)', self.told.read(4096))
+        if found is None:  # it never came so far
+            return
+        try:
+            first = os.pidfd_open(int(found[1]))
+        except OSError:
+            return
+        try:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                signal.pidfd_send_signal(first, signal.SIGKILL)
+            with selectors.DefaultSelector() as ends:
+                ends.register(first, selectors.EVENT_READ)
+                ends.select(_END_S)
+        finally:
+            os.close(first)
 
 
 @dataclass(frozen=True)
@@ -310,12 +338,6 @@ class _Watch:
                 with contextlib.suppress(OSError):
                     total += os.lstat(Path(folder) / name).st_blocks * 512
         return total
-
-
-def _kill_children(pid: int) -> None:
-    with contextlib.suppress(psutil.Error):
-        for child in psutil.Process(pid).children():
-            child.kill()
 
 
 def _environment(folder: str) -> dict[str, str]:

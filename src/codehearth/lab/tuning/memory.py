@@ -114,14 +114,16 @@ def what_would_fit(
     on_gpu: bool,
 ) -> Alternative | None:
     """The first change that fits, the least one first; None where none does."""
-    for flags, changed, kept_in in _changes(chosen, precision):
+    for flags, changed, kept_in in _changes(chosen, precision, can_quantise=on_gpu):
         total = predict(weights, changed, precision=kept_in, on_gpu=on_gpu).total_bytes
         if total <= free_bytes:
             return Alternative(flags, total)
     return None
 
 
-def _changes(chosen: Hyperparameters, precision: str) -> Iterator[tuple[str, Hyperparameters, str]]:
+def _changes(
+    chosen: Hyperparameters, precision: str, *, can_quantise: bool
+) -> Iterator[tuple[str, Hyperparameters, str]]:
     """The same step with fewer rows at a time; then computing twice; then four bits; then less."""
     flags: list[str] = []
     current = chosen
@@ -134,7 +136,7 @@ def _changes(chosen: Hyperparameters, precision: str) -> Iterator[tuple[str, Hyp
         current = replace(current, batch=1, accumulation=step)
         flags.append(f"--batch 1 --accumulation {step}")
         yield " ".join(flags), current, precision
-    if precision != "int4":
+    if can_quantise and precision != "int4":
         precision = "int4"
         flags.append("--quantize int4")
         yield " ".join(flags), current, precision

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from codehearth.lab.tuning.preparing import NUM_QUESTIONS, Prepared
+from codehearth.lab.tuning.preparing import Prepared
+from codehearth.lab.tuning.probes import NUM_QUESTIONS
 
 _Z = 1.96
 _NUM_SHOWN = 5

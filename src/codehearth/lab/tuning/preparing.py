@@ -11,12 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from codehearth.errors import DoesNotFit, InvalidRequest
+from codehearth.errors import DoesNotFit, InvalidRequest, Unsupported
 from codehearth.lab.tuning import memory
 from codehearth.lab.tuning.examples import Chat, Example, Lesson, digest, with_system
 from codehearth.lab.tuning.infilling import lessons as lessons_of
 from codehearth.lab.tuning.recipe import SMALL_PARAMETERS, Hyperparameters, choose
-from codehearth.lab.tuning.rehearsal import questions
 from codehearth.lab.tuning.splitting import Split, split
 from codehearth.models.facts import Weights
 from codehearth.models.hardware import Hardware
@@ -24,17 +23,6 @@ from codehearth.models.words import in_bytes
 from codehearth.text.fim import fim_format_of
 
 Device = Literal["cpu", "cuda", "mps"]
-
-NUM_QUESTIONS = 24
-NUM_PROBE_TOKENS = 32
-NUM_ANSWER_TOKENS = 64
-_NUM_OWN_PROBES = 6
-_CODE_PROBES = (
-    "def fibonacci(n):\n",
-    "import os\n\n\ndef read_lines(path):\n",
-    "class Stack:\n    def __init__(self):\n",
-)
-_CHAT_PROBES = ("Write a function that reverses a string", "写一个函数，反转一个字符串", "hello")
 
 
 @dataclass(frozen=True)
@@ -113,8 +101,16 @@ class Prepared:
 def prepare(asked: Asked, weights: Weights, machine: Machine, *, fim: str | None) -> Prepared:
     """Everything decided. `fim` is the format that the catalogue names for the model.
 
-    Raises InvalidRequest for data or numbers that make no sense, DoesNotFit with what would fit.
+    Raises InvalidRequest for data or numbers that make no sense, Unsupported for what this machine
+    cannot do, DoesNotFit with what would fit.
     """
+    if asked.quantise and machine.device != "cuda":
+        # bitsandbytes packs weights anew for a CPU when they are looked at, and cannot go on then.
+        raise Unsupported(
+            f"Training on a base in {asked.quantise} needs an NVIDIA GPU.",
+            hint="leave out --quantize; --checkpointing and --batch 1 save memory too",
+            param="quantise",
+        )
     chosen = choose(weights.num_parameters, weights.context_tokens, **asked.numbers)
     numbers = chosen.hyperparameters
     format_name = fim_format_of(weights.fim_marks, preferred=fim)
@@ -229,58 +225,6 @@ def machine_of(
     if "mps" in devices and num_gpus is None:
         return Machine("mps", 1, num_threads, hardware.free_bytes)
     return Machine("cpu", 0, num_threads, hardware.free_bytes)
-
-
-def questions_of(prepared: Prepared) -> list[dict[str, Any]]:
-    """Held-out questions that are asked before and after, as the trainer reads them."""
-    return [_asking(one) for one in prepared.split.held_out[:NUM_QUESTIONS]]
-
-
-def probes_of(prepared: Prepared, *, has_template: bool) -> list[dict[str, Any]]:
-    """What the forms of the model are compared on: its own lessons and what it knew before.
-
-    `bare` is a conversation without the system prompt of the training, which the tuned model's
-    template brings itself.
-    """
-    own: dict[str, dict[str, Any]] = {}
-    for lesson in (*prepared.split.held_out, *prepared.split.training):
-        own.setdefault(lesson.question, _probe(lesson, prepared.asked.system))
-    probes = list(own.values())[:_NUM_OWN_PROBES]
-    if has_template:
-        system = prepared.asked.system
-        before = [{"role": "system", "content": system}] if system else []
-        for question in _CHAT_PROBES:
-            user = {"role": "user", "content": question}
-            probes.append({"messages": [*before, user], "bare": [user]})
-    return [*probes, *({"prompt": prompt} for prompt in _CODE_PROBES)]
-
-
-def rehearsal_of(prepared: Prepared, *, has_template: bool) -> list[dict[str, Any]]:
-    """Questions whose answers the base gives itself, as the trainer reads them.
-
-    `bare` is what the base is asked, `messages` what the tuned model will be.
-    """
-    count = round(prepared.hyperparameters.rehearsal * len(prepared.split.training))
-    if not has_template:
-        return []
-    system = prepared.asked.system
-    before = [{"role": "system", "content": system}] if system else []
-    users = ({"role": "user", "content": text} for text in questions(count, prepared.asked.seed))
-    return [{"bare": [user], "messages": [*before, user]} for user in users]
-
-
-def _probe(lesson: Lesson, system: str | None) -> dict[str, Any]:
-    asking = _asking(lesson)
-    messages = asking.get("messages", ())
-    if system and messages and messages[0] == {"role": "system", "content": system}:
-        return {**asking, "bare": messages[1:]}
-    return asking
-
-
-def _asking(lesson: Lesson) -> dict[str, Any]:
-    if not isinstance(lesson, Chat):
-        return {"prompt": lesson.prompt}
-    return {"messages": lesson.as_row()["messages"][:-1]}
 
 
 def _identity(asked: Asked, numbers: Hyperparameters, data_sha256: str, weights: Weights) -> str:

@@ -27,17 +27,11 @@ from codehearth.lab.tuning.curves import loss_figure
 from codehearth.lab.tuning.forms import compared_forms, converted, require_parity
 from codehearth.lab.tuning.jobs import Job, Jobs
 from codehearth.lab.tuning.outcome import outcome
-from codehearth.lab.tuning.preparing import (
-    NUM_ANSWER_TOKENS,
-    NUM_PROBE_TOKENS,
-    Prepared,
-    probes_of,
-    questions_of,
-    rehearsal_of,
-)
-from codehearth.lab.tuning.templates import with_default_system
+from codehearth.lab.tuning.preparing import Prepared
+from codehearth.lab.tuning.probes import NUM_PROBE_TOKENS
+from codehearth.lab.tuning.specification import asked_document, specification_of
 from codehearth.models.facts import Weights
-from codehearth.models.local_models import LocalModel, needs_code
+from codehearth.models.local_models import LocalModel
 from codehearth.models.tuned import TEMPLATE, Tuned, TunedModel
 from codehearth.models.words import in_bytes
 
@@ -46,7 +40,6 @@ Evaluate = Callable[[Sequence[str]], Mapping[str, Mapping[str, Any]]]
 Event = Callable[[Mapping[str, Any]], None]
 
 _SPARE_BYTES = 256 << 20
-_STORED = {"F32": "fp32", "F16": "fp16"}
 
 
 @dataclass(frozen=True)
@@ -185,7 +178,6 @@ def _require_room(weights: Weights, place: Place, folder: Path) -> None:
 
 def _written(job: Job, prepared: Prepared, base: LocalModel, weights: Weights) -> dict[str, Any]:
     """The job's files; the trainer's own document is given back."""
-    asked, machine = prepared.asked, prepared.machine
     lines = {
         "training.jsonl": prepared.split.training,
         "held_out.jsonl": prepared.split.held_out,
@@ -194,36 +186,10 @@ def _written(job: Job, prepared: Prepared, base: LocalModel, weights: Weights) -
         rows = (json.dumps(one.as_row(), ensure_ascii=False) for one in lessons)
         job.write(name, "".join(f"{row}\n" for row in rows))
     job.work.mkdir(parents=True, exist_ok=True)
-    template = weights.chat_template
-    specification = {
-        "base": str(base.path.absolute()),
-        "folder": str(job.work.absolute()),
-        "training": str((job.folder / "training.jsonl").absolute()),
-        "held_out": str((job.folder / "held_out.jsonl").absolute())
-        if prepared.split.held_out
-        else None,
-        "hyperparameters": prepared.hyperparameters.as_document(),
-        "seed": asked.seed,
-        "device": machine.device,
-        "dtype": prepared.dtype,
-        "stored_dtype": _STORED.get(weights.precision, "bf16"),
-        "quantise": asked.quantise,
-        "threads": machine.num_threads,
-        "long_rows": asked.long_rows,
-        "patience": asked.patience,
-        "num_parameters": weights.num_parameters,
-        "allows_code": needs_code(base),
-        "chat_template": with_default_system(template, asked.system)
-        if template and asked.system
-        else None,
-        "probes": probes_of(prepared, has_template=bool(template)),
-        "questions": questions_of(prepared),
-        "rehearsal": rehearsal_of(prepared, has_template=bool(template)),
-        "num_probe_tokens": NUM_PROBE_TOKENS,
-        "num_answer_tokens": NUM_ANSWER_TOKENS,
-    }
+    specification = specification_of(prepared, base, weights, job.folder.absolute())
     job.write("trainer.json", json.dumps(specification, ensure_ascii=False))
-    job.write("job.json", json.dumps(_asked_document(prepared), ensure_ascii=False, indent=1))
+    asked = {**asked_document(prepared), "created_at": int(time.time())}
+    job.write("job.json", json.dumps(asked, ensure_ascii=False, indent=1))
     if job.seen() is None:
         job.enter("prepared")
     return specification
@@ -300,23 +266,3 @@ def _write_json(path: Path, document: Mapping[str, Any]) -> None:
     temporary = path.with_name(f"{path.name}.tmp")
     temporary.write_text(json.dumps(document, ensure_ascii=False, indent=1), encoding="utf-8")
     temporary.replace(path)
-
-
-def _asked_document(prepared: Prepared) -> dict[str, Any]:
-    """What was asked, for whoever looks at the job."""
-    asked, found = prepared.asked, prepared.split
-    return {
-        "name": asked.name,
-        "base": asked.base,
-        "data": asked.data_name,
-        "data_sha256": prepared.data_sha256,
-        "num_rows": len(found.training),
-        "num_held_out": len(found.held_out),
-        "system": asked.system,
-        "seed": asked.seed,
-        "hyperparameters": prepared.hyperparameters.as_document(),
-        "identity": prepared.identity,
-        "device": prepared.machine.device,
-        "predicted_bytes": prepared.memory.total_bytes,
-        "created_at": int(time.time()),
-    }

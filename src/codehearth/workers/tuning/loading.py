@@ -20,7 +20,10 @@ def tokenizer_of(job: dict[str, Any]) -> Any:
     """The tokenizer with a padding token, which it may lack."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(job["base"], **_options(job))
     if tokenizer.eos_token_id is None:
-        raise Refused("BadWeights", "The checkpoint's tokenizer has no token that ends an answer.")
+        ends = sorted(_said_ends(job))
+        if not ends:
+            raise Refused("BadWeights", "The checkpoint names no token that ends an answer.")
+        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(ends[0])
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token_id = tokenizer.eos_token_id
     return tokenizer
@@ -28,14 +31,17 @@ def tokenizer_of(job: dict[str, Any]) -> Any:
 
 def end_ids_of(job: dict[str, Any], tokenizer: Any) -> frozenset[int]:
     """What ends an answer, as the checkpoint says."""
-    found = {tokenizer.eos_token_id}
+    return frozenset({tokenizer.eos_token_id} | _said_ends(job))
+
+
+def _said_ends(job: dict[str, Any]) -> set[int]:
+    """The ids in the checkpoint's generation configuration."""
     try:
         config = transformers.GenerationConfig.from_pretrained(job["base"], local_files_only=True)
     except OSError:
-        return frozenset(found)
+        return set()
     said = config.eos_token_id
-    ids = said if isinstance(said, list) else [] if said is None else [said]
-    return frozenset(found | set(ids))
+    return set(said if isinstance(said, list) else [] if said is None else [said])
 
 
 def base_of(job: dict[str, Any], *, dtype: torch.dtype, quantise: str | None = None) -> Any:
