@@ -24,8 +24,9 @@ from codehearth.gateway.metrics import Metrics
 from codehearth.settings import setting_fields
 
 ROOT = Path(__file__).parent.parent.parent
-sys.path.insert(0, str(ROOT / "scripts"))
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "deploy" / "container")]
 from build_without_docker import instructions  # noqa: E402
+from slim import without  # noqa: E402
 
 TOOLS = os.environ.get("HEARTH_DEPLOY_TOOLS", "")
 DOCKERFILES = ("Dockerfile", "Dockerfile.cuda")
@@ -184,6 +185,31 @@ def test_kustomize_puts_it_together(folder: str) -> None:
     assert done.returncode == 0, done.stderr
     assert ("nvidia.com/gpu" in limits["limits"]) == (folder == "gpu")
     assert limits["limits"]["memory"] == "16Gi"
+
+
+def _installed(site: Path, name: str, *requirements: str) -> None:
+    """A package of one module in a site folder, as pip leaves it."""
+    module, facts = site / name / "__init__.py", site / f"{name}-1.dist-info"
+    for path in (module, module.parent / "__pycache__" / "__init__.cpython-313.pyc"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    facts.mkdir()
+    needs = "".join(f"Requires-Dist: {one}\n" for one in requirements)
+    (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n{needs}")
+    (facts / "RECORD").write_text(f"{name}/__init__.py,,\n{name}-1.dist-info/METADATA,,\n")
+
+
+def test_without_the_page_goes_what_only_the_page_needs(tmp_path: Path) -> None:
+    _installed(tmp_path, "codehearth", "gradio>=6", "click", 'pillow; extra == "plots"')
+    _installed(tmp_path, "gradio", "pandas", "click", "pillow")
+    for name in ("click", "pandas", "pillow"):
+        _installed(tmp_path, name)
+
+    doomed = set(without(tmp_path, {"gradio"}))
+
+    gone = {path.relative_to(tmp_path).parts[0] for path in doomed if path.suffix == ".py"}
+    assert gone == {"gradio", "pandas", "pillow"}
+    assert {path.relative_to(tmp_path).parts[0] for path in doomed if path.suffix == ".pyc"} == gone
 
 
 class _NoModels:

@@ -237,3 +237,12 @@ def test_every_product_that_is_compared_has_a_source() -> None:
     for mark in re.findall(r"\]\[(\w)\]", heads):
         assert re.search(rf"^\[{mark}\]: https://", text, re.MULTILINE)
     assert len(re.findall(r"\]\[\w\]", heads)) == 6
+
+
+def test_make_targets_in_the_documentation_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", ROOT.joinpath("Makefile").read_text(), re.MULTILINE))
+    for page in PAGES:
+        for target in re.findall(
+            r"(?:`|\$ |^ +)make ([a-z][a-z-]*)", page.read_text("utf-8"), re.M
+        ):
+            assert target in targets, f"{page.name}: make {target}"
