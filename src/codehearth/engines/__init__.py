@@ -124,7 +124,7 @@ def choose_engine(
         raise missing[0]
     raise Unsupported(
         f"No engine here can load these weights: {'; '.join(dict.fromkeys(reasons))}.",
-        hint="pull the model in GGUF format" if weights.kind != "gguf" else f"try {INSTALL}",
+        hint=_hint(weights, wanted),
         param="model",
     )
 
@@ -157,6 +157,12 @@ def _missing(engine: Engine, availability: Unavailable) -> EngineMissing:
         hint=availability.hint,
         retry_after_s=None,
     )
+
+
+def _hint(weights: LoadableWeights, wanted: str) -> str:
+    if wanted != "auto":
+        return "leave `engine` at auto, which takes one that can load them"
+    return "pull the model in GGUF format" if weights.kind != "gguf" else f"try {INSTALL}"
 
 
 def _why(engine: Engine, weights: LoadableWeights, reasons: list[str]) -> str:
