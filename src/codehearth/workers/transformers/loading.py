@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import importlib.metadata
 import inspect
+import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from typing import Any
 
 import torch
 import transformers
+
+from .arranging import arranged
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 _QUANTISERS = ("bitsandbytes", "torchao", "gptqmodel")
@@ -72,6 +75,7 @@ def load(asked: argparse.Namespace, *, say: Callable[[str], None]) -> Loaded:
         if path.suffix == ".gguf":
             options["gguf_file"] = path.name
         path = path.parent
+    path = arranged(path)
     options |= {"trust_remote_code": asked.allow_code, "local_files_only": True}
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(
@@ -83,7 +87,7 @@ def load(asked: argparse.Namespace, *, say: Callable[[str], None]) -> Loaded:
             dtype=dtype,
             use_safetensors=True,
             output_loading_info=True,
-            quantization_config=_quantisation(asked.quantise, dtype),
+            **(_quantisation(asked.quantise, dtype) or _unpacking(path, place)),
             **options,
         )
     except MemoryError:
@@ -132,16 +136,32 @@ def _dtype(name: str, place: str, say: Callable[[str], None]) -> torch.dtype:
     return _DTYPES[name]
 
 
-def _quantisation(bits: str | None, dtype: torch.dtype) -> Any:
+def _quantisation(bits: str | None, dtype: torch.dtype) -> dict[str, Any]:
+    """What is said of quantising at load. Nothing where nothing is asked: even a None would hide
+    how a packed checkpoint says that it is packed."""
     if bits is None:
-        return None
+        return {}
     if not _has("bitsandbytes"):
         raise CannotLoad(f"{bits} needs the package bitsandbytes, which is not installed")
     if bits == "int8":
-        return transformers.BitsAndBytesConfig(load_in_8bit=True)
-    return transformers.BitsAndBytesConfig(
+        return {"quantization_config": transformers.BitsAndBytesConfig(load_in_8bit=True)}
+    nf4 = transformers.BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
     )
+    return {"quantization_config": nf4}
+
+
+def _unpacking(path: Path, place: str) -> dict[str, Any]:
+    """How weights packed by GPTQ are multiplied with on a CPU: by PyTorch alone. What GPTQModel
+    would choose there it compiles first, for minutes and with a compiler that may be missing."""
+    config = path / "config.json"
+    says = json.loads(config.read_bytes()) if config.is_file() else {}
+    packed = says.get("quantization_config") or {}
+    if place != "cpu" or packed.get("quant_method") != "gptq":
+        return {}
+    return {
+        "quantization_config": transformers.GPTQConfig(bits=packed["bits"], backend="gptq_torch")
+    }
 
 
 def _refuse_incomplete(info: Any, model: Any) -> None:
