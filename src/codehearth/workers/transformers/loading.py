@@ -22,10 +22,10 @@ import torch
 import transformers
 
 from .arranging import arranged
+from .placing import Gpu, dtype_on, place_for
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 _QUANTISERS = ("bitsandbytes", "torchao", "gptqmodel")
-_BF16_CAPABILITY = (8, 0)  # CUDA's, since Ampere
 _MAX_CAUSE_CHARS = 300
 
 
@@ -69,8 +69,15 @@ def load(asked: argparse.Namespace, *, say: Callable[[str], None]) -> Loaded:
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     torch.set_num_threads(asked.threads)
     path = Path(asked.model)
-    place, options = _place(asked.device)
-    dtype = _dtype(asked.dtype, place, say)
+    gpus = _gpus()
+    found = place_for(asked.device, gpus, has_mps=torch.backends.mps.is_available())
+    if found is None:
+        raise CannotLoad("this PyTorch sees no GPU")
+    place, options = found.name, found.options
+    name, why = dtype_on(found, asked.dtype, gpus)
+    if why:
+        say(why)
+    dtype = _DTYPES[name]
     if path.is_file():
         if path.suffix == ".gguf":
             options["gguf_file"] = path.name
@@ -109,31 +116,13 @@ def load(asked: argparse.Namespace, *, say: Callable[[str], None]) -> Loaded:
     )
 
 
-def _place(device: str) -> tuple[str, dict[str, Any]]:
-    """Where the model goes, in words and as what transformers is told."""
-    if device == "cpu":
-        return "cpu", {}
-    if torch.cuda.is_available():
-        number = torch.cuda.device_count()
-        if number == 1:
-            return "cuda", {"device_map": {"": 0}}
-        return "cuda", {"device_map": "auto"}  # accelerate shares the layers out
-    if torch.backends.mps.is_available():
-        return "mps", {"device_map": {"": "mps"}}
-    raise CannotLoad("this PyTorch sees no GPU")
-
-
-def _dtype(name: str, place: str, say: Callable[[str], None]) -> torch.dtype:
-    if name == "bf16" and place == "cuda":
-        lacking = [
-            torch.cuda.get_device_name(number)
-            for number in range(torch.cuda.device_count())
-            if torch.cuda.get_device_capability(number) < _BF16_CAPABILITY
-        ]
-        if lacking:
-            say(f"fp16 instead of bf16: {lacking[0]} does not compute in bf16")
-            return torch.float16
-    return _DTYPES[name]
+def _gpus() -> list[Gpu]:
+    if not torch.cuda.is_available():
+        return []
+    return [
+        Gpu(torch.cuda.get_device_name(number), torch.cuda.get_device_capability(number))
+        for number in range(torch.cuda.device_count())
+    ]
 
 
 def _quantisation(bits: str | None, dtype: torch.dtype) -> dict[str, Any]:
@@ -195,11 +184,7 @@ def _give_back_memory() -> None:
 
 
 def _devices() -> list[str]:
-    devices = ["cpu"]
-    if torch.cuda.is_available():
-        devices += [
-            f"cuda: {torch.cuda.get_device_name(n)}" for n in range(torch.cuda.device_count())
-        ]
+    devices = ["cpu", *(f"cuda: {gpu.name}" for gpu in _gpus())]
     if torch.backends.mps.is_available():
         devices.append("mps")
     return devices
