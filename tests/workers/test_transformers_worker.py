@@ -15,6 +15,7 @@ import pytest
 from engines.children import raw_exchange
 from engines.contract.contenders import Running, running, transformers
 from tiny_checkpoints import FAMILIES, WIDTH, tiny_checkpoint, write_safetensors
+from tiny_gptq import tiny_gptq
 
 from codehearth.errors import EngineFailed
 from codehearth.models.weights import read_weights
@@ -314,3 +315,29 @@ def test_a_checkpoint_in_half_precision_and_quantised_answers(tmp_path: Path) ->
             answer = completed(started, prompt="def", max_tokens=5, **GREEDY)
 
         assert answer["usage"]["completion_tokens"] == 5, precision
+
+
+@pytest.mark.parametrize("is_autogptqs", [False, True])
+def test_weights_packed_by_gptq_answer_as_what_they_are_packed_of(
+    is_autogptqs: bool, tmp_path: Path
+) -> None:
+    """Also in AutoGPTQ's layout, which CodeFuse's 4-bit checkpoints have."""
+    contender = transformers(tmp_path)
+    packed, plain = tiny_gptq(tmp_path / "gptq", is_autogptqs=is_autogptqs)
+    weights = read_weights(packed)
+    if reason := contender.engine.can_load(weights):
+        pytest.skip(reason)
+
+    found = []
+    for path in (plain, packed):
+        launch = replace(contender.launch, path=path, stored_precision="F16", precision="fp32")
+        with running(replace(contender, launch=launch).process()) as started:
+            body = {"prompt": "def add", "max_tokens": 8, "logprobs": 1, **GREEDY}
+            content = completed(started, **body)["choices"][0]["logprobs"]["content"]
+            found.append([(token["id"], token["logprob"]) for token in content])
+
+    assert weights.precision == "INT4 (GPTQ)"
+    assert weights.num_parameters == read_weights(plain).num_parameters
+    for (one, expected), (two, logprob) in zip(*found, strict=True):
+        assert one == two
+        assert logprob == pytest.approx(expected, abs=0.02)

@@ -55,7 +55,14 @@ def engines(context: click.Context, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--cpu", "device", flag_value="cpu", help="For the CPU; the default without a GPU.")
 @click.option("--cuda", "device", flag_value="cuda", help="For NVIDIA's GPUs.")
-def install(name: str, device: Device | None) -> None:
+@click.option(
+    "--with",
+    "addons",
+    multiple=True,
+    metavar="NAME",
+    help="What more to install beside it: gptq, for transformers.",
+)
+def install(name: str, device: Device | None, addons: tuple[str, ...]) -> None:
     """Make an engine's environment below the data folder, with pinned packages.
 
     It takes the place of what was there once the engine in it has started; one that is whole and
@@ -67,6 +74,8 @@ def install(name: str, device: Device | None) -> None:
 
     name, device = _named(name, device)
     recipe = _recipe(name, device, has_cuda=any(gpu.kind == "cuda" for gpu in snapshot().gpus))
+    for addon in dict.fromkeys(addons):
+        recipe = _with_addon(recipe, addon)
     say(f"{name} for {recipe.device}: about {size(recipe.num_bytes)} on disk.")
     began = time.monotonic()
     made = _environments().install(recipe, progress=_Steps(), environment=os.environ)
@@ -115,6 +124,18 @@ def _recipe(name: str, device: Device | None, *, has_cuda: bool) -> Recipe:
             "all the same",
         )
     return recipe
+
+
+def _with_addon(recipe: Recipe, name: str) -> Recipe:
+    from codehearth.engines.recipes import ADDONS
+
+    known = ADDONS.get(recipe.engine, {})
+    if name not in known:
+        raise InvalidRequest(
+            f"There is no add-on '{name}' of {recipe.engine}.",
+            hint=f"there is {', '.join(known)}" if known else "it has none",
+        )
+    return recipe.with_addon(name)
 
 
 def _known(name: str) -> None:

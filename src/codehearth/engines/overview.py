@@ -10,7 +10,7 @@ from typing import Literal
 from codehearth.engines import engines
 from codehearth.engines.base import Engine, Unavailable
 from codehearth.engines.environments import Broken, Environments, Installed
-from codehearth.engines.recipes import RECIPES
+from codehearth.engines.recipes import RECIPES, recipes_of
 from codehearth.models.remotes import Server
 
 _READS = {
@@ -68,7 +68,7 @@ def _listed(engine: Engine, environments: Path) -> Listed:
 
 
 def _digests(engine: str) -> frozenset[str]:
-    return frozenset(recipe.digest for recipe in RECIPES[engine].values())
+    return frozenset(recipe.digest for recipe in recipes_of(engine))
 
 
 def _no_native(setting: str) -> Listed:

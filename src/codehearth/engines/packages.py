@@ -48,6 +48,10 @@ def install_packages(
         _install_cpu_torch(recipe, python, environment, progress, require)
     words = [*(() if recipe.resolves else ("--no-deps",)), "-r", str(recipe.pins)]
     pip(python, "install", words, environment, progress)
+    for addon in recipe.addons:
+        progress(f"adding {addon.name}")
+        words = ["--no-deps", "--no-build-isolation", "-r", str(addon.pins)]
+        pip(python, "install", words, environment, progress)
 
 
 def pip(

@@ -32,6 +32,16 @@ class Sources:
 
 
 @dataclass(frozen=True)
+class Addon:
+    """What may be installed beside an engine's packages: its own pins and nothing they ask for,
+    built with what is in the environment already."""
+
+    name: str
+    pins: Path
+    num_bytes: int
+
+
+@dataclass(frozen=True)
 class Recipe:
     """How to make an engine's environment for one kind of machine.
 
@@ -51,12 +61,20 @@ class Recipe:
     torch: str | None = None
     resolves: bool = True
     sources: Sources | None = None
+    addons: tuple[Addon, ...] = ()
 
     @property
     def digest(self) -> str:
         """Changes when the pins do, or how they are built."""
         how = repr(self.sources).encode() if self.sources else b""
-        return hashlib.sha256(self.pins.read_bytes() + how).hexdigest()
+        more = b"".join(addon.pins.read_bytes() for addon in self.addons)
+        return hashlib.sha256(self.pins.read_bytes() + how + more).hexdigest()
+
+    def with_addon(self, name: str) -> Recipe:
+        """The same with one of the engine's add-ons. Raises KeyError."""
+        addon = ADDONS[self.engine][name]
+        size = self.num_bytes + addon.num_bytes
+        return replace(self, addons=(*self.addons, addon), num_bytes=size)
 
 
 def _transformers(device: Device, *, num_bytes: int) -> Recipe:
@@ -175,3 +193,17 @@ RECIPES: Mapping[str, Mapping[Device, Recipe]] = {
         "cuda": _fastllm("cuda", num_bytes=3 * _GIB),
     },
 }
+
+# What GPTQModel and its company take was measured on Linux.
+ADDONS: Mapping[str, Mapping[str, Addon]] = {
+    "transformers": {
+        "gptq": Addon("gptq", _HERE / "requirements" / "transformers-gptq.txt", 600 << 20),
+    },
+}
+
+
+def recipes_of(engine: str) -> tuple[Recipe, ...]:
+    """Every recipe of an engine, with and without add-ons."""
+    plain = tuple(RECIPES[engine].values())
+    names = ADDONS.get(engine, {})
+    return (*plain, *(recipe.with_addon(name) for recipe in plain for name in names))

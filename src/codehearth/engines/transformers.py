@@ -78,7 +78,10 @@ class Transformers:
             )
         packing = next((name for name in _PACKED if f"({name})" in weights.precision), None)
         if packing and self._is_installed and "gptqmodel" not in self._facts("quantisers"):
-            return f"weights packed by {packing} need the package gptqmodel beside transformers"
+            return (
+                f"weights packed by {packing} need the package gptqmodel beside transformers: "
+                "`hearth engines install transformers --with gptq`"
+            )
         return None
 
     def command(self, launch: Launch, endpoint: Endpoint) -> Command:
@@ -106,6 +109,8 @@ class Transformers:
         environment = child_environment(self.ours) | {
             "HEARTH_ENGINE_KEY": endpoint.api_key,
             "TQDM_DISABLE": "1",
+            # GPTQModel waits for ever where it has more workers than there are cores.
+            "GPTQMODEL_CPU_WORKERS": str(max(2, launch.num_threads)),
         }
         return Command(argv, environment, why=(f"{launch.num_threads} threads", *why))
 

@@ -139,6 +139,8 @@ def precision(folder: Path) -> str | None:
     except BadWeights:
         return None
     quantised = config.get("quantization_config")
+    if quantised is None and (folder / "quantize_config.json").is_file():
+        quantised = read_json(folder / "quantize_config.json")  # AutoGPTQ's layout
     if isinstance(quantised, dict):
         bits = quantised.get("bits")
         if bits in (2, 3, 4, 8):

@@ -60,7 +60,15 @@ def read_config(folder: Path) -> Config:
         raise BadWeights(
             f"'{folder.name}' has no config.json.", hint="download the whole checkpoint"
         )
-    return Config(read_object(path, MAX_CONFIG_BYTES), path.name)
+    values = read_object(path, MAX_CONFIG_BYTES)
+    packed = folder / "quantize_config.json"
+    if "quantization_config" not in values and packed.is_file():
+        # AutoGPTQ's layout (CodeFuse's 4-bit checkpoints): how it is packed stands in a file apart.
+        values["quantization_config"] = {
+            "quant_method": "gptq",
+            **read_object(packed, MAX_CONFIG_BYTES),
+        }
+    return Config(values, path.name)
 
 
 def read_object(path: Path, max_bytes: int) -> dict[str, Any]:

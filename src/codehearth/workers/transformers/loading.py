@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import importlib.metadata
 import inspect
+import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,9 +21,11 @@ from typing import Any
 import torch
 import transformers
 
+from .arranging import arranged
+from .placing import Gpu, dtype_on, place_for
+
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 _QUANTISERS = ("bitsandbytes", "torchao", "gptqmodel")
-_BF16_CAPABILITY = (8, 0)  # CUDA's, since Ampere
 _MAX_CAUSE_CHARS = 300
 
 
@@ -66,12 +69,20 @@ def load(asked: argparse.Namespace, *, say: Callable[[str], None]) -> Loaded:
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     torch.set_num_threads(asked.threads)
     path = Path(asked.model)
-    place, options = _place(asked.device)
-    dtype = _dtype(asked.dtype, place, say)
+    gpus = _gpus()
+    found = place_for(asked.device, gpus, has_mps=torch.backends.mps.is_available())
+    if found is None:
+        raise CannotLoad("this PyTorch sees no GPU")
+    place, options = found.name, found.options
+    name, why = dtype_on(found, asked.dtype, gpus)
+    if why:
+        say(why)
+    dtype = _DTYPES[name]
     if path.is_file():
         if path.suffix == ".gguf":
             options["gguf_file"] = path.name
         path = path.parent
+    path = arranged(path)
     options |= {"trust_remote_code": asked.allow_code, "local_files_only": True}
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(
@@ -85,7 +96,7 @@ def load(asked: argparse.Namespace, *, say: Callable[[str], None]) -> Loaded:
             dtype=dtype,
             use_safetensors=True,
             output_loading_info=True,
-            quantization_config=_quantisation(asked.quantise, dtype),
+            **(_quantisation(asked.quantise, dtype) or _unpacking(path, place)),
             **options,
         )
     except MemoryError:
@@ -121,43 +132,41 @@ def _adapted(model: Any, folder: str) -> Any:
     return adapted.base_model.model if is_quantised else adapted.merge_and_unload()
 
 
-def _place(device: str) -> tuple[str, dict[str, Any]]:
-    """Where the model goes, in words and as what transformers is told."""
-    if device == "cpu":
-        return "cpu", {}
-    if torch.cuda.is_available():
-        number = torch.cuda.device_count()
-        if number == 1:
-            return "cuda", {"device_map": {"": 0}}
-        return "cuda", {"device_map": "auto"}  # accelerate shares the layers out
-    if torch.backends.mps.is_available():
-        return "mps", {"device_map": {"": "mps"}}
-    raise CannotLoad("this PyTorch sees no GPU")
+def _gpus() -> list[Gpu]:
+    if not torch.cuda.is_available():
+        return []
+    return [
+        Gpu(torch.cuda.get_device_name(number), torch.cuda.get_device_capability(number))
+        for number in range(torch.cuda.device_count())
+    ]
 
 
-def _dtype(name: str, place: str, say: Callable[[str], None]) -> torch.dtype:
-    if name == "bf16" and place == "cuda":
-        lacking = [
-            torch.cuda.get_device_name(number)
-            for number in range(torch.cuda.device_count())
-            if torch.cuda.get_device_capability(number) < _BF16_CAPABILITY
-        ]
-        if lacking:
-            say(f"fp16 instead of bf16: {lacking[0]} does not compute in bf16")
-            return torch.float16
-    return _DTYPES[name]
-
-
-def _quantisation(bits: str | None, dtype: torch.dtype) -> Any:
+def _quantisation(bits: str | None, dtype: torch.dtype) -> dict[str, Any]:
+    """What is said of quantising at load. Nothing where nothing is asked: even a None would hide
+    how a packed checkpoint says that it is packed."""
     if bits is None:
-        return None
+        return {}
     if not _has("bitsandbytes"):
         raise CannotLoad(f"{bits} needs the package bitsandbytes, which is not installed")
     if bits == "int8":
-        return transformers.BitsAndBytesConfig(load_in_8bit=True)
-    return transformers.BitsAndBytesConfig(
+        return {"quantization_config": transformers.BitsAndBytesConfig(load_in_8bit=True)}
+    nf4 = transformers.BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
     )
+    return {"quantization_config": nf4}
+
+
+def _unpacking(path: Path, place: str) -> dict[str, Any]:
+    """How weights packed by GPTQ are multiplied with on a CPU: by PyTorch alone. What GPTQModel
+    would choose there it compiles first, for minutes and with a compiler that may be missing."""
+    config = path / "config.json"
+    says = json.loads(config.read_bytes()) if config.is_file() else {}
+    packed = says.get("quantization_config") or {}
+    if place != "cpu" or packed.get("quant_method") != "gptq":
+        return {}
+    return {
+        "quantization_config": transformers.GPTQConfig(bits=packed["bits"], backend="gptq_torch")
+    }
 
 
 def _refuse_incomplete(info: Any, model: Any) -> None:
@@ -191,11 +200,7 @@ def _give_back_memory() -> None:
 
 
 def _devices() -> list[str]:
-    devices = ["cpu"]
-    if torch.cuda.is_available():
-        devices += [
-            f"cuda: {torch.cuda.get_device_name(n)}" for n in range(torch.cuda.device_count())
-        ]
+    devices = ["cpu", *(f"cuda: {gpu.name}" for gpu in _gpus())]
     if torch.backends.mps.is_available():
         devices.append("mps")
     return devices
