@@ -43,9 +43,12 @@ class Series:
 
 @dataclass(frozen=True)
 class Axis:
+    """With `names`, an axis of places 1, 2, … that are called so."""
+
     title: str
     is_log: bool = False
     starts_at_zero: bool = False
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -151,10 +154,10 @@ def shapes(figure: Figure) -> Iterator[Shape]:
 
 def _frame(figure: Figure, x: _Scale, y: _Scale) -> Iterator[Shape]:
     bottom, right = HEIGHT - _BOTTOM, WIDTH - _RIGHT
-    for value in ticks(x.low, x.high, is_log=x.is_log):
+    for value, name in _named_ticks(figure.x, x):
         place = x.at(value)
         yield Line(((place, _TOP), (place, bottom)), GRID)
-        yield Label(place, bottom + 18, number(value), anchor="middle", colour=PALE)
+        yield Label(place, bottom + 18, name, anchor="middle", colour=PALE)
     for value in ticks(y.low, y.high, is_log=y.is_log):
         place = y.at(value)
         yield Line(((_LEFT, place), (right, place)), GRID)
@@ -165,6 +168,14 @@ def _frame(figure: Figure, x: _Scale, y: _Scale) -> Iterator[Shape]:
     yield Label(20, (_TOP + bottom) / 2, figure.y.title, size=13, anchor="middle", is_upright=True)
     if figure.note:
         yield Label(right, HEIGHT - 6, figure.note, size=10, anchor="end", colour=PALE)
+
+
+def _named_ticks(axis: Axis, scale: _Scale) -> Iterator[tuple[float, str]]:
+    if axis.names:
+        yield from ((float(place), name) for place, name in enumerate(axis.names, start=1))
+        return
+    for value in ticks(scale.low, scale.high, is_log=scale.is_log):
+        yield value, number(value)
 
 
 def _series(series: Series, x: _Scale, y: _Scale, names: _Names) -> Iterator[Shape]:
@@ -197,6 +208,8 @@ def _legend(figure: Figure) -> Iterator[Shape]:
 
 
 def _scale(figure: Figure, axis: Axis, start: float, end: float, *, is_x: bool) -> _Scale:
+    if axis.names:
+        return _Scale(0.5, len(axis.names) + 0.5, start, end, False)
     values: list[float] = []
     for series in figure.series:
         for point in series.points:

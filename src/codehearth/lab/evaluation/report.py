@@ -68,20 +68,28 @@ def _by_k(result: Evaluation) -> Figure:
 
 
 def _by_group(result: Evaluation) -> Figure:
-    names = list(dict.fromkeys(group for one in result.models for group in one.groups))
+    """A stalk for each model and kind of ending, the rarest kind first."""
+    first = result.models[0].groups
+    names = sorted(
+        {group for one in result.models for group in one.groups},
+        key=lambda name: (first.get(name, 0), name),
+    )
+    many = len(result.models)
     series = []
     for number, one in enumerate(result.models):
         total = sum(one.groups.values()) or 1
-        points = tuple(
-            Point(place, 100 * one.groups.get(name, 0) / total, name if not number else "")
-            for place, name in enumerate(names, start=1)
-        )
+        shift = 0.12 * (number - (many - 1) / 2)
+        points = []
+        for place, name in enumerate(names, start=1):
+            share_of_all = 100 * one.groups.get(name, 0) / total
+            told = f"{share_of_all:.0f} %" if many == 1 else ""
+            points.append(Point(place + shift, share_of_all, told, y_range=(0.0, share_of_all)))
         colour = COLOURS[number % len(COLOURS)]
-        series.append(Series(points, one.model, colour=colour))
+        series.append(Series(tuple(points), one.model if many > 1 else "", colour=colour))
     return Figure(
         "endings",
         f"{result.suite.title}: what came of the answers",
-        Axis(" "),
+        Axis("", names=tuple(names)),
         Axis("Share of all answers (%)", starts_at_zero=True),
         tuple(series),
     )

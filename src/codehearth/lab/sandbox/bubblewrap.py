@@ -38,12 +38,13 @@ def arguments(
         *(("--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID")
           if is_root else ("--cap-drop", "ALL")),
         *_system(system),
-        *((*_open_parents(prefix), "--ro-bind", prefix, prefix) if prefix else ()),
         "--proc", "/proc",
         "--dev", "/dev",
         "--perms", "1777", "--size", str(_SHARED_MEMORY_BYTES), "--tmpfs", "/dev/shm",  # noqa: S108
         "--remount-ro", "/dev",
         "--perms", "1777", "--size", str(disk_bytes), "--tmpfs", INSIDE_FOLDER,
+        # After the temporary folder, which it may lie in.
+        *((*_open_parents(prefix), "--ro-bind", prefix, prefix) if prefix else ()),
         "--ro-bind", files, INSIDE_FILES,
         "--ro-bind", enter, INSIDE_ENTER,
         "--remount-ro", "/",
