@@ -44,7 +44,7 @@ _RESERVE_BYTES = 1 << 30  # pip keeps an archive beside what it unpacks
 _CUDA_EXTRA_BYTES = 6 << 30  # a guess: what the CUDA build of PyTorch takes more
 _MAX_TAIL_LINES = 15
 
-# Steps are told as they begin; `detail` is what pip says it does.
+# Steps are told as they begin.
 Progress = Callable[[str], None]
 FreeBytes = Callable[[Path], int]
 
