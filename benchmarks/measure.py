@@ -1,13 +1,17 @@
-"""Reading a text for its loss against `llama-perplexity`, where that is on PATH.
+"""Reading a text for its loss against `llama-perplexity --kl-divergence`.
 
-    python -m benchmarks.measure
+    python -m benchmarks.measure [--tools FOLDER] [--rounds 3] [--threads 2]
 
-The starter and its Q4_K_M read the same windows; time, perplexity and mean KL of both programs are
-printed with their ratios. Without `llama-perplexity` only our own figures are printed.
+The starter and its Q4_K_M read the same windows, both programs in turn and with the same number of
+threads that spin for as long; medians of time, and perplexity and mean KL of both are printed with
+their ratios. `llama-perplexity` is looked for in FOLDER and on PATH; without it only our own
+figures are printed.
 """
 
 from __future__ import annotations
 
+import argparse
+import os
 import re
 import shutil
 import subprocess
@@ -16,8 +20,9 @@ import time
 from importlib import resources
 from pathlib import Path
 
-from benchmarks.measuring import machine
+from benchmarks.measuring import machine, median
 from benchmarks.quantize import quantise
+from codehearth.engines.threads import child_environment
 from codehearth.lab import scoring, statistics
 from codehearth.lab.texts import packaged_text
 from codehearth.models.pull import free_bytes_at
@@ -26,8 +31,18 @@ WINDOWS, CONTEXT = 20, 512
 STARTER = Path(str(resources.files("codehearth.data"))) / "starter.gguf"
 
 
+Figures = tuple[float, float, float]
+"""Seconds, perplexity, mean KL."""
+
+
 def main() -> None:
-    native = shutil.which("llama-perplexity")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--tools", default="", help="where llama-perplexity is, beside PATH")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    asked = parser.parse_args()
+    places = os.pathsep.join(filter(None, (asked.tools, os.environ.get("PATH", ""))))
+    native = shutil.which("llama-perplexity", path=places)
     print(machine())
     with tempfile.TemporaryDirectory(prefix="hearth-benchmark-") as name:
         folder = Path(name)
@@ -41,15 +56,19 @@ def main() -> None:
             max_windows=WINDOWS,
             num_prompts=1,
         )
-        ours = read(small, windows, folder)
-        if native is None:
-            print("llama-perplexity is not on PATH: no ratio")
-        else:
-            compare(ours, native, small, folder)
+        text = folder / "text"
+        text.write_text(packaged_text().content)
+        ours: list[Figures] = []
+        theirs: list[Figures] = []
+        for _ in range(asked.rounds):
+            ours.append(read(small, windows, folder, asked.threads))
+            if native is not None:
+                theirs.append(their_own(native, small, folder, asked.threads))
+        tell(ours, theirs, 2 * len(windows.windows) * CONTEXT)
 
 
-def read(small: Path, windows: scoring.Windows, folder: Path) -> tuple[float, float, float]:
-    """Seconds, perplexity and mean KL of our own children."""
+def read(small: Path, windows: scoring.Windows, folder: Path, num_threads: int) -> Figures:
+    """By our own children."""
     started = time.perf_counter()
     with scoring.kept_logits(windows, folder, free_bytes_at) as logits:
         for path in (STARTER, small):
@@ -58,38 +77,49 @@ def read(small: Path, windows: scoring.Windows, folder: Path) -> tuple[float, fl
                 windows,
                 logits,
                 is_reference=path == STARTER,
-                num_threads=2,
+                num_threads=num_threads,
                 done=lambda _: None,
             )
     took = time.perf_counter() - started
-    perplexity, kl = statistics.perplexity(found.nll).value, statistics.mean(found.kl)
-    count = 2 * len(windows.windows) * windows.context_tokens
-    print(
-        f"ours: {took:.2f} s, {count / took:.0f} tokens/s, perplexity {perplexity:.4f}, KL {kl:.6f}"
-    )
-    return took, perplexity, kl
+    return took, statistics.perplexity(found.nll).value, statistics.mean(found.kl)
 
 
-def compare(ours: tuple[float, float, float], native: str, small: Path, folder: Path) -> None:
-    text, kept = folder / "text", folder / "logits"
-    text.write_text(packaged_text().content)
-    common = ["-f", text, "-c", str(CONTEXT), "-b", str(CONTEXT), "--chunks", str(WINDOWS),
-              "-t", "2", "--kl-divergence-base", kept]  # fmt: skip
+def their_own(native: str, small: Path, folder: Path, num_threads: int) -> Figures:
+    kept = folder / "logits"
+    common = ["-f", folder / "text", "-c", CONTEXT, "-b", CONTEXT, "--chunks", WINDOWS,
+              "-t", num_threads, "--kl-divergence-base", kept]  # fmt: skip
     started = time.perf_counter()
     run(native, "-m", STARTER, *common)
     said = run(native, "-m", small, *common, "--kl-divergence")
     took = time.perf_counter() - started
     perplexity = number(said, r"Mean PPL\(Q\)\s*:\s*([\d.]+)")
     kl = number(said, r"Mean\s+KLD:\s*([\d.]+)")
-    print(f"llama-perplexity: {took:.2f} s, perplexity {perplexity:.4f}, KL {kl:.6f}")
+    return took, perplexity, kl
+
+
+def tell(ours: list[Figures], theirs: list[Figures], num_tokens: int) -> None:
+    for name, found in (("ours", ours), ("llama-perplexity", theirs)):
+        if found:
+            took = median([one[0] for one in found])
+            print(
+                f"{name}: {took:.2f} s, {num_tokens / took:.0f} tokens/s, "
+                f"perplexity {found[0][1]:.4f}, KL {found[0][2]:.6f}"
+            )
+    if not theirs:
+        print("llama-perplexity is not there: no ratio")
+        return
+    time_ratio = median([one[0] for one in ours]) / median([one[0] for one in theirs])
     print(
-        f"ratios (ours / theirs): time {ours[0] / took:.2f} (goal 1.3), perplexity "
-        f"{ours[1] / perplexity:.5f} (goal within 0.001), KL {ours[2] / kl:.4f} (within 0.02)"
+        f"ratios (ours / theirs): time {time_ratio:.2f} (goal 1.3), perplexity "
+        f"{ours[0][1] / theirs[0][1]:.5f} (goal within 0.001), "
+        f"KL {ours[0][2] / theirs[0][2]:.4f} (within 0.02)"
     )
 
 
 def run(*argv: object) -> str:
-    done = subprocess.run([str(part) for part in argv], check=True, capture_output=True, text=True)
+    words = [str(part) for part in argv]
+    environment = child_environment(os.environ)
+    done = subprocess.run(words, check=True, capture_output=True, text=True, env=environment)
     return done.stdout + done.stderr
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from codehearth.errors import BadWeights, InvalidRequest
 from codehearth.lab import calibrate
+from codehearth.lab.candidates import Listener, Place, candidates_of
 from codehearth.lab.importance import Importance, matrix_of, read_importance, write_importance
 from codehearth.lab.layout import layout
 from codehearth.lab.low_bits import LOW_BIT_RECIPES
@@ -21,7 +22,9 @@ from codehearth.lab.mixture import Model, Shape, recipe_of, tensor_types
 from codehearth.lab.quantize import run
 from codehearth.lab.source import gguf_source
 from codehearth.lab.texts import Text
+from codehearth.models.hardware import snapshot
 from codehearth.models.made import Made, MadeModel
+from codehearth.models.store import Store
 from tests.cli.command_line import STARTER, Hearth
 from tests.lab.test_quantize import room
 from tests.tiny_models import Shape as ModelShape
@@ -107,6 +110,23 @@ def test_the_command_makes_what_needs_one_and_tells_of_it(hearth: Hearth) -> Non
     assert one["bits_per_weight"] < 3 and one["types"]["IQ2_XS"] > 10
     told = hearth("run", "starter:iq2_xs", "def add(", "--max-tokens", "4")
     assert told.code == 0, told.err
+
+
+def test_what_was_calibrated_is_measured_as_it_is(hearth: Hearth, tmp_path: Path) -> None:
+    """Measuring made it anew without its matrix, under the same name."""
+    (hearth.home / "calls.py").write_text(TEXT.content)
+    made = hearth("quantize", "starter", "--to", "q2_k", "--imatrix", "calls.py", "--json")
+    (one,) = made.document
+    said: list[str] = []
+    store = Store(hearth.data, environment={"HOME": str(hearth.home), "HF_HUB_OFFLINE": "1"})
+
+    _, found = candidates_of(
+        store.find("starter"), ("q2_k",), Place(store.made, tmp_path, room), snapshot(),
+        Listener(say=said.append, step=lambda *_: None),
+    )[0]  # fmt: skip
+
+    assert (found.sha256, found.precision) == (one["sha256"], "q2_k")
+    assert "made with an importance matrix of calls.py" in said[0]
 
 
 def test_a_text_too_short_is_told_before_anything_is_made(hearth: Hearth) -> None:

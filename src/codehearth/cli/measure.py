@@ -168,6 +168,11 @@ def _print(result: Result) -> None:
         "\nread, write: tokens/s of one request, and of 8 together; KL: mean divergence from "
         f"{result.reference} in nats; same token: how often the likeliest one is the same"
     )
+    for one in result.published:
+        print_data(
+            f"published, not measured here: {one.benchmark} {one.metric} {one.value:g} at "
+            f"{one.precision} ({one.source})"
+        )
     for missing in result.not_measured:
         say(f"{missing.precision} was not measured: {missing.reason}")
 

@@ -146,16 +146,14 @@ def _recipes(precisions: str) -> list[Recipe]:
 
 
 def _make(store: Store, settings: Settings, found: LocalModel, laid_out: Layout) -> Quantised:
-    from codehearth.lab.naming import base_of
+    from codehearth.lab.naming import made_of
     from codehearth.lab.quantize import run
-    from codehearth.models.made import MadeModel
     from codehearth.models.pull import free_bytes_at
 
     precision = laid_out.recipe.precision
-    row = found.row.name if found.row else None
     known = laid_out.importance
     calibrated_on = f"{known.title or known.path.name} ({known.sha256[:12]})" if known else ""
-    model = MadeModel(base_of(found), precision, row, calibrated_on=calibrated_on)
+    model = made_of(found, precision, calibrated_on=calibrated_on)
     with shown(precision) as progress:
         made = run(
             laid_out,

@@ -118,6 +118,43 @@ class Activations:
                 self.counts[name][expert] += len(mine)
 
 
+class FirstBad:
+    """Finds the first tensor that is computed and holds what is no finite number: `name`."""
+
+    def __init__(self, native: ctypes.CDLL) -> None:
+        self.name = ""
+        self._native = native
+        self._is_checked = False
+        self.callback = ctypes.CFUNCTYPE(ctypes.c_bool, POINTER(Tensor), ctypes.c_bool, pointer)(
+            self._on_tensor
+        )
+
+    def _on_tensor(self, address: Any, is_asked: bool, _: object) -> bool:
+        try:
+            if not self._is_checked:
+                _check(self._native, address)
+                self._is_checked = True
+            tensor = address.contents
+            if is_asked:
+                return bool(tensor.type == 0 and tensor.data is not None)
+            if not np.isfinite(_floats(tensor)).all():
+                self.name = _said_name(tensor)
+                return False
+        except Exception:  # noqa: BLE001 - it only helps to say more; nothing passes through C
+            return False
+        return True
+
+
+def _said_name(tensor: Tensor) -> str:
+    """The matrix that it was multiplied by, else the result's own name."""
+    name: bytes = tensor.name
+    if tensor.src[0] and (first := tensor.src[0].contents.name).endswith(b".weight"):
+        name = first
+    elif tensor.src[1] and (second := tensor.src[1].contents.name).endswith(b".weight"):
+        name = second
+    return name.decode("utf-8", "replace")
+
+
 def _squares(rows: Array) -> Array:
     """Sums over rows (T, N) in 64-bit floats."""
     summed: Array = np.square(rows).sum(axis=0, dtype=np.float64)

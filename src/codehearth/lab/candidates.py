@@ -10,7 +10,7 @@ from codehearth.errors import InvalidRequest
 from codehearth.lab import quantize
 from codehearth.lab.layout import layout
 from codehearth.lab.mixture import RECIPES, Recipe, recipe_of
-from codehearth.lab.naming import base_of
+from codehearth.lab.naming import made_of
 from codehearth.lab.result import NotMeasured
 from codehearth.lab.source import SourceModel
 from codehearth.lab.sources import source_of
@@ -154,8 +154,7 @@ def _made(
     hardware: Hardware,
     listener: Listener,
 ) -> Candidate:
-    row = model.row.name if model.row is not None else None
-    wanted = MadeModel(base_of(model), recipe.precision, row)
+    wanted = made_of(model, recipe.precision)
     present = place.made.get(wanted.name)
     if present is not None and present.calibrated_on:
         return _calibrated(present, place, listener)

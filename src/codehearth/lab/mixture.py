@@ -91,9 +91,10 @@ def recipe_of(precision: str) -> Recipe:
         return RECIPES[name]
     can = f"precisions that can be made now: {', '.join(RECIPES)}"
     if name in _ELSEWHERE:
+        served = f"the engine transformers makes {name} of a checkpoint as it loads (--precision)"
         raise InvalidRequest(
             f"'{precision}' is made by {_ELSEWHERE[name]}; `hearth quantize` cannot do that yet.",
-            hint=can,
+            hint=f"{served}; {can}" if name in ("int8", "int4") else can,
         )
     raise InvalidRequest(f"'{precision}' is not a precision that can be made.", hint=can)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from codehearth.models.local_models import LocalModel
+from codehearth.models.made import MadeModel
 from codehearth.models.names import HUB_PREFIXES
 from codehearth.models.precisions import precision_of_file
 
@@ -25,6 +26,12 @@ def base_of(model: LocalModel) -> str:
     if model.hub is not None and model.repo is not None:
         return f"{HUB_PREFIXES[model.hub]}:{model.repo}"
     return _plain(model.path.name.removesuffix(".gguf"))
+
+
+def made_of(model: LocalModel, precision: str, *, calibrated_on: str = "") -> MadeModel:
+    """What is made of `model` in a precision, before it is there."""
+    row = model.row.name if model.row is not None else None
+    return MadeModel(base_of(model), precision, row, calibrated_on=calibrated_on)
 
 
 def _plain(name: str) -> str:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from codehearth.lab import library
+from codehearth.lab.activations import FirstBad
 
 EXIT_REFUSED = 3
 
@@ -64,7 +65,8 @@ def score(network: Network, job: dict[str, Any]) -> Iterator[dict[str, Any]]:
             logits = network.second_half(tokens)
             if not np.isfinite(logits).all():
                 raise Refused(
-                    f"The model computes NaN or infinity in window {number + 1} of the text."
+                    f"The model computes NaN or infinity in window {number + 1} of the text"
+                    f"{_first_bad(job, tokens)}."
                 )
             targets = np.asarray(tokens[len(tokens) // 2 + 1 :])
             if is_reference:
@@ -75,6 +77,19 @@ def score(network: Network, job: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 yield {"window": number, **_compared(reference, logits, targets)}
     for prompt in job["prompts"]:
         yield {"greedy": network.continued(prompt, job["num_new_tokens"])}
+
+
+def _first_bad(job: dict[str, Any], tokens: Sequence[int]) -> str:
+    """Where it begins: the window is computed again and every tensor looked at."""
+    found = FirstBad(library.load())
+    try:
+        network = Network(
+            job["model"], job["context_tokens"], job["num_threads"], on_tensor=found.callback
+        )
+        network.read(tokens)
+    except (Refused, library.LibraryChanged):
+        pass
+    return f", first at '{found.name}'" if found.name else ""
 
 
 class Network:

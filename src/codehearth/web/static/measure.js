@@ -64,6 +64,9 @@ function report(result) {
     result.noise?.is_noisy && element("div", { class: "card is-warning" }, icon("warning"), element("div", { class: "card-body" }, t("measure.noisy", { why: (result.noise.reasons ?? []).join("; ") }))),
     table(rows, result.reference),
     plots(rows, result),
+    (result.published ?? []).length > 0 && element("section", { class: "section" }, element("h2", {}, t("measure.published")),
+      element("ul", { class: "why-list" }, result.published.map(({ benchmark, metric, value, precision, source }) =>
+        element("li", {}, element("strong", {}, `${benchmark} ${metric} ${number(value, 4)}`), ` ${precision} · ${source}`)))),
     (result.not_measured ?? []).length > 0 && element("section", { class: "section" }, element("h2", {}, t("measure.not_measured")),
       element("ul", { class: "why-list" }, result.not_measured.map(({ precision, reason, hint }) => element("li", {}, element("strong", {}, precision), ` ${reason} ${hint ?? ""}`)))),
   ];
