@@ -59,6 +59,8 @@ class ModelCard:
     context_tokens: int | None = None
     precision: str | None = None
     num_bytes: int | None = None
+    created_at: int | None = None
+    """When its files were made, in seconds; other servers than ours may say any time."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ def card_of(entry: Any) -> ModelCard:
         context_tokens=_whole(entry.get("context_window")),
         precision=_text(entry.get("precision")) or None,
         num_bytes=_whole(entry.get("size_bytes")),
+        created_at=_whole(entry.get("created")),
     )
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from codehearth.client import ModelCard
 from codehearth.lab.evaluation.evaluate import judged
+from codehearth.lab.evaluation.journal import journal_name
 from codehearth.lab.evaluation.suites import file_suite, own_suite
 from codehearth.lab.evaluation.tasks import Task
 from codehearth.lab.judging.cases import LANGUAGES
@@ -224,3 +227,11 @@ def test_our_own_tasks_can_be_solved() -> None:
 
     assert len(solved) >= len(PYTHON)
     assert [(name, one) for name, one in solved if not one.has_passed] == []
+
+
+def test_a_model_that_was_made_anew_is_asked_anew() -> None:
+    """A model tuned again has its name and size still, and its answers would be another's."""
+    first = ModelCard("mine", 4096, "q8_0", 1000, created_at=1)
+
+    assert journal_name(model=first, seed=0) == journal_name(model=replace(first), seed=0)
+    assert journal_name(model=first) != journal_name(model=replace(first, created_at=2))

@@ -47,6 +47,7 @@ def judged(code: str, protection: Protection, tests: str = TESTS, **options: obj
             "assert first((1, {2: {3}})) == 1\n",
             True,
         ),
+        ("def big(n):\n    return 10**n\n", "assert big(6000) == 10**6000\n", True),
         ("def sort(items):\n    items.sort()\n", "x = [2, 1]\nsort(x)\nassert x == [1, 2]\n", True),
         ("def up(n):\n    yield from range(n)\n", ">>> list(up(2))\n[0, 1]\n", False),
         ("def up(n):\n    yield from range(n)\n", "assert list(up(3)) == [0, 1, 2]\n", False),

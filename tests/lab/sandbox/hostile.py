@@ -126,6 +126,15 @@ for fd in range(4, 300):
 import os, signal
 os.kill({PID}, 0); os.kill({PID}, signal.SIGCONT); print("escaped")
 """, control=True),
+    Hostile("changes another process's limits", """
+import resource
+resource.prlimit({PID}, resource.RLIMIT_NOFILE, (8, 8)); print("escaped")
+""", control=True),
+    Hostile("takes another process's processor", """
+import os
+os.sched_setaffinity({PID}, {0}); print("escaped")
+os.setpriority(os.PRIO_PROCESS, {PID}, 19); print("escaped")
+""", control=True),
     Hostile("traces its parent", _LIBC + """
 if libc.ptrace(16, os.getppid(), 0, 0) == 0: print("escaped")
 """),

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from codehearth import __version__
@@ -153,7 +153,9 @@ def _score(
 def _card(client: Client, model: str) -> ModelCard:
     """What is known of the weights; another server than ours may say nothing but a name."""
     with suppress(NotFound, UpstreamFailed):
-        return client.model(model)
+        card = client.model(model)
+        is_ours = card.num_bytes is not None
+        return card if is_ours else replace(card, created_at=None)
     return ModelCard(model)
 
 

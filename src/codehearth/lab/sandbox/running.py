@@ -16,7 +16,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -24,8 +23,10 @@ from typing import IO
 import psutil
 
 from codehearth.lab.sandbox import bubblewrap, interpreters, seccomp
+from codehearth.lab.sandbox.place import Place
 from codehearth.lab.sandbox.program import FILES, Ending, Limits, Outcome, Program
 from codehearth.lab.sandbox.protection import Protection
+from codehearth.lab.sandbox.watch import Watch
 
 _ENTER = Path(__file__).with_name("enter.py")
 _WATCH_S = 0.05
@@ -53,46 +54,8 @@ def run(
 
     Call it from any thread; several may run at the same time. `stop` ends it within 0.1 s.
     """
-    with _Place.made(program) as place:
+    with Place.made(program) as place:
         return _Run(program, limits, protection, place, stop or threading.Event()).run()
-
-
-@dataclass(frozen=True)
-class _Place:
-    """The host's side: the program's files, its input, and a folder it may write to."""
-
-    root: Path
-
-    @classmethod
-    @contextlib.contextmanager
-    def made(cls, program: Program) -> Iterator[_Place]:
-        root = Path(tempfile.mkdtemp(prefix="hearth-sandbox-"))
-        place = cls(root)
-        try:
-            root.chmod(0o711)
-            place.files.mkdir(mode=0o755)
-            place.folder.mkdir(mode=0o700)
-            for name, content in program.files.items():
-                path = place.files / name
-                path.parent.mkdir(mode=0o755, exist_ok=True)
-                path.write_text(content, encoding="utf-8", errors="replace")
-                path.chmod(0o644)
-            place.stdin.write_text(program.stdin, encoding="utf-8", errors="replace")
-            yield place
-        finally:
-            shutil.rmtree(root, ignore_errors=True)
-
-    @property
-    def files(self) -> Path:
-        return self.root / "files"
-
-    @property
-    def folder(self) -> Path:
-        return self.root / "folder"
-
-    @property
-    def stdin(self) -> Path:
-        return self.root / "stdin"
 
 
 @dataclass
@@ -100,7 +63,7 @@ class _Run:
     program: Program
     limits: Limits
     protection: Protection
-    place: _Place
+    place: Place
     stop: threading.Event
     outputs: dict[str, bytearray] = field(
         default_factory=lambda: {name: bytearray() for name in ("stdout", "stderr", "verdict")}
@@ -228,7 +191,7 @@ class _Run:
 
     def _listen(self, child: subprocess.Popen[bytes], verdict: object, started: float) -> None:
         """Reads what it says until it ends or a limit is reached."""
-        watch = _Watch(child.pid, self.place.folder, self.limits)
+        watch = Watch(child.pid, self.place.folder, self.limits)
         next_look = started + _FIRST_WATCH_S
         with selectors.DefaultSelector() as pipes:
             for name, pipe in (
@@ -304,40 +267,6 @@ class _Run:
                 ends.select(_END_S)
         finally:
             os.close(first)
-
-
-@dataclass(frozen=True)
-class _Watch:
-    """What limits of single processes do not bound: the memory of all, the disk."""
-
-    pid: int
-    folder: Path
-    limits: Limits
-
-    def exceeded(self) -> Ending | None:
-        if self._memory_bytes() > self.limits.memory_bytes:
-            return "memory"
-        if self._disk_bytes() > self.limits.disk_bytes:
-            return "disk"
-        return None
-
-    def _memory_bytes(self) -> int:
-        total = 0
-        with contextlib.suppress(psutil.Error):
-            for process in psutil.Process(self.pid).children(recursive=True):
-                with contextlib.suppress(psutil.Error):
-                    memory = process.memory_info()
-                    total += memory.rss
-        return total
-
-    def _disk_bytes(self) -> int:
-        """Of the folder on the host; bubblewrap's is in memory and bounded by itself."""
-        total = 0
-        for folder, _, names in os.walk(self.folder):
-            for name in names:
-                with contextlib.suppress(OSError):
-                    total += os.lstat(Path(folder) / name).st_blocks * 512
-        return total
 
 
 def _environment(folder: str) -> dict[str, str]:

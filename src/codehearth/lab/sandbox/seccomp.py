@@ -63,6 +63,14 @@ _OWNERSHIP: dict[str, tuple[int | None, int | None]] = {
     "fremovexattr": (199, 16),
 }  # fmt: skip
 
+# What one process may do to another of the same user, and Landlock does not look at.
+_OTHERS: dict[str, tuple[int | None, int | None]] = {
+    "setpriority": (141, 140), "ioprio_set": (251, 30), "sched_setaffinity": (203, 122),
+    "sched_setscheduler": (144, 119), "sched_setparam": (142, 118), "sched_setattr": (314, 274),
+    "migrate_pages": (256, 238), "move_pages": (279, 239),
+}  # fmt: skip
+_PRLIMIT = {"x86_64": 302, "aarch64": 261}
+
 # Where Landlock cannot tell whose process a signal is for (before its ABI 6).
 _SIGNALS: dict[str, tuple[int | None, int | None]] = {
     "kill": (62, 129), "tkill": (200, 130), "tgkill": (234, 131), "rt_sigqueueinfo": (129, 138),
@@ -88,7 +96,7 @@ def program(
     if not has_namespaces:
         tables.append(_SOCKETS)
         if not has_own_user:
-            tables.append(_OWNERSHIP)
+            tables += [_OWNERSHIP, _OTHERS]
         if not knows_signals:
             tables.append(_SIGNALS)
     steps = [
@@ -102,6 +110,14 @@ def program(
     for table in tables:
         steps += _refused((row[column] for row in table.values()), _EPERM)
     steps += _refused((row[column] for row in _MISSING.values()), _ENOSYS)
+    if not has_namespaces and not has_own_user:
+        steps += [
+            (_JUMP_EQUAL, 0, 4, _PRLIMIT[machine]),
+            (_LOAD, 0, 0, 16),  # whose limits: 0 is one's own
+            (_JUMP_EQUAL, 1, 0, 0),
+            (_RETURN, 0, 0, _ERRNO | _EPERM),
+            (_RETURN, 0, 0, _ALLOW),
+        ]
     steps += [
         (_JUMP_EQUAL, 0, 3, _CLONE[machine]),
         (_LOAD, 0, 0, 16),  # its flags: the first argument's lower half

@@ -18,6 +18,7 @@ MODULE = "solution"
 
 
 def main(arguments: list[str]) -> None:
+    sys.set_int_max_str_digits(0)
     heard = os.fdopen(int(arguments[0]), "r", encoding="utf-8")
     said = os.fdopen(int(arguments[1]), "w", encoding="utf-8")
     send, dump = said.write, json.dumps

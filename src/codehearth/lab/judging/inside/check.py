@@ -33,6 +33,7 @@ _PR_SET_DUMPABLE = 4
 
 
 def run() -> None:
+    sys.set_int_max_str_digits(0)  # a factorial is a plain value, too
     order = json.loads(sys.stdin.read())
     secret = order.pop("secret")
     if sys.platform == "linux":  # so that nobody of the same user reads this process's memory
