@@ -83,13 +83,13 @@ def _tell_plan(ready: Ready) -> None:
     found, machine = prepared.split, prepared.machine
     repeated = f", {found.num_repeated} of them repeated" if found.num_repeated else ""
     say(
-        f"{prepared.asked.data_name}: {len(found.training) + len(found.held_out)} rows"
+        f"{prepared.asked.data_name}: {found.num_rows} rows"
         f"{repeated}, {found.num_groups} different questions"
     )
     for reason in ready.why:
         say(f"- {reason}")
     where = machine.device if machine.device == "cpu" else f"{machine.num_gpus} x {machine.device}"
-    threads = f", {machine.num_threads} threads" if machine.device == "cpu" else ""
+    threads = f", threads: {machine.num_threads}" if machine.device == "cpu" else ""
     say(
         f"- {where}{threads}, {prepared.dtype}; about {size(prepared.memory.total_bytes)} of "
         f"{size(machine.free_bytes)} free memory"

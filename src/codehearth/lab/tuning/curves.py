@@ -40,9 +40,13 @@ def smoothed(points: Sequence[tuple[int, float]], weight: float = 0.8) -> list[t
 def _line(
     points: Sequence[tuple[int, float]], name: str, colour: str, *, has_marks: bool
 ) -> Series:
+    """The name stands at the highest point: curves fall, and a legend would lie on them there."""
+    top = max(range(len(points)), key=lambda index: points[index][1])
     return Series(
-        tuple(Point(step, value) for step, value in points),
-        name,
+        tuple(
+            Point(step, value, name if index == top else "")
+            for index, (step, value) in enumerate(points)
+        ),
         is_line=True,
         has_marks=has_marks,
         colour=colour,

@@ -165,7 +165,8 @@ def _split(asked: Asked, weights: Weights, format_name: str | None, max_tokens: 
     if asked.held_out is None:
         return split(learnt(asked.examples), asked.held_share, seed=asked.seed)
     training, held = learnt(asked.examples), learnt(asked.held_out)
-    return Split(training, held, len(training) + len(held), 0)
+    count = len(training) + len(held)
+    return Split(training, held, count, count, 0)
 
 
 def dtype_for(weights: Weights, device: Device) -> str:

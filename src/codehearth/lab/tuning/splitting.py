@@ -18,10 +18,12 @@ MIN_GROUPS = 5
 
 @dataclass(frozen=True)
 class Split:
-    """`num_groups` different questions; `why` is told where nothing could be held out."""
+    """`num_rows` examples with `num_groups` different questions; `why` is told where nothing could
+    be held out."""
 
     training: tuple[Lesson, ...]
     held_out: tuple[Lesson, ...]
+    num_rows: int
     num_groups: int
     num_repeated: int
     why: str = ""
@@ -34,16 +36,18 @@ def split(examples: Sequence[Lesson], share: float, *, seed: int) -> Split:
         groups.setdefault(_key(example.question), []).append(example)
     num_repeated = len(examples) - sum(len(_distinct(group)) for group in groups.values())
     if share <= 0:
-        return Split(tuple(examples), (), len(groups), num_repeated, "none was asked for")
+        why = "none was asked for"
+        return Split(tuple(examples), (), len(examples), len(groups), num_repeated, why)
     if len(groups) < MIN_GROUPS:
         why = f"{len(groups)} different questions are too few"
-        return Split(tuple(examples), (), len(groups), num_repeated, why)
+        return Split(tuple(examples), (), len(examples), len(groups), num_repeated, why)
     names = sorted(groups)
     random.Random(seed).shuffle(names)  # noqa: S311
     chosen = set(names[: max(1, round(share * len(names)))])
     return Split(
         training=tuple(one for one in examples if _key(one.question) not in chosen),
         held_out=tuple(one for name in names if name in chosen for one in _distinct(groups[name])),
+        num_rows=len(examples),
         num_groups=len(groups),
         num_repeated=num_repeated,
     )
