@@ -168,20 +168,14 @@ def _suite(
 ) -> Suite:
     from dataclasses import replace
 
-    from codehearth.lab.evaluation import suites
     from codehearth.lab.evaluation.infilling import MAX_GAPS, fim_suite
+    from codehearth.lab.evaluation.suites import named_suite
 
     if folder is not None and name != "fim":
         raise InvalidRequest("--folder is for --suite fim.")
-    match name:
-        case "tasks":
-            found = suites.own_suite(protection)
-        case "humaneval":
-            found = suites.human_eval_suite()
-        case "fim":
-            return fim_suite(folder or Path.cwd(), max_gaps=limit or MAX_GAPS, seed=seed)
-        case _:
-            found = suites.file_suite(Path(name))
+    if name == "fim":
+        return fim_suite(folder or Path.cwd(), max_gaps=limit or MAX_GAPS, seed=seed)
+    found = named_suite(name, protection)
     return replace(found, items=found.items[:limit]) if limit else found
 
 

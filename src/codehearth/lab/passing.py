@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -23,8 +23,8 @@ from codehearth.lab.candidates import Candidate, Listener
 from codehearth.lab.evaluation.asking import Sampling, Subject
 from codehearth.lab.evaluation.evaluate import Listener as Watcher
 from codehearth.lab.evaluation.evaluate import Options, evaluate
-from codehearth.lab.evaluation.suites import own_suite
-from codehearth.lab.evaluation.tasks import Suite, Task
+from codehearth.lab.evaluation.suites import own_python_suite
+from codehearth.lab.evaluation.tasks import Suite
 from codehearth.lab.result import Interval, TaskFacts
 from codehearth.lab.sandbox import Limits, Protection, protections
 from codehearth.lab.timing import NUM_SLOTS, Timed
@@ -61,7 +61,7 @@ def measure(
 ) -> Passed:
     """Raises what engines and their answers raise."""
     found = protections()
-    suite = tasks_of(own_suite(found.best)) if found.best else None
+    suite = own_python_suite(found.best) if found.best else None
     reason = _why_not(wish, suite, timed, found.summary())
     if suite is None or found.best is None or reason is not None:
         listener.say(f"pass@1 is left out: {reason}")
@@ -76,16 +76,6 @@ def measure(
         intervals[one.precision] = asyncio.run(_solved(process, one, suite, found.best, folder))
     facts = TaskFacts(suite.title, suite.sha256, len(suite.items), found.best)
     return Passed(facts, intervals)
-
-
-def tasks_of(suite: Suite) -> Suite:
-    """The functions in Python: what every code model has learnt."""
-    tasks = tuple(
-        task
-        for task in suite.items
-        if isinstance(task, Task) and task.language == "python" and task.entry
-    )
-    return replace(suite, title="CodeHearth's own, Python", items=tasks)
 
 
 def _why_not(wish: Wish, suite: Suite | None, timed: Timed, sandbox: str) -> str | None:

@@ -40,7 +40,10 @@ class Numbers(Shape):
 
 
 class TuneRequest(Shape):
-    """Rows come from `file`, from `path` (a file of the server) or from `repo` (a folder there)."""
+    """Rows come from `file`, from `path` (a file of the server) or from `repo` (a folder there).
+
+    `evaluate` is the suite that base and result are asked at last.
+    """
 
     model: ModelId
     name: TunedName | None = None
@@ -50,6 +53,7 @@ class TuneRequest(Shape):
     system: Annotated[str, Field(max_length=2**16)] | None = None
     expect: Annotated[str, Field(max_length=1000)] | None = None
     held_share: Annotated[float, Field(ge=0, le=0.9)] = 0.1
+    evaluate: Literal["auto", "tasks", "humaneval", "none"] = "auto"
     quantise: Literal["int8", "int4"] | None = None
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     numbers: Numbers = Numbers()

@@ -106,6 +106,14 @@ def _numbers(command: Any) -> Any:
 @click.option("--to", "precision", default="f16", metavar="PRECISION", help="Of the GGUF (f16).")
 @_numbers
 @click.option("--seed", type=click.IntRange(0), default=0, metavar="N", help="Of all chance (0).")
+@click.option(
+    "--evaluate",
+    default="auto",
+    show_default=True,
+    metavar="SUITE|none",
+    help="Tasks that base and result are asked at last: auto (our own functions in Python), tasks, "
+    "humaneval, or a file in HumanEval's format.",
+)
 @click.option("--dry-run", is_flag=True, help="Only check the data and tell the plan.")
 @click.option("--list", "lists", is_flag=True, help="List jobs and tuned models.")
 @click.option("--rollback", metavar="NAME", help="Let NAME mean its version before; train nothing.")
@@ -125,7 +133,8 @@ def tune(
 
     The adapter is trained, merged, made a GGUF, compared with it, and registered: `model: NAME`
     works at once, `NAME:adapter` is the base with the adapter beside it, `NAME:checkpoint` the
-    merged checkpoint. A run that was cut off goes on where it was.
+    merged checkpoint. Then base and result solve the same tasks, which says whether it helped. A
+    run that was cut off goes on where it was.
     """
     from codehearth.cli.tune import listing, training
     from codehearth.lab.tuning.ordering import Order

@@ -45,5 +45,8 @@ def show(settings: Settings, *, as_json: bool) -> None:
 
 
 def roll_back(settings: Settings, name: str) -> None:
+    from codehearth.cli.tune.evaluating import let_go
+
     model = store_of(settings).tuned.roll_back(name)
+    let_go(settings, model)
     say(f"'{model.name}' means version {model.version} again.")

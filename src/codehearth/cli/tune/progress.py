@@ -24,6 +24,7 @@ _STAGES = {
     "probing": "asking the adapter and the merged checkpoint",
     "converting": "writing the GGUF",
     "comparing": "comparing all forms",
+    "evaluating": "asking the base and the new model the same tasks (it is registered already)",
 }
 
 
@@ -51,6 +52,11 @@ def shown() -> Iterator[Event]:
                 say(sentence)
             if "stage" in event:
                 bars.update(task, description=_STAGES.get(event["stage"], event["stage"]))
+            if "answers" in event:
+                bars.update(
+                    task, description=event["answers"], completed=round(100 * event["share"]),
+                    total=100, figures="%",
+                )  # fmt: skip
             if "step" in event:
                 step = event["step"]
                 bars.update(
@@ -72,10 +78,19 @@ class _Lines:
             say(sentence)
         if "stage" in event:
             say(_STAGES.get(event["stage"], event["stage"]))
-        if "step" in event and self._clock() - self._said_at >= _PLAIN_EVERY_S:
+        if ("step" in event or "answers" in event) and self._is_due():
             self._said_at = self._clock()
-            step = event["step"]
-            say(f"step {step['step']} of {step['num_steps']}: {figures(step)}")
+            say(_line(event))
+
+    def _is_due(self) -> bool:
+        return self._clock() - self._said_at >= _PLAIN_EVERY_S
+
+
+def _line(event: Mapping[str, Any]) -> str:
+    if "answers" in event:
+        return f"{event['answers']}: {100 * event['share']:.0f} %"
+    step = event["step"]
+    return f"step {step['step']} of {step['num_steps']}: {figures(step)}"
 
 
 def figures(step: Mapping[str, Any]) -> str:

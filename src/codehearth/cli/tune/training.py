@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from codehearth.cli.output import print_data, print_json, print_table, say, size
 from codehearth.cli.shelf import store_of
+from codehearth.cli.tune.evaluating import evaluation_of, let_go, percent, told
 from codehearth.cli.tune.progress import shown
 from codehearth.settings import Settings
 
 if TYPE_CHECKING:
     from codehearth.lab.tuning.ordering import Order, Ready
     from codehearth.lab.tuning.tune import Result
+    from codehearth.models.tuned import TunedModel
 
 
 def train(settings: Settings, order: Order) -> Result:
@@ -21,10 +23,20 @@ def train(settings: Settings, order: Order) -> Result:
 
     ready = _ready(settings, order)
     _tell_plan(ready)
+    evaluate = evaluation_of(settings, order, ready)
+
+    def registered(model: TunedModel) -> None:
+        let_go(settings, model)
+
     try:
         with shown() as event:
             result = run(
-                ready.prepared, ready.base, ready.weights, ready.place, Listener(say, event)
+                ready.prepared,
+                ready.base,
+                ready.weights,
+                ready.place,
+                Listener(say, event, registered),
+                evaluate=evaluate,
             )
     except KeyboardInterrupt:
         say("\nStopped. What was learnt is kept; the same command goes on from there.")
@@ -58,6 +70,10 @@ def print_result(result: Result) -> None:
     if before["total"]:
         what = f"answers with {held['expected']!r}" if held["expected"] else "answers as expected"
         rows.append((what, _share(before), _share(after)))
+    evaluation = document.get("evaluation") or {}
+    if "change" in evaluation:
+        sides = (percent(evaluation[side]) for side in ("before", "after"))
+        rows.append((f"{evaluation['figure']} of the suite", *sides))
     print_table(("", "BEFORE", "AFTER"), rows)
     print_data("")
     parity = [
@@ -75,6 +91,9 @@ def print_result(result: Result) -> None:
     print_table(headings, parity)
     for one in held["answers"][:2]:
         print_data(f"\n{one['question']}\n  before: {one['before']}\n  after:  {one['after']}")
+    print_data("")
+    for sentence in told(document):
+        print_data(sentence)
     say(f"\n'{result.model.name}' version {result.model.version}: {result.folder}")
 
 

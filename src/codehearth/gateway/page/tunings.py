@@ -64,6 +64,7 @@ async def start(request: Request) -> Response:
         held_share=asked.held_share,
         quantise=asked.quantise,
         seed=asked.seed,
+        evaluate=asked.evaluate,
         numbers=asked.numbers.model_dump(exclude_none=True),
     )
     if asked.dry_run:

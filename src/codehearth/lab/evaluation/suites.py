@@ -7,6 +7,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
@@ -30,6 +31,28 @@ def own_suite(protection: Protection) -> Suite:
     }
     tasks = tuple(task for task in _own_tasks() if LANGUAGES[task.language].title not in left_out)
     return Suite("tasks", "CodeHearth's own tasks", tasks, left_out)
+
+
+def own_python_suite(protection: Protection) -> Suite:
+    """The functions in Python of our own tasks: what every code model has learnt."""
+    suite = own_suite(protection)
+    tasks = tuple(
+        task
+        for task in suite.items
+        if isinstance(task, Task) and task.language == "python" and task.entry
+    )
+    return replace(suite, title="CodeHearth's own, Python", items=tasks)
+
+
+def named_suite(name: str, protection: Protection) -> Suite:
+    """`tasks`, `humaneval`, or a file's path; raises NotFound and InvalidRequest."""
+    match name:
+        case "tasks":
+            return own_suite(protection)
+        case "humaneval":
+            return human_eval_suite()
+        case _:
+            return file_suite(Path(name))
 
 
 @cache

@@ -28,7 +28,7 @@ from codehearth.errors import Conflict, DiskFull, NotFound
 
 Phase = Literal[
     "prepared", "starting", "reading", "loading", "rehearsing", "training", "merging", "probing",
-    "converting", "comparing", "done", "failed", "stopped",
+    "converting", "comparing", "evaluating", "done", "failed", "stopped",
 ]  # fmt: skip
 ENDS: tuple[Phase, ...] = ("done", "failed", "stopped")
 

@@ -12,6 +12,7 @@ from codehearth.errors import InvalidRequest
 from codehearth.lab.naming import base_of
 from codehearth.lab.tuning import trainer
 from codehearth.lab.tuning.bases import checkpoint_of, gguf_of
+from codehearth.lab.tuning.evaluating import AUTO
 from codehearth.lab.tuning.examples import Example
 from codehearth.lab.tuning.formats import read_data
 from codehearth.lab.tuning.jobs import Jobs
@@ -31,7 +32,8 @@ from codehearth.models.weights import read_weights
 class Order:
     """What is to be tuned on what. Rows come from `data` (a file's path) or from `repo`.
 
-    `numbers` are hyperparameters by name; None, or left out, takes the preset's.
+    `numbers` are hyperparameters by name; None, or left out, takes the preset's. `evaluate` is the
+    suite that base and result are asked at last (`lab.tuning.evaluating`).
     """
 
     model: str
@@ -47,6 +49,7 @@ class Order:
     precision: str = "f16"
     seed: int = 0
     threads: int | None = None
+    evaluate: str = AUTO
     numbers: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -5,6 +5,8 @@
 3. The merged checkpoint becomes a GGUF, the adapter one for hot loading (`quantize`, `adapter`).
 4. All forms are asked the same (`asking`, `parity`). One that answers otherwise stops the job.
 5. Curve and result are drawn up, and the folder is registered in one step (`models.tuned`).
+6. Base and result are asked the same tasks (`evaluating`). What goes wrong there costs the figures
+   and not the model.
 
 Until the fifth nothing can be asked for by name; after a kill the same command goes on.
 """
@@ -14,8 +16,8 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from codehearth.errors import DiskFull, EngineFailed, HearthError
 from codehearth.lab import drawing
 from codehearth.lab.tuning import trainer
 from codehearth.lab.tuning.curves import loss_figure
+from codehearth.lab.tuning.evaluating import is_wanted, judgement
 from codehearth.lab.tuning.forms import compared_forms, converted, require_parity
 from codehearth.lab.tuning.jobs import Job, Jobs
 from codehearth.lab.tuning.outcome import outcome
@@ -35,8 +38,6 @@ from codehearth.models.local_models import LocalModel
 from codehearth.models.tuned import TEMPLATE, Tuned, TunedModel
 from codehearth.models.words import in_bytes
 
-# The seam to `hearth evaluate`: figures of each model that is named.
-Evaluate = Callable[[Sequence[str]], Mapping[str, Mapping[str, Any]]]
 Event = Callable[[Mapping[str, Any]], None]
 
 _SPARE_BYTES = 256 << 20
@@ -54,11 +55,22 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Evaluate:
+    """The seam to `hearth evaluate`: `run` is called with the names of the base and of the result,
+    and gives a document (`evaluating.evaluation_document`). `wish` is the suite."""
+
+    wish: str
+    run: Callable[[str, str, Event], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
 class Listener:
-    """`say` gets sentences, `event` what the trainer tells."""
+    """`say` gets sentences, `event` what the trainer tells, `registered` the model once its name
+    means it."""
 
     say: Callable[[str], None]
     event: Event
+    registered: Callable[[TunedModel], None] = lambda _: None
 
 
 @dataclass(frozen=True)
@@ -81,13 +93,14 @@ def run(
     evaluate: Evaluate | None = None,
 ) -> Result:
     """The tuned model, registered. Raises what data, trainer, converter and comparison raise."""
-    present = _registered(prepared, place.tuned)
-    if present is not None:
-        return present
     job = Job(place.jobs.folder / prepared.id)
     with job.alone():
+        present = _registered(prepared, place.tuned)
+        if present is not None:
+            return _evaluated(job, present, prepared, place, listener, evaluate)
         try:
-            return _run(job, prepared, base, weights, place, listener, evaluate)
+            trained = _run(job, prepared, base, weights, place, listener)
+            return _evaluated(job, trained, prepared, place, listener, evaluate)
         except KeyboardInterrupt:
             job.enter("stopped")
             raise
@@ -103,7 +116,6 @@ def _run(
     weights: Weights,
     place: Place,
     listener: Listener,
-    evaluate: Evaluate | None,
 ) -> Result:
     started = time.monotonic()
     _require_room(weights, place, job.folder)
@@ -142,12 +154,35 @@ def _run(
     )
     _finish(job, prepared, document, specification["chat_template"])
     model = place.tuned.put(record, job.work)
+    listener.registered(model)
+    return Result(model, place.tuned.path_of(model), document)
+
+
+def _evaluated(
+    job: Job,
+    result: Result,
+    prepared: Prepared,
+    place: Place,
+    listener: Listener,
+    evaluate: Evaluate | None,
+) -> Result:
+    """The result with the evaluation that it lacks. It is registered: Ctrl-C ends only this."""
+    model, document = result.model, dict(result.document)
+    if evaluate is not None and is_wanted(evaluate.wish, document):
+        job.enter("evaluating", model=model.name, version=model.version)
+        listener.event({"stage": "evaluating"})
+        base = place.base_gguf.name if place.base_gguf is not None else prepared.asked.base
+        try:
+            document["evaluation"] = dict(evaluate.run(base, model.name, listener.event))
+        except HearthError as error:
+            document["evaluation"] = {"left_out": error.message}
+        except KeyboardInterrupt:
+            document["evaluation"] = {"left_out": "it was stopped; the same command goes on"}
+    document["judgement"] = judgement(document)
+    if document != result.document:
+        _write_json(result.folder / "result.json", document)
     job.enter("done", model=model.name, version=model.version)
-    folder = place.tuned.path_of(model)
-    if evaluate is not None:
-        document["evaluation"] = evaluate((prepared.asked.base, model.name))
-        _write_json(folder / "result.json", document)
-    return Result(model, folder, document)
+    return replace(result, document=document)
 
 
 def _registered(prepared: Prepared, tuned: Tuned) -> Result | None:
