@@ -11,11 +11,14 @@ import pytest
 
 from codehearth.gateway.page.downloads import State as PullState
 from codehearth.gateway.page.fits import Place
+from codehearth.lab.evaluation.estimator import Verdict
 from codehearth.lab.sandbox.program import Ending
+from codehearth.lab.tuning.evaluating import Judgement
 from codehearth.lab.tuning.jobs import Phase
 from codehearth.pool.status import State as PoolState
 from codehearth.text.languages import find_language
 from codehearth.web.files import FOLDER
+from codehearth.wire.tuning import TuneRequest
 
 SCRIPTS = sorted(FOLDER.glob("*.js"))
 TABLES = {path.stem: json.loads(path.read_text("utf-8")) for path in FOLDER.glob("strings/*.json")}
@@ -36,6 +39,7 @@ PROMPTS = tuple(re.findall(r'"(\w+)"', listed("composer.js", r"^const FIRST_PROM
 WELCOMES = tuple(re.findall(r'"(\w+)"', listed("chat.js", r"^    const prompts = (.*);$")[0]))
 FIELDS = (*listed("tune.js", r'\blabelled\("(\w+)"'),)
 PHASES = (*get_args(Phase), "interrupted")
+SUITES = get_args(TuneRequest.model_fields["evaluate"].annotation)
 STATES = ("on_disk", "loaded", "not_here", "downloading", *get_args(PoolState))
 # Keys that are made at run time, as the script writes them, and every value that each can have.
 MADE: dict[str, tuple[str, ...]] = {
@@ -67,6 +71,9 @@ MADE: dict[str, tuple[str, ...]] = {
     "status.${key}": ("waiting", "loading", "reading", "writing", "reconnecting"),
     "theme.${name}": ("light", "dark", "system"),
     "tune.${name}": ("chat", "stop", "resume", "forget"),
+    "tune.change.${verdict}": get_args(Verdict),
+    "tune.evaluate.${name}": SUITES,
+    "tune.judgement.${judged}": get_args(Judgement),
     "tune.field.${name}": FIELDS,
     "tune.field.${name}.why": FIELDS,
     "tune.phase.${job.phase}": PHASES,

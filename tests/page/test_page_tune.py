@@ -25,6 +25,8 @@ RESULT = {
         "expected": "小炉",
         "before": {"count": 0, "total": 4, "low": 0.0, "high": 0.49},
         "after": {"count": 4, "total": 4, "low": 0.51, "high": 1.0},
+        "change": {"value": 1.0, "low": 0.31, "high": 1.0, "verdict": "better"},
+        "loss_change": {"value": -5.25, "low": -6.0, "high": -4.5, "verdict": "better"},
         "answers": [
             {"question": "user: 你是谁？", "expected": "x", "before": "old", "after": "我是小炉"}
         ],
@@ -35,6 +37,14 @@ RESULT = {
             "num_near_ties": 0, "largest_difference": 0.009, "bound": 0.3, "agrees": True,
         }
     ],
+    "evaluation": {
+        "suite": {"wish": "auto", "title": "Our tasks", "num_tasks": 20, "sha256": "0"},
+        "before": {"model": "starter", "value": 0.11, "low": 0.02, "high": 0.23, "groups": {}},
+        "after": {"model": "me", "value": 0.05, "low": 0.0, "high": 0.1, "groups": {}},
+        "change": {"value": -0.06, "low": -0.1, "high": -0.02, "verdict": "worse"},
+        "newly_passed": [], "newly_failed": ["python/factorial"],
+    },
+    "judgement": "helped_at_a_price",
     "memory": {"predicted_bytes": 1 << 30, "peak_bytes": 900 << 20},
     "seconds": 245.0, "seed": 0, "data": {"sha256": "ab" * 32},
 }  # fmt: skip
@@ -83,6 +93,21 @@ def test_a_training_is_shown_with_its_curve_and_what_changed(
     expect(page.get_by_role("region", name="What changed")).to_contain_text("4 of 4 (51–100 %)")
     expect(page.get_by_role("region", name="All forms answer alike")).to_contain_text("GGUF f16")
     expect(page.get_by_role("img", name="training: 5 – 0.25")).to_be_visible()
+
+
+def test_it_says_whether_the_training_helped_with_the_intervals(
+    open_page: OpenPage, server: Server
+) -> None:
+    page = open_page(server, "/#/tune")
+
+    told = page.get_by_role("region", name="Whether it helped")
+
+    expect(told).to_contain_text("The training helped, at a price")
+    expect(told).to_contain_text("Loss on held-out rows: −5.3 nats a token (−6 to −4.5), better")
+    expect(told).to_contain_text("held-out questions: +100 points (+31 to +100), better")
+    expect(told).to_contain_text("Our tasks, 20 tasks: −6 points (−10 to −2), worse")
+    expect(told).to_contain_text("Now failed: python/factorial")
+    expect(page.get_by_role("row", name="Our tasks")).to_contain_text("11 % (2–23 %)")
 
 
 def test_one_click_leads_to_a_chat_with_the_model(open_page: OpenPage, server: Server) -> None:

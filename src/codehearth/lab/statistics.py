@@ -67,6 +67,26 @@ def standard_error(values: Sequence[float]) -> float:
     return float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.inf
 
 
+def student_95(freedom: int) -> float:
+    """The 97.5 % quantile of Student's t, within 1 %: the normal one, widened (Cornish and Fisher),
+    but for one and two degrees of freedom, where that is too narrow.
+
+    >>> round(student_95(3), 2), round(student_95(30), 2)
+    (3.16, 2.04)
+    """
+    if freedom == 1:
+        return 12.706
+    if freedom == 2:
+        return 4.303
+    z, n = _NORMAL_95, float(freedom)
+    return (
+        z
+        + (z**3 + z) / (4 * n)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * n**3)
+    )
+
+
 def log_ratio(losses: Sequence[float], reference: Sequence[float]) -> Estimate:
     """How much the log of the perplexity grew, token by token: text that is hard for both cancels
     out, so this is seen where two perplexities with their errors say nothing."""

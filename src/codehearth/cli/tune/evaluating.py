@@ -55,9 +55,7 @@ def evaluation_of(settings: Settings, order: Order, ready: Ready) -> Evaluate | 
     return Evaluate(order.evaluate, partial(_asked, settings, asked))
 
 
-def _asked(
-    settings: Settings, asked: Trial, base: str, model: str, event: Event
-) -> dict[str, Any]:
+def _asked(settings: Settings, asked: Trial, base: str, model: str, event: Event) -> dict[str, Any]:
     """Both models on the server of this machine, or on one for this command."""
     from codehearth.cli.reach import client_of, found_or_started
     from codehearth.lab.evaluation.asking import Subject
@@ -112,6 +110,8 @@ def _own_server(settings: Settings) -> Any:
 def told(document: Mapping[str, Any]) -> Iterator[str]:
     """Whether it helped, in sentences with their intervals."""
     held = document["held_out"]
+    if "loss_change" in held:
+        yield f"loss on held-out rows: {_nats(held['loss_change'])}"
     if "change" in held:
         yield f"answers to held-out questions: {_change(held['change'])}"
     evaluation = document.get("evaluation") or {}
@@ -139,6 +139,13 @@ def _change(change: Mapping[str, Any]) -> str:
     words = {"noise": "no more than noise"}.get(change["verdict"], change["verdict"])
     span = f"{100 * change['low']:+.0f} to {100 * change['high']:+.0f}"
     return f"{100 * change['value']:+.0f} points ({span}), {words}"
+
+
+def _nats(change: Mapping[str, Any]) -> str:
+    """`-3.6 nats (-4.1 to -3.1), better`."""
+    words = {"noise": "no more than noise"}.get(change["verdict"], change["verdict"])
+    low, high = sorted((change["low"], change["high"]))
+    return f"{change['value']:+.2f} nats ({low:+.2f} to {high:+.2f}), {words}"
 
 
 def percent(side: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ from codehearth.lab.result import Interval
 
 NUM_RESAMPLES = 2000
 _NORMAL_95 = 1.959964
+Verdict = Literal["better", "worse", "noise", "same"]
 Method = Literal["wilson", "bootstrap"]
 
 
@@ -97,7 +98,7 @@ class Difference:
     """By how much the mean grew, task by task; "noise" where its interval holds zero."""
 
     interval: Interval
-    verdict: Literal["better", "worse", "noise", "same"]
+    verdict: Verdict
 
 
 def difference(before: Sequence[float], after: Sequence[float], *, seed: int) -> Difference:

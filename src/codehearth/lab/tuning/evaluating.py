@@ -99,10 +99,11 @@ def judgement(document: Mapping[str, Any]) -> Judgement:
     """Whether the training helped, from the changes of held-out answers and of the suite.
 
     1. Nothing was measured: unknown.
-    2. The rows were learnt: helped, at a price where the suite got worse.
+    2. The rows were learnt, by their answers or, where those do not show it, by their loss:
+       helped, at a price where the suite got worse.
     3. They were not, or there were none: what the suite says.
     """
-    learnt = document["held_out"].get("change", {}).get("verdict")
+    learnt = _learnt(document["held_out"])
     suite = (document.get("evaluation") or {}).get("change", {}).get("verdict")
     if learnt is None and suite is None:
         return "unknown"
@@ -111,3 +112,10 @@ def judgement(document: Mapping[str, Any]) -> Judgement:
     if "worse" in (learnt, suite):
         return "harmed"
     return "helped" if suite == "better" else "no_difference"
+
+
+def _learnt(held_out: Mapping[str, Any]) -> str | None:
+    found = [held_out.get(name, {}).get("verdict") for name in ("change", "loss_change")]
+    sure = [verdict for verdict in found if verdict in ("better", "worse")]
+    told = [verdict for verdict in found if verdict is not None]
+    return next(iter(sure or told), None)

@@ -1,7 +1,8 @@
 """What a training changed, in figures; pure.
 
 Held-out rows are the measure: their loss before and after, and how many greedy answers to their
-questions hold the text that is expected. The interval is Wilson's, at 95 %.
+questions hold the text that is expected. Intervals are at 95 %: Wilson's of a share, Newcombe's of
+how much it grew, Student's of how much the loss fell, row by row.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 from codehearth.lab.evaluation.estimator import Difference
 from codehearth.lab.result import Interval
+from codehearth.lab.statistics import mean, standard_error, student_95
 from codehearth.lab.tuning.preparing import Prepared
 from codehearth.lab.tuning.probes import NUM_QUESTIONS
 
@@ -57,6 +59,21 @@ def gain(before: Share, after: Share) -> Difference | None:
     if low <= 0 <= high:
         return Difference(interval, "noise")
     return Difference(interval, "better" if q > p else "worse")
+
+
+def fall(before: Sequence[float], after: Sequence[float]) -> Difference | None:
+    """By how much losses changed, in nats, row by row; "better" where they fell. None for fewer
+    than three rows: two say nothing of how rows differ."""
+    changes = [late - early for early, late in zip(before, after, strict=True)]
+    if len(changes) < 3:
+        return None
+    middle, half = mean(changes), student_95(len(changes) - 1) * standard_error(changes)
+    interval = Interval(middle, middle - half, middle + half)
+    if not any(changes):
+        return Difference(interval, "same")
+    if interval.low <= 0 <= interval.high:
+        return Difference(interval, "noise")
+    return Difference(interval, "better" if middle < 0 else "worse")
 
 
 def holds(answer: str, expected: str) -> bool:
@@ -137,6 +154,9 @@ def _held_out(prepared: Prepared, probes: Mapping[str, Any]) -> dict[str, Any]:
     change = gain(shares["before"], shares["after"])
     if change is not None:
         found["change"] = asdict(change.interval) | {"verdict": change.verdict}
+    losses_change = fall(probes.get("losses_before", ()), probes.get("losses_after", ()))
+    if losses_change is not None:
+        found["loss_change"] = asdict(losses_change.interval) | {"verdict": losses_change.verdict}
     shown = list(zip(lessons, probes["before"], probes["after"], strict=True))[:_NUM_SHOWN]
     found["answers"] = [
         {"question": lesson.asked, "expected": lesson.answer, "before": one, "after": other}

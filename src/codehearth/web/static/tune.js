@@ -10,7 +10,7 @@ import { line_plot } from "./plots.js";
 import { format_bytes, format_count, format_figures, format_seconds, format_time, t, t_count } from "./strings.js";
 
 const EVERY_MS = 1500;
-const MOVING = new Set(["prepared", "starting", "reading", "loading", "training", "merging", "probing", "converting", "comparing"]);
+const MOVING = new Set(["prepared", "starting", "reading", "loading", "rehearsing", "training", "merging", "probing", "converting", "comparing", "evaluating"]);
 
 export class View {
   constructor({ open_chat }) {
@@ -132,6 +132,7 @@ class Form {
     this.path = element("input", { class: "field mono" });
     this.system = element("textarea", { class: "field", rows: 2 });
     this.expect = element("input", { class: "field" });
+    this.evaluate = element("select", { class: "field" }, ["auto", "tasks", "humaneval", "none"].map((name) => element("option", { value: name }, t(`tune.evaluate.${name}`))));
     this.epochs = number({ min: 0.1, max: 1000, step: "any" });
     this.rate = number({ min: 1e-7, max: 1, step: "any" });
     this.tokens = number({ min: 8, step: 1 });
@@ -139,7 +140,7 @@ class Form {
       element("div", { class: "card-body" }, element("h2", {}, t("tune.new")),
         element("div", { class: "tune-fields" },
           labelled("model", this.model), labelled("name", this.name), labelled("file", this.file), labelled("path", this.path),
-          labelled("system", this.system), labelled("expect", this.expect)),
+          labelled("system", this.system), labelled("expect", this.expect), labelled("evaluate", this.evaluate)),
         element("details", {}, element("summary", {}, t("tune.numbers")), element("p", { class: "faint" }, t("tune.numbers.why")),
           element("div", { class: "tune-fields" }, labelled("epochs", this.epochs), labelled("rate", this.rate), labelled("tokens", this.tokens))),
         this.models,
@@ -160,7 +161,7 @@ class Form {
     const counted = (field) => (field.value === "" ? undefined : Number(field.value));
     const is_folder = !file && !/\.\w+$/.test(path);
     await this.begin({
-      model: this.model.value.trim(), name: given(this.name), system: given(this.system), expect: given(this.expect),
+      model: this.model.value.trim(), name: given(this.name), system: given(this.system), expect: given(this.expect), evaluate: this.evaluate.value,
       ...(file ? { file: { name: file.name, content: await file.text() } } : is_folder ? { repo: path } : { path }),
       numbers: { epochs: counted(this.epochs), learning_rate: counted(this.rate), max_tokens: counted(this.tokens) },
     });
@@ -209,17 +210,37 @@ function curve(job) {
     line_plot(lines, { x: t("tune.curve.step"), y: t("tune.curve.loss") })));
 }
 
+/** Whether it helped, in sentences; results from before there were evaluations have none. */
+function judgement({ judgement: judged, held_out: held, evaluation }) {
+  if (!judged) return null;
+  const signed = (value) => `${value < 0 ? "−" : "+"}${format_figures(Math.abs(value), 2)}`;
+  const told = ({ value, low, high, verdict }, unit, scale = 1) => t(`tune.change.${verdict}`, { value: signed(scale * value), unit, low: signed(scale * low), high: signed(scale * high) });
+  const points = (change) => told(change, t("tune.points"), 100);
+  const { suite, change, left_out, newly_passed, newly_failed } = evaluation ?? {};
+  return element("div", { role: "region", "aria-label": t("tune.judgement") },
+    element("p", {}, element("strong", {}, t(`tune.judgement.${judged}`))),
+    element("ul", {},
+      held.loss_change && element("li", {}, t("tune.judgement.loss", { change: told(held.loss_change, t("tune.nats")) })),
+      held.change && element("li", {}, t("tune.judgement.held_out", { change: points(held.change) })),
+      suite && element("li", {}, t("tune.judgement.suite", { suite: suite.title, count: suite.num_tasks, change: points(change) })),
+      newly_passed?.length > 0 && element("li", {}, t("tune.newly_passed", { tasks: newly_passed.join(", ") })),
+      newly_failed?.length > 0 && element("li", {}, t("tune.newly_failed", { tasks: newly_failed.join(", ") })),
+      left_out && element("li", {}, t("tune.left_out", { reason: left_out }))));
+}
+
 function outcome(result) {
-  const { loss, held_out: held, parity, memory } = result;
+  const { loss, held_out: held, parity, memory, evaluation } = result;
   const figure = (value) => (value == null ? "–" : format_figures(value));
   const share = ({ count, total, low, high }) => (total ? t("tune.share", { count, total, low: Math.round(100 * low), high: Math.round(100 * high) }) : "–");
   const row = (name, before, after) => element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, before), element("td", {}, after));
   const table = (name, heads, rows) => element("div", { class: "table-scroll", tabindex: 0, role: "region", "aria-label": name }, element("table", { class: "table" },
     element("thead", {}, element("tr", {}, heads.map((head) => (head ? element("th", { scope: "col" }, head) : element("td", {}))))), element("tbody", {}, rows)));
+  const passing = ({ value, low, high }) => t("tune.passing", { share: Math.round(100 * value), low: Math.round(100 * low), high: Math.round(100 * high) });
   return [
-    element("section", { class: "section" }, element("h2", {}, t("tune.outcome")), table(t("tune.outcome"), ["", t("tune.before"), t("tune.after")], [
+    element("section", { class: "section" }, element("h2", {}, t("tune.outcome")), judgement(result), table(t("tune.outcome"), ["", t("tune.before"), t("tune.after")], [
       row(t("tune.curve.training"), figure(loss.first), figure(loss.last)), row(t("tune.curve.held_out"), figure(loss.held_out_before), figure(loss.held_out_after)),
       row(held.expected ? t("tune.holds", { text: held.expected }) : t("tune.as_expected"), share(held.before), share(held.after)),
+      evaluation?.suite && row(t("tune.suite", { suite: evaluation.suite.title }), passing(evaluation.before), passing(evaluation.after)),
       ...held.answers.map((answer) => row(answer.question, answer.before, answer.after))])),
     element("section", { class: "section" }, element("h2", {}, t("tune.parity")), element("p", { class: "faint" }, t("tune.parity.why")),
       table(t("tune.parity"), [t("tune.form"), t("tune.same_tokens"), t("tune.same_answer"), t("tune.difference")], parity.map((one) => element("tr", {},

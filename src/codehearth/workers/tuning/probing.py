@@ -3,7 +3,8 @@
 Three forms are asked the same: the base, the base with its adapter, and the merged checkpoint read
 anew from its files. The last is asked without a system prompt: its template must bring the one of
 the training. Answers are greedy. Held-out questions are asked of the base and of the tuned
-model, to see what the training changed.
+model, to see what the training changed; and how likely the held-out answers are to both, a row at
+a time.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from peft import PeftModel
 
 from .answering import answers
 from .loading import base_of, end_ids_of, exact_dtype, tokenizer_of
-from .rows import rendered
+from .rows import read_rows, rendered
+
+_MAX_ROWS = 200
 
 
 def probe(job: dict[str, Any]) -> None:
@@ -32,9 +35,12 @@ def probe(job: dict[str, Any]) -> None:
     adapted = PeftModel.from_pretrained(base_of(job, dtype=dtype), folder / "adapter").eval()
     found: dict[str, Any] = {"adapter": _asked(adapted, tokenizer, job, ends)}
     num_new = job["num_answer_tokens"]
+    rows = _held_out(job, tokenizer)
     found["after"] = answers(adapted, tokenizer, questions, ends, num_new=num_new)
+    found["losses_after"] = _losses(adapted, rows)
     with adapted.disable_adapter():
         found["before"] = answers(adapted, tokenizer, questions, ends, num_new=num_new)
+        found["losses_before"] = _losses(adapted, rows)
     del adapted
     gc.collect()
     merged_job = {**job, "base": str(folder / "merged")}
@@ -44,6 +50,30 @@ def probe(job: dict[str, Any]) -> None:
     unfinished = folder / "probes.json.unfinished"
     unfinished.write_text(json.dumps(found, ensure_ascii=False), encoding="utf-8")
     unfinished.replace(folder / "probes.json")
+
+
+def _held_out(job: dict[str, Any], tokenizer: Any) -> list[dict[str, list[int]]]:
+    if not job["held_out"]:
+        return []
+    rows, _ = read_rows(
+        job["held_out"],
+        tokenizer,
+        end_ids_of(job, tokenizer),
+        max_tokens=job["hyperparameters"]["max_tokens"],
+        long_rows=job["long_rows"],
+    )
+    return rows[:_MAX_ROWS]
+
+
+def _losses(model: Any, rows: list[dict[str, list[int]]]) -> list[float]:
+    """The mean loss (nats a token) of each row's answer."""
+    found = []
+    for row in rows:
+        ids, labels = (torch.tensor([row[name]], device=model.device) for name in row)
+        with torch.inference_mode():
+            logits = model(input_ids=ids).logits[0, :-1].float()  # (row - 1, vocabulary)
+        found.append(float(torch.nn.functional.cross_entropy(logits, labels[0, 1:])))
+    return found
 
 
 def _asked(
