@@ -52,6 +52,7 @@ def show_plan(settings: Settings, order: Order, *, as_json: bool) -> None:
         print_json(ready.prepared.as_document())
     else:
         _tell_plan(ready)
+    evaluation_of(settings, order, ready)
 
 
 def print_result(result: Result) -> None:
@@ -72,8 +73,8 @@ def print_result(result: Result) -> None:
         rows.append((what, _share(before), _share(after)))
     evaluation = document.get("evaluation") or {}
     if "change" in evaluation:
-        sides = (percent(evaluation[side]) for side in ("before", "after"))
-        rows.append((f"{evaluation['figure']} of the suite", *sides))
+        before, after = evaluation["before"], evaluation["after"]
+        rows.append((f"{evaluation['figure']} of the suite", percent(before), percent(after)))
     print_table(("", "BEFORE", "AFTER"), rows)
     print_data("")
     parity = [

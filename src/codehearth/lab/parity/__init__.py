@@ -1,6 +1,7 @@
 """Do two engines, precisions or versions of a model give the same answers? See `judging`.
 
-`compare` starts each side as the real child, one after the other, and looks at both.
+`compare` starts each side as the real child, one after the other, and looks at both. Answers that
+were written down earlier, as a training's are, cannot be led: `lab.tuning.parity` compares those.
 """
 
 from __future__ import annotations

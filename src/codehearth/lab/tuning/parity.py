@@ -7,6 +7,9 @@ is enough for the other one. That is told from a form that is wrong:
 1. The tokens of every prompt are the same.
 2. Up to the first token that differs, log-probabilities differ by less than the bound.
 3. Where a token differs, the reference's two likeliest were no further apart than twice the bound.
+
+`lab.parity` is another thing: it leads two running engines along the same tokens; here the
+reference is what the trainer wrote down, in an environment that serves nothing and leads nobody.
 """
 
 from __future__ import annotations

@@ -80,6 +80,7 @@ class Prepared:
         """The plan, as `--dry-run --json` and the page show it."""
         return {
             "job": self.id,
+            "identity": self.identity,
             "name": self.asked.name,
             "base": self.asked.base,
             "data": self.asked.data_name,
