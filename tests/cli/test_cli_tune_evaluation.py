@@ -11,7 +11,7 @@ import pytest
 
 from codehearth.lab.sandbox import protections
 from codehearth.models.tuned import Tuned, TunedModel
-from tests.cli.command_line import STARTER, Hearth
+from tests.cli.command_line import STARTER, Hearth, served
 from tests.fake_tuning import fake_tuning
 
 needs_sandbox = pytest.mark.skipif(
@@ -101,6 +101,36 @@ def test_nothing_is_asked_where_nobody_wants_it(house: Hearth) -> None:
     assert result.code == 0, result.err
     assert "evaluation" not in result.document and result.document["judgement"] == "helped"
     assert "evaluation" not in json.loads((folder / "result.json").read_text())
+
+
+@needs_sandbox
+def test_gaps_are_no_suite_of_a_training_and_the_command_for_them_is_told(house: Hearth) -> None:
+    result = tune(house, "--evaluate", "fim")
+
+    assert result.code == 2 and "hearth evaluate BASE NAME --suite fim" in result.err
+
+
+def test_a_running_server_lets_go_of_what_is_rolled_back_or_deleted(house: Hearth) -> None:
+    """It went on answering with the version that it had in memory."""
+    tuned = Tuned(house.data / "tuned")
+    for number in ("1", "2"):
+        made = house.home / number
+        (made / "merged").mkdir(parents=True)
+        (made / "model.gguf").write_bytes(STARTER.read_bytes())
+        tuned.put(TunedModel("me", "starter:bf16", number), made)
+
+    with served(house):
+        house("run", "-m", "me", "hello")
+        loaded = house("ps").out
+        house("tune", "--rollback", "me")
+        rolled_back = house("ps").out
+        house("run", "-m", "me", "hello")
+        removed = house("rm", "me", "--yes")
+        after = house("ps").out
+
+    assert "me " in loaded and removed.code == 0
+    assert "me " not in rolled_back.partition("\n")[2]
+    assert "me " not in after.partition("\n")[2]
 
 
 @needs_sandbox

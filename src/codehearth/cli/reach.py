@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from codehearth.cli.output import say
@@ -49,15 +50,21 @@ class Server:
 
 def find_server(settings: Settings, environment: Mapping[str, str] = os.environ) -> Server | None:
     """The server that is there already, None where there is none."""
-    from codehearth.gateway.running import find_running
-
     if url := environment.get("HEARTH_URL"):
         return Server(url, environment.get("HEARTH_API_KEY", "").strip(), "named")
-    if running := find_running(settings.data):
-        return Server(running.url, running.token, "running")
+    if running := server_of(settings.data):
+        return running
     if url := environment.get("OPENAI_BASE_URL"):
         return Server(url, environment.get("OPENAI_API_KEY", "").strip(), "named")
     return None
+
+
+def server_of(data: Path) -> Server | None:
+    """The server of a data folder and no other one: it has the models that lie there."""
+    from codehearth.gateway.running import find_running
+
+    running = find_running(data)
+    return Server(running.url, running.token, "running") if running else None
 
 
 def require_server(settings: Settings) -> Server:

@@ -17,12 +17,15 @@ def rm(model: str, dry_run: bool, yes: bool) -> None:
     """Delete a model that was fetched or made here.
 
     What `hearth quantize` and `hearth tune` made goes, with what a stopped one left; what was
-    fetched leaves the hub's cache, which other programs share.
+    fetched leaves the hub's cache, which other programs share. A running server lets go of it.
     """
+    from codehearth.cli.letting_go import let_go
     from codehearth.cli.questions import agreed
     from codehearth.cli.shelf import store_of
+    from codehearth.models.tuned import FORMS
 
-    store = store_of(settings_now())
+    settings = settings_now()
+    store = store_of(settings)
     try:
         found = store.locate(model)
     except ModelNotFound:
@@ -41,5 +44,6 @@ def rm(model: str, dry_run: bool, yes: bool) -> None:
     if not agreed(f"Delete '{found.name}' ({size(found.num_bytes)})?", yes=yes, default=False):
         say("Nothing was deleted.")
         return
+    let_go(settings, found.name, forms=FORMS if found.source == "tuned" else ())
     freed = store.remove(model)
     say(f"'{found.name}' is deleted; {size(freed)} are free again.")

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from codehearth.lab.tuning.evaluating import Judgement, Trial
     from codehearth.lab.tuning.ordering import Order, Ready
     from codehearth.lab.tuning.tune import Evaluate
-    from codehearth.models.tuned import TunedModel
 
 Event = Callable[[Mapping[str, Any]], None]
 
@@ -57,7 +56,7 @@ def evaluation_of(settings: Settings, order: Order, ready: Ready) -> Evaluate | 
 
 def _asked(settings: Settings, asked: Trial, base: str, model: str, event: Event) -> dict[str, Any]:
     """Both models on the server of this machine, or on one for this command."""
-    from codehearth.cli.reach import client_of, found_or_started
+    from codehearth.cli.reach import client_of, found_or_started, server_of
     from codehearth.lab.evaluation.asking import Subject
     from codehearth.lab.evaluation.evaluate import Listener, Options, evaluate
     from codehearth.lab.evaluation.report import keep
@@ -71,40 +70,13 @@ def _asked(settings: Settings, asked: Trial, base: str, model: str, event: Event
         command=("hearth", "tune"),
     )
     folder = settings.data / "lab" / "evaluations"
-    server = _own_server(settings)
+    server = server_of(settings.data)
     listener = Listener(say, lambda what, share: event({"answers": what, "share": share}))
     with found_or_started(settings, server, model=base) as at, client_of(at) as client:
         named = base if server is not None else client.default_model() or base
         subjects = [Subject(name, asked.mode) for name in (named, model)]
         result = keep(evaluate(client, subjects, asked.suite, options, folder, listener), folder)
     return evaluation_document(asked, result)
-
-
-def let_go(settings: Settings, model: TunedModel) -> None:
-    """A server that has another version in memory loads this one when it is asked next."""
-    from codehearth.cli.reach import client_of
-    from codehearth.errors import HearthError
-    from codehearth.models.tuned import FORMS
-
-    server = _own_server(settings)
-    if server is None:
-        return
-    with client_of(server) as client:
-        for name in (model.name, *(f"{model.name}:{form}" for form in FORMS)):
-            try:
-                if client.unload(name):
-                    say(f"The running server takes the new '{name}' from now on.")
-            except HearthError:
-                continue  # it does not know this form
-
-
-def _own_server(settings: Settings) -> Any:
-    """The server of this data folder: another one does not have the model."""
-    from codehearth.cli.reach import Server
-    from codehearth.gateway.running import find_running
-
-    running = find_running(settings.data)
-    return Server(running.url, running.token, "running") if running else None
 
 
 def told(document: Mapping[str, Any]) -> Iterator[str]:

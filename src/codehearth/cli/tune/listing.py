@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from codehearth.cli.letting_go import let_go
 from codehearth.cli.output import moment, print_json, print_table, say
 from codehearth.cli.shelf import store_of
 from codehearth.settings import Settings
@@ -45,8 +46,8 @@ def show(settings: Settings, *, as_json: bool) -> None:
 
 
 def roll_back(settings: Settings, name: str) -> None:
-    from codehearth.cli.tune.evaluating import let_go
+    from codehearth.models.tuned import FORMS
 
     model = store_of(settings).tuned.roll_back(name)
-    let_go(settings, model)
+    let_go(settings, model.name, forms=FORMS)
     say(f"'{model.name}' means version {model.version} again.")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from codehearth.cli.letting_go import let_go
 from codehearth.cli.output import print_data, print_json, print_table, say, size
 from codehearth.cli.shelf import store_of
-from codehearth.cli.tune.evaluating import evaluation_of, let_go, percent, told
+from codehearth.cli.tune.evaluating import evaluation_of, percent, told
 from codehearth.cli.tune.progress import shown
 from codehearth.settings import Settings
 
@@ -20,13 +21,15 @@ if TYPE_CHECKING:
 def train(settings: Settings, order: Order) -> Result:
     """Runs the training, told as it goes; raises as `lab.tuning.tune.run` does."""
     from codehearth.lab.tuning.tune import Listener, run
+    from codehearth.models.tuned import FORMS
 
     ready = _ready(settings, order)
     _tell_plan(ready)
     evaluate = evaluation_of(settings, order, ready)
 
     def registered(model: TunedModel) -> None:
-        let_go(settings, model)
+        if let_go(settings, model.name, forms=FORMS):
+            say(f"The running server takes the new '{model.name}' from now on.")
 
     try:
         with shown() as event:

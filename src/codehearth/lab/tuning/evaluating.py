@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from codehearth.errors import InvalidRequest
 from codehearth.lab.evaluation.asking import Sampling
 from codehearth.lab.evaluation.comparison import compare_scores
 from codehearth.lab.evaluation.result import Evaluation, ModelScore
@@ -48,6 +49,11 @@ def trial(wish: str, protection: Protection, weights: Weights, *, is_base: bool)
 
     Raises NotFound and InvalidRequest for a suite that is not here.
     """
+    if wish == "fim":
+        raise InvalidRequest(
+            "A training is not evaluated by filling gaps: it may have learnt what fills them.",
+            hint="afterwards, on other code: `hearth evaluate BASE NAME --suite fim --folder PATH`",
+        )
     suite = own_python_suite(protection) if wish == AUTO else named_suite(wish, protection)
     if weights.num_parameters < SMALL_PARAMETERS:
         return Trial(wish, suite, "completion", _NUM_SMALL_ANSWERS, _SMALL)
