@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from benchmarks.name_rows import NAME, rows
+from codehearth.lab.sandbox import protections
 from codehearth.lab.tuning.jobs import Jobs
 from tests.engine_environments import ENVIRONMENTS, installed
 from tests.system.conftest import Hearth
@@ -113,6 +114,19 @@ def test_the_loss_falls_and_held_out_questions_get_the_new_name(tuned: dict[str,
     assert tuned["data"]["sha256"] and tuned["seed"] == 0
 
 
+@pytest.mark.skipif(protections().best is None, reason="no sandbox here")
+def test_it_says_whether_the_training_helped_with_the_intervals(tuned: dict[str, Any]) -> None:
+    evaluation, loss = tuned["evaluation"], tuned["held_out"]["loss_change"]
+
+    assert loss["verdict"] == "better" and loss["low"] < loss["value"] < loss["high"] < 0
+    assert evaluation["suite"]["num_tasks"] == 20 and evaluation["mode"] == "completion"
+    for side, model in (("before", "starter"), ("after", "me")):
+        assert evaluation[side]["model"] == model
+        assert sum(evaluation[side]["groups"].values()) == 100
+    assert evaluation["change"]["low"] <= evaluation["change"]["value"]
+    assert tuned["judgement"] in ("helped", "helped_at_a_price")
+
+
 def test_every_form_answers_as_the_adapter_does(tuned: dict[str, Any]) -> None:
     forms = {one["form"]: one for one in tuned["parity"]}
 
@@ -128,7 +142,7 @@ def test_a_killed_job_ends_as_one_that_was_not(tuned: dict[str, Any], house: Hea
     (whole.data / "engines").symlink_to(ENVIRONMENTS)
     (whole.home / "name.jsonl").write_bytes((house.home / "name.jsonl").read_bytes())
 
-    result = tune(whole)
+    result = tune(whole, "--evaluate", "none")
 
     weights = "tuned/me/1/adapter/adapter_model.safetensors"
     assert (whole.data / weights).read_bytes() == (house.data / weights).read_bytes()
@@ -174,8 +188,9 @@ def test_the_same_order_again_is_done_at_once_and_a_changed_one_is_a_version(
     tuned: dict[str, Any], house: Hearth
 ) -> None:
     again = tune(house)
-    plan = house.run(*command("--seed", "1", "--dry-run")[3:])
+    plan = house.run(*command("--seed", "1", "--dry-run", "--evaluate", "none")[3:])
 
+    assert again["evaluation"] == tuned["evaluation"]
     assert again["version"] == tuned["version"] == 1
     assert json.loads(plan.stdout)["job"] != Jobs(house.data / "tune").all()[0].id
 
