@@ -106,6 +106,8 @@ def _measured(
     seed: int,
 ) -> Result:
     from codehearth.cli.shelf import store_of
+    from codehearth.engines import transformers_at
+    from codehearth.gateway.opening import environments_of
     from codehearth.lab.candidates import Listener, Place
     from codehearth.lab.measure import Options, run
     from codehearth.lab.report import keep
@@ -128,7 +130,7 @@ def _measured(
     with _shown() as step:
         result = run(
             options,
-            Place(store.made, folder, free_bytes_at),
+            Place(store.made, folder, free_bytes_at, transformers_at(environments_of(settings))),
             snapshot(),
             Listener(say=say, step=step),
         )

@@ -47,8 +47,14 @@ def engines(
     if native is not None:
         found.insert(0, native)
     if environments is not None:
-        found.append(Transformers(Environments(environments).state("transformers"), ours))
+        found.append(transformers_at(environments))
     return tuple(found)
+
+
+def transformers_at(environments: Path) -> Transformers:
+    """The engine in its environment below the folder, installed or not."""
+    ours = {name: value for name, value in os.environ.items() if name in INHERITED}
+    return Transformers(Environments(environments).state("transformers"), ours)
 
 
 def choose_engine(

@@ -28,6 +28,7 @@ from codehearth.lab.statistics import sample
 from codehearth.models.facts import Weights
 from codehearth.models.hardware import Hardware
 from codehearth.models.memory import is_mapping_worth_it, predict
+from codehearth.models.torch_memory import predictor
 
 NUM_ROUNDS = 3
 NUM_SLOTS = 8
@@ -43,11 +44,14 @@ _NOISY_CORES = 0.15
 
 @dataclass(frozen=True)
 class Subject:
-    """One precision to be timed."""
+    """One precision to be timed, in the engine that is chosen for all, or in one of its own with
+    what it shall load."""
 
     precision: str
     path: Path
     weights: Weights
+    engine: Engine | None = None
+    launch: Launch | None = None
 
 
 @dataclass(frozen=True)
@@ -100,12 +104,15 @@ def measure(
     turn_done: Callable[[str, int], None],
 ) -> Timed:
     """Times every subject in every round. Raises EngineFailed and EngineMissing."""
-    engine = choose_engine(subjects[0].weights, llama_server=llama_server).engine
+    engine = subjects[0].engine
+    if engine is None:
+        engine = choose_engine(subjects[0].weights, llama_server=llama_server).engine
     timings = {subject.precision: Timings() for subject in subjects}
     watch = _Watch()
     for number in range(plan.num_rounds):
         for subject in subjects:
-            turn = _Turn(subject, tokens, plan, hardware, engine, timings[subject.precision])
+            found = timings[subject.precision]
+            turn = _Turn(subject, tokens, plan, hardware, subject.engine or engine, found)
             asyncio.run(turn.take(watch))
             turn_done(subject.precision, number + 1)
     return Timed(engine.name, timings, watch.noise(timings, hardware))
@@ -176,6 +183,8 @@ class _Turn:
 
     def _launch(self) -> Launch:
         weights, plan = self.subject.weights, self.plan
+        if self.subject.launch is not None:
+            return self.subject.launch
         return Launch(
             path=self.subject.path,
             alias=self.subject.precision,
@@ -187,11 +196,16 @@ class _Turn:
         )
 
     def _predicted(self, launch: Launch) -> int:
-        return predict(
+        is_torch = self.engine.name == "transformers"
+        predict_bytes = predictor(launch.precision) if is_torch else predict
+        return predict_bytes(
             self.subject.weights,
             context_tokens=launch.context_tokens,
             num_slots=launch.num_slots,
+            gpu_layers=launch.gpu_layers,
+            num_gpus=len(self.hardware.gpus),
             batch_tokens=launch.batch_tokens,
+            kv_type="f16",
             mapped=launch.mapped,
             machine=self.hardware.machine,
         ).total_bytes
