@@ -42,9 +42,7 @@ def flags_of(container: dict[str, Any]) -> dict[str, str]:
         text = text.partition("vllm serve")[2]
     elif "ray start" in text:
         return {}
-    return {
-        name: value for name, _, value in re.findall(r"(--[a-z-]+)(=([^\s\\]+))?", text)
-    } | dict(re.findall(r"(--[a-z-]+)=([^\s\\]+)", text))
+    return dict(re.findall(r"(--[a-z-]+)=?([^\s\\]*)", text))
 
 
 SERVERS = [container for container in containers() if flags_of(container)]

@@ -12,7 +12,7 @@ import pytest
 from engines.children import FAKE, post
 
 from codehearth.engines import choose_engine, engines
-from codehearth.engines.base import Launch, Unavailable
+from codehearth.engines.base import Adapter, Launch, Unavailable
 from codehearth.engines.endpoint import Endpoint
 from codehearth.engines.llama_server import LlamaServer, find, probe
 from codehearth.engines.process import EngineProcess
@@ -37,6 +37,8 @@ HELP = """
 --jinja                                 templates
 --no-context-shift                      no shift
 --embedding, --embeddings               embeddings only
+--lora FNAME                            an adapter
+--lora-init-without-apply               adapters are loaded, and asked for
 """
 
 SCRIPT = """#!{python}
@@ -180,3 +182,18 @@ def test_weights_that_no_engine_reads_are_refused() -> None:
 
 def test_the_setting_off_finds_nothing() -> None:
     assert find("off") is None
+
+
+def test_adapters_are_loaded_and_wait_to_be_asked_for(tmp_path: Path) -> None:
+    server = probe(make_server(tmp_path / "llama-server"), ours={})
+    assert isinstance(server, LlamaServer)
+    adapters = (Adapter("ours", Path("/a.gguf")), Adapter("theirs", Path("/b.gguf")))
+    launch = Launch(Path("/m.gguf"), "m", 512, 4, 2, adapters=adapters)
+
+    argv = server.command(launch, Endpoint(Path("/tmp/h/e.sock"), "http://engine", "key")).argv
+
+    assert [argv[at + 1] for at, word in enumerate(argv) if word == "--lora"] == [
+        "/a.gguf",
+        "/b.gguf",
+    ]
+    assert "--lora-init-without-apply" in argv

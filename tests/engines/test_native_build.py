@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from codehearth.engines.environments import Broken, Environments, Installed
-from codehearth.engines.native_build import Compiled, missing_tools
+from codehearth.engines.native_build import Compiled, jobs_for, missing_tools
 from codehearth.engines.native_tools import native_tools
 from codehearth.engines.recipes import RECIPES, Recipe, Sources
 from codehearth.errors import EngineFailed, EngineMissing
@@ -150,3 +150,10 @@ def test_progress_is_told_a_tenth_at_a_time() -> None:
     assert len(told) == 10
     assert told[0] == "compiled 10 % (22 of 220)" and told[-1] == "compiled 100 % (220 of 220)"
     assert step_of("ninja: no work to do.") is None
+
+
+@pytest.mark.parametrize(
+    ("num_cores", "free_gib", "jobs"), [(2, 20, 2), (64, 8, 8), (0.5, 20, 1), (16, 0, 1)]
+)
+def test_there_is_memory_for_each_compiler(num_cores: float, free_gib: int, jobs: int) -> None:
+    assert jobs_for(num_cores, free_gib << 30) == jobs

@@ -149,7 +149,7 @@ def test_gguf_files_go_to_llamacpp_unless_another_engine_is_asked_for(tmp_path: 
     chosen = choose_engine(Facts(kind="gguf"), llama_server="off", environments=tmp_path)
 
     assert chosen.engine.name == "llama.cpp"
-    assert chosen.why == ("engine llama.cpp: the fastest one here for gguf",)
+    assert chosen.why == ("engine llama.cpp: the fastest one here for GGUF files",)
     with pytest.raises(EngineMissing, match="transformers"):
         choose_engine(
             Facts(kind="gguf"), wanted="transformers", llama_server="off", environments=tmp_path

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
+import re
 import signal
+import subprocess
 import sys
+import tempfile
 
 import psutil
 import pytest
-from engines.children import FAKE, post
+from engines.children import FAKE, post, raw_exchange
 
 from codehearth.engines.base import Command
 from codehearth.engines.endpoint import Endpoint
@@ -40,11 +44,18 @@ def front(*flags: str, dialect: str = "vllm") -> EngineProcess:
     return EngineProcess("m", command)
 
 
+def behind_of(process: EngineProcess) -> psutil.Process:
+    """The engine, and not the guard."""
+    children = psutil.Process(process.pid).children()
+    (engine,) = (child for child in children if str(FAKE) in child.cmdline())
+    return engine
+
+
 def test_it_serves_what_is_behind_it_and_ends_with_it() -> None:
     async def story() -> None:
         process = front("--tokens", "5")
         endpoint = await process.ensure_ready()
-        (behind,) = psutil.Process(process.pid).children()
+        behind = behind_of(process)
 
         status, answer = await post(endpoint, "/v1/completions", {"prompt": "x"})
         assert status == 200 and answer["choices"][0]["text"]
@@ -62,7 +73,7 @@ def test_a_killed_translator_leaves_nothing_behind() -> None:
     async def story() -> None:
         process = front()
         await process.ensure_ready()
-        (behind,) = psutil.Process(process.pid).children()
+        behind = behind_of(process)
 
         os.kill(process.pid or 0, signal.SIGKILL)
         await process.wait_dead()
@@ -146,3 +157,45 @@ def test_tokens_are_asked_for_by_their_ids_and_told_from_texts() -> None:
 
     assert translated["return_tokens_as_token_ids"] is True
     assert (token_id_of("token_id:17"), token_id_of("def"), token_id_of("17")) == (17, None, None)
+
+
+@pytest.mark.parametrize("misbehaviour", ["bad-json", "error-event", "cut", "no-done"])
+def test_nonsense_from_behind_is_an_error_and_the_next_request_is_answered(
+    misbehaviour: str,
+) -> None:
+    """The client is told in the house's words; nothing that was sent becomes an answer."""
+    body = {"prompt": "x", "max_tokens": 6, "stream": True}
+
+    async def story() -> None:
+        process = front("--tokens", "6", "--do", misbehaviour)
+        endpoint = await process.ensure_ready()
+
+        _, _, answer = await asyncio.to_thread(
+            raw_exchange, endpoint, "POST", "/v1/completions", json.dumps(body).encode()
+        )
+
+        assert b'"error"' in answer and b"[DONE]" not in answer
+        assert await process.is_alive(timeout_s=5)
+        await process.stop(grace_s=0)
+
+    asyncio.run(story())
+
+
+def test_what_an_engine_started_ends_when_the_house_is_killed() -> None:
+    """vLLM's engine core lived on with all its memory: only its parent was tied to the house."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        argv = [
+            sys.executable, "-P", "-u", "-m", "codehearth.workers.front",
+            "--dialect", "vllm", "--alias", "m", "--socket", f"{folder}/e.sock",
+            "--", sys.executable, "-u", str(FAKE), "--socket", "{socket}", "--do", "spawn",
+        ]  # fmt: skip
+        environment = {"PATH": os.environ["PATH"], "HEARTH_ENGINE_KEY": "k"}
+        with subprocess.Popen(
+            argv, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True
+        ) as leader:
+            assert leader.stdout is not None
+            spawned = psutil.Process(int(re.findall(r"\d+", leader.stdout.readline())[0]))
+
+            leader.kill()
+
+            assert psutil.wait_procs([spawned], timeout=10)[1] == []

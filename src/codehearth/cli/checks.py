@@ -179,9 +179,12 @@ def keys(settings: Settings) -> Check:
 def engine(settings: Settings) -> Check:
     from codehearth.engines import engines
     from codehearth.engines.base import Unavailable
+    from codehearth.gateway.opening import environments_of
 
     try:
-        found = engines(llama_server_setting=settings.llama_server)
+        found = engines(
+            llama_server_setting=settings.llama_server, environments=environments_of(settings)
+        )
     except HearthError as error:
         return Check("engine", "fail", error.message, error.hint)
     for one in found:

@@ -124,6 +124,7 @@ def _measured(
     seed: int,
 ) -> Result:
     from codehearth.cli.shelf import store_of
+    from codehearth.gateway.opening import environments_of
     from codehearth.lab.candidates import Listener, Place
     from codehearth.lab.measure import Options, run
     from codehearth.lab.report import keep
@@ -139,6 +140,7 @@ def _measured(
         precisions=precisions,
         num_threads=settings.threads or None,
         llama_server=settings.llama_server,
+        environments=environments_of(settings),
         seed=seed,
         command=("hearth", *sys.argv[1:]),
     )

@@ -31,9 +31,14 @@ class Trial:
 def try_model(settings: Settings, name: str) -> Trial:
     """Loads the model, lets it write a few tokens, ends it; raises what went wrong."""
     from codehearth.cli.shelf import store_of
+    from codehearth.gateway.opening import environments_of
 
     path = store_of(settings).find(name).path
-    engine = choose_engine(read_weights(path), llama_server=settings.llama_server).engine
+    engine = choose_engine(
+        read_weights(path),
+        llama_server=settings.llama_server,
+        environments=environments_of(settings),
+    ).engine
     threads = settings.threads or max(1, int(snapshot().num_cores))
     launch = Launch(path, alias=name, context_tokens=512, num_slots=1, num_threads=threads)
     return asyncio.run(_try(EngineProcess(name, partial(engine.command, launch))))

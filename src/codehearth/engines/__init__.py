@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codehearth.engines import llama_server
@@ -124,7 +124,7 @@ def choose_engine(
         raise missing[0]
     raise Unsupported(
         f"No engine here can load these weights: {'; '.join(dict.fromkeys(reasons))}.",
-        hint="pull the model in GGUF format" if weights.kind != "gguf" else f"try {INSTALL}",
+        hint=_hint(weights, wanted),
         param="model",
     )
 
@@ -132,9 +132,8 @@ def choose_engine(
 def _native(setting: str, environments: Path | None, ours: dict[str, str]) -> Engine | None:
     """The llama-server that the setting means; None where there is none or it is of no use."""
     is_named = setting not in ("auto", "off")
-    path = llama_server.find(setting)
-    if setting == "auto" and environments and (built := native_tools(environments)):
-        path = built.server
+    built = native_tools(environments) if setting == "auto" and environments else None
+    path = built.server if built else llama_server.find(setting)
     if path is None:
         if is_named:
             raise EngineMissing(
@@ -145,7 +144,7 @@ def _native(setting: str, environments: Path | None, ours: dict[str, str]) -> En
         return None
     native = llama_server.probe(path, ours=ours)
     if not isinstance(native, Unavailable):
-        return native
+        return replace(native, sees_gpus=built.knows_gpus) if built else native
     if is_named:
         raise EngineMissing(f"{native.reason}.", hint=native.hint, retry_after_s=None)
     return None
@@ -158,6 +157,12 @@ def _missing(engine: Engine, availability: Unavailable) -> EngineMissing:
         hint=availability.hint,
         retry_after_s=None,
     )
+
+
+def _hint(weights: LoadableWeights, wanted: str) -> str:
+    if wanted != "auto":
+        return "leave `engine` at auto, which takes one that can load them"
+    return "pull the model in GGUF format" if weights.kind != "gguf" else f"try {INSTALL}"
 
 
 def _why(engine: Engine, weights: LoadableWeights, reasons: list[str]) -> str:

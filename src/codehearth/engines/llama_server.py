@@ -38,10 +38,8 @@ class LlamaServer:
     options: frozenset[str]
     ours: dict[str, str] = field(default_factory=dict, repr=False)
     name: str = "llama-server"
-
-    @property
-    def sees_gpus(self) -> bool:
-        return True  # assumed: it was built for this machine
+    # Assumed of one that somebody else built for this machine.
+    sees_gpus: bool = True
 
     @property
     def scores_prompts(self) -> bool:
@@ -85,6 +83,8 @@ class LlamaServer:
             (("--offline",), None),
             *(() if launch.prompt_cache_bytes >> 20 else ((("--no-cache-idle-slots",), None),)),
             *(((("--embeddings", "--embedding"), None),) if launch.is_embedding else ()),
+            *((("--lora",), str(one.path.absolute())) for one in launch.adapters),
+            *(((("--lora-init-without-apply",), None),) if launch.adapters else ()),
             *(() if launch.mapped else (_read_weights(self.options),)),
         ):
             known = next((name for name in names if name in self.options), None)

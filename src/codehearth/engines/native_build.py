@@ -25,10 +25,12 @@ from codehearth.engines.packages import pip
 from codehearth.engines.recipes import Sources
 from codehearth.engines.steps import Progress, run
 from codehearth.errors import BadWeights, EngineMissing
+from codehearth.models.hardware import snapshot
 
 _COMPILERS = ("c++", "g++", "clang++")
 _STEP = re.compile(r"\[(\d+)/(\d+)\]")
 _TOLD_PER_CENT = 10
+_COMPILER_BYTES = 1 << 30  # a guess on the safe side: 320 MB were seen (GCC 12)
 
 
 def missing_tools(sources: Sources, environment: Mapping[str, str]) -> EngineMissing | None:
@@ -88,10 +90,17 @@ def _compile(
     objects = str(workshop / "objects")
     configure = ["cmake", "-S", str(workshop / "sources"), "-B", objects, "-G", "Ninja"]
     run([*configure, *sources.options], environment, "prepare the build", hint_of=_hint_of)
-    make = ["cmake", "--build", objects, "--parallel", str(os.cpu_count() or 1)]
+    machine = snapshot()
+    jobs = jobs_for(machine.num_cores, machine.free_bytes)
+    make = ["cmake", "--build", objects, "--parallel", str(jobs)]
     progress(f"compiling {len(sources.programs)} programs for this CPU")
     argv = [*make, "--target", *sources.programs]
     run(argv, environment, "compile", progress, step_of=Compiled(), hint_of=_hint_of)
+
+
+def jobs_for(num_cores: float, free_bytes: int) -> int:
+    """How many compilers at a time: one a core, as long as there is memory for each."""
+    return max(1, min(int(num_cores), free_bytes // _COMPILER_BYTES))
 
 
 class Compiled:

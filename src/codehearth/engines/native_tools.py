@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +20,14 @@ _TOOLS = {
 
 @dataclass(frozen=True)
 class NativeTools:
-    """llama.cpp's programs, built for this CPU; each is one file."""
+    """llama.cpp's programs, built for this CPU; each is one file. `knows_gpus`: and for its GPU."""
 
     server: Path
     quantize: Path
     perplexity: Path
     imatrix: Path
     bench: Path
+    knows_gpus: bool = False
 
 
 def native_tools(environments: Path) -> NativeTools | None:
@@ -33,4 +35,6 @@ def native_tools(environments: Path) -> NativeTools | None:
     state = Environments(environments).state(ENGINE)
     if not isinstance(state, Installed):
         return None
-    return NativeTools(**{tool: state.program(name) for tool, name in _TOOLS.items()})
+    knows_gpus = state.device == "cuda" or sys.platform == "darwin"
+    paths = {tool: state.program(name) for tool, name in _TOOLS.items()}
+    return NativeTools(**paths, knows_gpus=knows_gpus)

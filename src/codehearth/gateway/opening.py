@@ -37,6 +37,8 @@ from codehearth.text.fim import fim_format_of
 
 _COMFORTABLE_CONTEXT_TOKENS = 8192
 _LEAST_CONTEXT_TOKENS = 512
+# Engines that put the whole model on GPUs, where there are some.
+_NEVER_SPLIT = frozenset({"vllm", "lmdeploy"})
 _REMOTE_SLOTS = 64  # requests that one other server is given at a time
 _REMOTE_BYTES = 48 << 20  # measured: the child that passes them on
 
@@ -65,7 +67,7 @@ class Opener:
             speeds=measured_speeds(self._settings.data / "lab", model.name, machine),
         )
         engine = choice.engine
-        hardware = _as_seen_by(engine, machine)
+        hardware = self._as_seen_by(engine, machine)
         num_threads = self._settings.threads or threads_for(
             hardware.num_cores,
             hardware.num_physical_cores,
@@ -104,6 +106,17 @@ class Opener:
             engine=engine.name,
             why=choice.why + chosen.why,
         )
+
+    def _as_seen_by(self, engine: Engine, hardware: Hardware) -> Hardware:
+        """The machine without GPUs that the engine cannot use, and with those of a Ray cluster.
+
+        Each stage of the pipeline is then taken for a machine like this one.
+        """
+        if not engine.sees_gpus:
+            return replace(hardware, gpus=())
+        if self._settings.ray and engine.name in _NEVER_SPLIT:
+            return replace(hardware, gpus=hardware.gpus * self._settings.pipeline_parallel)
+        return hardware
 
     def _parallel(self, weights: Weights, hardware: Hardware) -> Parallel:
         settings = self._settings
@@ -178,6 +191,8 @@ class Opener:
     ) -> Callable[..., Plan]:
         """The plans of these weights on this machine; budget, context and slots are still open."""
         layers = None if self._settings.gpu_layers < 0 else self._settings.gpu_layers
+        if layers is None and hardware.gpus and engine.name in _NEVER_SPLIT:
+            layers = weights.num_layers + 1
         likely_layers = weights.num_layers if hardware.gpus and layers is None else layers or 0
         return partial(
             plan,
@@ -211,11 +226,6 @@ def _launch(model: LocalModel, weights: Weights, chosen: Plan, num_threads: int)
 def environments_of(settings: Settings) -> Path:
     """The folder of the engines' own environments."""
     return settings.data / "engines"
-
-
-def _as_seen_by(engine: Engine, hardware: Hardware) -> Hardware:
-    """The machine without GPUs that the engine cannot use."""
-    return hardware if engine.sees_gpus else replace(hardware, gpus=())
 
 
 def _smaller(asked: Callable[..., Plan], chosen: Plan, room: Room) -> Plan | None:

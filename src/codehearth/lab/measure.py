@@ -16,6 +16,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from codehearth import __version__
 from codehearth.engines.threads import threads_for
@@ -51,6 +52,7 @@ class Options:
     precisions: tuple[str, ...] | None = None
     num_threads: int | None = None
     llama_server: str = "auto"
+    environments: Path | None = None
     seed: int = 0
     command: tuple[str, ...] = ()
 
@@ -200,6 +202,7 @@ def _timed(
         plan,
         hardware,
         llama_server=options.llama_server,
+        environments=options.environments,
         turn_done=turn_done,
     )
 

@@ -99,12 +99,15 @@ def measure(
     hardware: Hardware,
     *,
     llama_server: str,
+    environments: Path | None = None,
     turn_done: Callable[[str, int], None],
 ) -> Timed:
     """Times every subject in every round. Raises EngineFailed and EngineMissing."""
     engine = subjects[0].engine
     if engine is None:
-        engine = choose_engine(subjects[0].weights, llama_server=llama_server).engine
+        engine = choose_engine(
+            subjects[0].weights, llama_server=llama_server, environments=environments
+        ).engine
     timings = {subject.precision: Timings() for subject in subjects}
     watch = _Watch()
     for number in range(plan.num_rounds):

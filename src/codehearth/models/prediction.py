@@ -13,9 +13,10 @@ from codehearth.models.facts import Weights
 from codehearth.models.memory import Footprint, Predict
 from codehearth.models.torch_memory import predictor
 
-# More than the transformers worker's process. vLLM: measured, release 0.32 for the CPU with a model
-# of a megabyte: server and engine core are two processes with PyTorch each, beside our translator.
-_MORE_BYTES = {"vllm": 1100 << 20, "lmdeploy": 1100 << 20, "fastllm": 0}
+# More than the transformers worker's process. Measured: 998 MiB are resident of vLLM 0.32 for the
+# CPU with a model of a megabyte, in two processes with PyTorch each and our translator; LMDeploy's
+# is a guess after it. fastllm 1.9 has no PyTorch: 75 MiB with the same model.
+_MORE_BYTES = {"vllm": 668 << 20, "lmdeploy": 668 << 20, "fastllm": -(255 << 20)}
 
 
 def prediction_of(engine: str, precision: str) -> Predict | None:

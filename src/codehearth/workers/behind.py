@@ -18,6 +18,7 @@ from codehearth.workers.dialects import Complaints
 WELL_S = 10.0  # how long it may think about whether it is well
 
 _TETHER = Path(__file__).with_name("tether.py")
+_GUARD = Path(__file__).with_name("guard.py")
 _POLL_S = 0.2  # while it starts
 _STOP_S = 4.0  # the house's own patience is a little longer
 _SILENCE_S = 600.0  # the house's watchdog is quicker
@@ -50,6 +51,10 @@ class Behind:
         )
 
     async def start(self) -> None:
+        """Start it, and first what ends whatever it starts, should this process be killed."""
+        self._guard = await asyncio.create_subprocess_exec(
+            sys.executable, "-I", "-S", str(_GUARD), stdin=asyncio.subprocess.PIPE
+        )
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-S", str(_TETHER), str(os.getpid()), "--", *self._argv,
             stdin=asyncio.subprocess.PIPE,
