@@ -18,7 +18,7 @@ from codehearth.models.prediction import prediction_of
 from codehearth.models.weights import weights_here
 
 if TYPE_CHECKING:
-from codehearth.models.store import LocalModel, Store
+    from codehearth.models.store import LocalModel, Store
 
 
 @dataclass(frozen=True)
