@@ -32,7 +32,12 @@ from codehearth.models.weights import read_weights
 
 _CONTEXT_TOKENS = 2048
 _MADE_AT_LOAD = ("bf16", "fp16", "fp32", "int8", "int4")
-_SPELLINGS = {"llamacpp": "llama.cpp", "llama-cpp": "llama.cpp", "hf": "transformers"}
+_SPELLINGS = {
+    "llamacpp": "llama.cpp",
+    "llama-cpp": "llama.cpp",
+    "llamacpp-native": "llama-server",
+    "hf": "transformers",
+}
 _COMPUTED_BITS = {"bf16": 16.0, "fp16": 16.0, "fp32": 32.0, "int8": 8.5, "int4": 4.5}
 
 
@@ -187,20 +192,24 @@ def _in_precision(bench: Bench, model: LocalModel, precision: str) -> LocalModel
 
 
 def _named(bench: Bench, name: str) -> Engine | None:
-    meant = ENGINE_NAMES.get(name, frozenset({name}))
-    return next((engine for engine in bench.engines if engine.name in meant), None)
+    """The engine of that very name, else one that users mean by it."""
+    meant = ENGINE_NAMES.get(name, frozenset())
+    exact = (engine for engine in bench.engines if engine.name == name)
+    return next(exact, None) or next((e for e in bench.engines if e.name in meant), None)
 
 
 def _engine(bench: Bench, weights: Weights, name: str) -> Engine:
-    if name and name not in ENGINE_NAMES and (engine := _named(bench, name)) is not None:
-        return engine  # one of several that a user's word means: llama-server
-    if name and name not in ENGINE_NAMES:
+    named = _named(bench, name) if name else None
+    if named is not None and named.name == name and named.can_load(weights) is None:
+        if isinstance(named.availability(), Available):
+            return named
+    elif name and named is None:
         raise InvalidRequest(
             f"There is no engine '{name}'.", hint=f"those are {', '.join(ENGINE_NAMES)}"
         )
     return choose_engine(
         weights,
-        wanted=name or "auto",
+        wanted=name if name in ENGINE_NAMES else "auto",
         llama_server=bench.llama_server,
         environments=bench.environments,
     ).engine
