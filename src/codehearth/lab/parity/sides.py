@@ -24,6 +24,7 @@ from codehearth.lab.parity.observing import Side
 from codehearth.models.facts import Weights
 from codehearth.models.hardware import Hardware
 from codehearth.models.local_models import STARTER, STARTER_CHECKPOINT, LocalModel, needs_code
+from codehearth.models.parallel import gpu_share_of
 from codehearth.models.planning import plan
 from codehearth.models.precisions import normalised, same
 from codehearth.models.prediction import prediction_of
@@ -257,6 +258,8 @@ def _side(bench: Bench, one: _Chosen, label: str) -> Side:
         precision=one.precision or "auto",
         stored_precision=weights.precision,
         allows_code=needs_code(one.model),
+        kv_bytes=chosen.footprint.kv_bytes,
+        gpu_share=gpu_share_of(chosen.footprint, hardware),
     )
     return Side(label, one.engine, launch, weights, _bits(one))
 
