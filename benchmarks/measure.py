@@ -3,7 +3,8 @@
     python -m benchmarks.measure [--tools FOLDER] [--rounds 3] [--threads 2]
 
 The starter and its Q4_K_M read the same windows, both programs in turn and with the same number of
-threads that spin for as long; medians of time, and perplexity and mean KL of both are printed with
+threads that spin for as long; medians of time (and of the processors' time, which other programs
+disturb less), and perplexity and mean KL of both are printed with
 their ratios. `llama-perplexity` is looked for in FOLDER and on PATH; without it only our own
 figures are printed.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import resource
 import shutil
 import subprocess
 import tempfile
@@ -31,8 +33,13 @@ WINDOWS, CONTEXT = 20, 512
 STARTER = Path(str(resources.files("codehearth.data"))) / "starter.gguf"
 
 
-Figures = tuple[float, float, float]
-"""Seconds, perplexity, mean KL."""
+Figures = tuple[float, float, float, float]
+"""Seconds, perplexity, mean KL, seconds of the processors."""
+
+
+def cpu_of_children_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def main() -> None:
@@ -69,7 +76,7 @@ def main() -> None:
 
 def read(small: Path, windows: scoring.Windows, folder: Path, num_threads: int) -> Figures:
     """By our own children."""
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), cpu_of_children_s()
     with scoring.kept_logits(windows, folder, free_bytes_at) as logits:
         for path in (STARTER, small):
             found = scoring.score(
@@ -81,20 +88,21 @@ def read(small: Path, windows: scoring.Windows, folder: Path, num_threads: int) 
                 done=lambda _: None,
             )
     took = time.perf_counter() - started
-    return took, statistics.perplexity(found.nll).value, statistics.mean(found.kl)
+    spent = cpu_of_children_s() - cpu
+    return took, statistics.perplexity(found.nll).value, statistics.mean(found.kl), spent
 
 
 def their_own(native: str, small: Path, folder: Path, num_threads: int) -> Figures:
     kept = folder / "logits"
     common = ["-f", folder / "text", "-c", CONTEXT, "-b", CONTEXT, "--chunks", WINDOWS,
               "-t", num_threads, "--kl-divergence-base", kept]  # fmt: skip
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), cpu_of_children_s()
     run(native, "-m", STARTER, *common)
     said = run(native, "-m", small, *common, "--kl-divergence")
     took = time.perf_counter() - started
     perplexity = number(said, r"Mean PPL\(Q\)\s*:\s*([\d.]+)")
     kl = number(said, r"Mean\s+KLD:\s*([\d.]+)")
-    return took, perplexity, kl
+    return took, perplexity, kl, cpu_of_children_s() - cpu
 
 
 def tell(ours: list[Figures], theirs: list[Figures], num_tokens: int) -> None:
@@ -102,15 +110,20 @@ def tell(ours: list[Figures], theirs: list[Figures], num_tokens: int) -> None:
         if found:
             took = median([one[0] for one in found])
             print(
-                f"{name}: {took:.2f} s, {num_tokens / took:.0f} tokens/s, "
+                f"{name}: {took:.2f} s ({median([one[3] for one in found]):.1f} s of processors), "
+                f"{num_tokens / took:.0f} tokens/s, "
                 f"perplexity {found[0][1]:.4f}, KL {found[0][2]:.6f}"
             )
     if not theirs:
         print("llama-perplexity is not there: no ratio")
         return
-    time_ratio = median([one[0] for one in ours]) / median([one[0] for one in theirs])
+    time_ratio, cpu_ratio = (
+        median([one[index] for one in ours]) / median([one[index] for one in theirs])
+        for index in (0, 3)
+    )
     print(
-        f"ratios (ours / theirs): time {time_ratio:.2f} (goal 1.3), perplexity "
+        f"ratios (ours / theirs): time {time_ratio:.2f} (goal 1.3), processors' time "
+        f"{cpu_ratio:.2f}, perplexity "
         f"{ours[0][1] / theirs[0][1]:.5f} (goal within 0.001), "
         f"KL {ours[0][2] / theirs[0][2]:.4f} (within 0.02)"
     )

@@ -213,7 +213,8 @@ HISTORY = """The shipped file was made in two legs. The first, 16.0 million toke
 was a recipe of its own: 57 % library code until three quarters and 24 % after, and a learning rate
 that fell to zero twice. The second went on from its weights in bf16 with a new optimiser
 (`--earlier`), where this recipe is at 16 million tokens: {tokens} million in {minutes} minutes,
-pauses included (about {speed} tokens/s). The curve shows the second leg."""
+pauses included (about {speed} tokens/s), ended by a time limit a little before the recipe. The
+curve shows the second leg."""
 
 TRAINING = """
 ## Training

@@ -13,12 +13,18 @@ import gguf
 import numpy as np
 import pytest
 
+from codehearth.engines import transformers_at
 from codehearth.errors import BadWeights, DiskFull
 from codehearth.lab import library, scoring
+from codehearth.lab.candidates import Listener, Place, candidates_of
 from codehearth.lab.sandbox import protections
 from codehearth.lab.scoring import kept_logits, score, tokenize
 from codehearth.lab.source import gguf_source
+from codehearth.models.hardware import snapshot
+from codehearth.models.made import Made
+from codehearth.models.store import Store
 from tests.cli.command_line import STARTER, Hearth, served
+from tests.engine_environments import installed
 from tests.lab.checkpoints import make_checkpoint
 from tests.lab.test_quantize import quantised, room
 from tests.tiny_models import make_gguf
@@ -263,3 +269,32 @@ def test_greedy_prompts_are_never_longer_than_half_a_window() -> None:
 
     assert {len(prompt) for prompt in found.prompts} == {32}
     assert replace(found).num_scored_tokens == 8 * 31
+
+
+def test_what_transformers_makes_as_it_loads_is_read_the_same_way(tmp_path: Path) -> None:
+    """Rows of bitsandbytes stand beside llama.cpp's: same windows, same tokens, same reference."""
+    engine = transformers_at(installed("transformers").python.parents[3])
+    if not engine.can_quantise:
+        pytest.skip("bitsandbytes is not in the environment of transformers")
+    model = Store(tmp_path / "data").find(str(STARTER.parent / "starter"), allow_path=True)
+    place = Place(Made(tmp_path / "made"), tmp_path, room, engine)
+    listener = Listener(say=lambda _: None, step=lambda *_: None)
+    found, missing = candidates_of(model, ("int8", "int4"), place, snapshot(), listener)
+    tokens, vocabulary = tokenize(found[0].path, TEXT)
+    windows = scoring.cut(
+        tokens, vocabulary_size=vocabulary, context_tokens=64, max_windows=4, num_prompts=2
+    )
+
+    with kept_logits(windows, tmp_path, room) as logits:
+        scored = {
+            one.precision: score(
+                one.path, windows, logits, is_reference=one.is_reference, num_threads=1,
+                done=lambda _: None, loaded=one.loading,
+            )
+            for one in found
+        }  # fmt: skip
+
+    assert list(scored) == ["bf16", "int8", "int4"] and not missing
+    assert 0 < np.mean(scored["int8"].kl) < np.mean(scored["int4"].kl) < 0.5
+    assert np.mean(scored["int8"].top_1) > 0.8
+    assert [len(one) for one in scored["int4"].greedy] > [0, 0]

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from codehearth.lab.sandbox import protections
-from tests.page.conftest import WITH_PAGE, OpenPage, screenshot, wait_for_page
+from tests.page.conftest import WITH_PAGE, OpenPage, wait_for_page
 from tests.page.test_page_chat import imported
 from tests.system.conftest import Hearth, Server
 
@@ -31,7 +31,6 @@ def test_a_block_runs_and_shows_its_output(server: Server, open_page: OpenPage) 
     expect(page.get_by_label("Errors", exact=True)).to_have_text("x\n")
     expect(page.locator(".run-outcome")).to_contain_text("Done")
     expect(page.locator(".run-outcome")).to_contain_text("sandbox: ")
-    screenshot(page, "run-block")
 
 
 @needs_sandbox

@@ -188,7 +188,7 @@ def test_the_engines_are_listed_with_what_installs_them(hearth: Hearth) -> None:
     assert removed.returncode == 0 and "was not installed" in removed.stderr
 
 
-@pytest.mark.parametrize("engine", ["vllm", ""])
+@pytest.mark.parametrize("engine", ["tensorrt", ""])
 def test_an_engine_that_is_none_is_refused_at_the_start(hearth: Hearth, engine: str) -> None:
     refused = hearth.run("serve", "--engine", engine)
 

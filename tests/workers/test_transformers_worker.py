@@ -341,3 +341,25 @@ def test_weights_packed_by_gptq_answer_as_what_they_are_packed_of(
     for (one, expected), (two, logprob) in zip(*found, strict=True):
         assert one == two
         assert logprob == pytest.approx(expected, abs=0.02)
+
+
+def test_a_newcomer_is_answered_while_a_long_answer_is_written(engine: Running) -> None:
+    """Requests join between two tokens: nobody waits for the longest answer."""
+    body = {"prompt": "def", "max_tokens": 4000, "stream": True, **GREEDY}
+    data = json.dumps(body).encode()
+    key = engine.endpoint.api_key.encode()
+    with socket.socket(socket.AF_UNIX) as link:
+        link.connect(str(engine.endpoint.socket_path))
+        link.sendall(
+            b"POST /v1/completions HTTP/1.1\r\nHost: e\r\nAuthorization: Bearer %b\r\n"
+            b"Content-Length: %d\r\n\r\n%b" % (key, len(data), data)
+        )
+        received = b""
+        while b'"text"' not in received:
+            received += link.recv(1 << 16)
+
+        short = completed(engine, prompt="import", max_tokens=5, **GREEDY)
+        _, _, metrics = raw_exchange(engine.endpoint, "GET", "/metrics")
+
+    assert short["usage"]["completion_tokens"] == 5
+    assert b"requests_processing 1" in metrics

@@ -128,6 +128,7 @@ def _measured(
     pass_at_1: bool | None,
 ) -> Result:
     from codehearth.cli.shelf import store_of
+    from codehearth.engines import transformers_at
     from codehearth.gateway.opening import environments_of
     from codehearth.lab.candidates import Listener, Place
     from codehearth.lab.measure import Options, run
@@ -153,7 +154,7 @@ def _measured(
     with shown() as step:
         result = run(
             options,
-            Place(store.made, folder, free_bytes_at),
+            Place(store.made, folder, free_bytes_at, transformers_at(environments_of(settings))),
             snapshot(),
             Listener(say=say, step=step),
         )

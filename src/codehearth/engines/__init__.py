@@ -86,6 +86,12 @@ def _has_gpus(engine: Engine) -> bool:
     return engine.sees_gpus and not isinstance(engine.availability(), Unavailable)
 
 
+def transformers_at(environments: Path) -> Transformers:
+    """The engine in its environment below the folder, installed or not."""
+    ours = {name: value for name, value in os.environ.items() if name in INHERITED}
+    return Transformers(Environments(environments).state("transformers"), ours)
+
+
 def choose_engine(
     weights: LoadableWeights,
     *,

@@ -115,6 +115,11 @@ class Transformers:
         return Command(argv, environment, why=(f"{launch.num_threads} threads", *why))
 
     @property
+    def can_quantise(self) -> bool:
+        """Whether it makes int8 and int4 as it loads."""
+        return "bitsandbytes" in self._facts("quantisers")
+
+    @property
     def _is_installed(self) -> bool:
         return isinstance(self.state, Installed)
 

@@ -6,12 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from codehearth.engines.base import Unavailable
+from codehearth.engines.environments import Installed, NotInstalled
+from codehearth.engines.transformers import INSTALL, Transformers
 from codehearth.errors import InvalidRequest
 from codehearth.lab import quantize
 from codehearth.lab.layout import layout
 from codehearth.lab.mixture import RECIPES, Recipe, recipe_of
 from codehearth.lab.naming import made_of
 from codehearth.lab.result import NotMeasured
+from codehearth.lab.scoring import Loading
 from codehearth.lab.source import SourceModel
 from codehearth.lab.sources import source_of
 from codehearth.models import precisions as names
@@ -22,6 +26,8 @@ from codehearth.models.made import Made, MadeModel
 from codehearth.models.transfer import file_digest
 from codehearth.models.weights import read_weights
 
+# What transformers makes of a checkpoint as it loads it.
+LOADED_PRECISIONS = ("int8", "int4")
 DEFAULT_PRECISIONS = ("q8_0", "q6_k", "q5_k_m", "q4_k_m", "q3_k_m", "q2_k")
 
 
@@ -32,6 +38,7 @@ class Place:
     made: Made
     scratch: Path
     free_bytes: Callable[[Path], int]
+    transformers: Transformers | None = None
 
 
 @dataclass(frozen=True)
@@ -52,11 +59,20 @@ class Candidate:
     num_bytes: int
     sha256: str
     is_reference: bool = False
+    loaded_by: Transformers | None = None
+
+    @property
+    def loading(self) -> Loading | None:
+        """How it is made as it is loaded; None for a file that was made."""
+        if self.loaded_by is None or not isinstance(self.loaded_by.state, Installed):
+            return None
+        return Loading(self.precision, self.loaded_by.state.python)
 
 
 @dataclass
 class _Wanted:
     recipes: list[Recipe] = field(default_factory=list)
+    loaded: list[str] = field(default_factory=list)
     missing: list[NotMeasured] = field(default_factory=list)
 
 
@@ -70,14 +86,15 @@ def candidates_of(
     """The reference first, then the others, made where they are missing."""
     source = source_of(model)
     # Before anything is made, which may take minutes.
-    wanted = _wanted(precisions, reference_precision(model))
-    if not wanted.recipes:
+    wanted = _wanted(precisions, reference_precision(model), model, place.transformers)
+    if not wanted.recipes and not wanted.loaded:
         raise InvalidRequest(
             f"There is nothing to compare '{reference_precision(model)}' with.",
             hint=f"--precisions, of these: {', '.join(RECIPES)}",
         )
     reference = _reference(model, source, place, hardware, listener)
     others = [_made(model, source, recipe, place, hardware, listener) for recipe in wanted.recipes]
+    others += [_loaded(model, name, place.transformers) for name in wanted.loaded]
     listener.say(
         f"reference: {reference.precision}, the model as it is here; all loss is counted from it"
     )
@@ -92,7 +109,12 @@ def reference_precision(model: LocalModel) -> str:
     return names.normalised(read_weights(model.path).precision)
 
 
-def _wanted(precisions: tuple[str, ...] | None, reference: str) -> _Wanted:
+def _wanted(
+    precisions: tuple[str, ...] | None,
+    reference: str,
+    model: LocalModel,
+    transformers: Transformers | None,
+) -> _Wanted:
     """What was asked for, or the usual ones that are smaller than the reference."""
     wanted = _Wanted()
     bits = names.BITS_PER_WEIGHT
@@ -103,6 +125,9 @@ def _wanted(precisions: tuple[str, ...] | None, reference: str) -> _Wanted:
         ]
         return wanted
     for name in dict.fromkeys(precisions):
+        if names.normalised(name) in LOADED_PRECISIONS and model.format == "safetensors":
+            _want_loaded(names.normalised(name), wanted, transformers)
+            continue
         try:
             recipe = recipe_of(name)
         except InvalidRequest as error:
@@ -110,9 +135,36 @@ def _wanted(precisions: tuple[str, ...] | None, reference: str) -> _Wanted:
             continue
         if recipe.precision != reference and recipe not in wanted.recipes:
             wanted.recipes.append(recipe)
-    if wanted.missing and not wanted.recipes:
+    if wanted.missing and not wanted.recipes and not wanted.loaded:
         raise InvalidRequest(wanted.missing[0].reason, hint=wanted.missing[0].hint)
     return wanted
+
+
+def _want_loaded(name: str, wanted: _Wanted, transformers: Transformers | None) -> None:
+    engine = transformers or Transformers(NotInstalled())
+    availability = engine.availability()
+    if isinstance(availability, Unavailable):
+        reason = f"the engine transformers makes it as it loads, and {availability.reason}"
+        wanted.missing.append(NotMeasured(name, reason, availability.hint))
+    elif not engine.can_quantise:
+        wanted.missing.append(NotMeasured(name, "bitsandbytes is not beside transformers", INSTALL))
+    elif name not in wanted.loaded:
+        wanted.loaded.append(name)
+
+
+def _loaded(model: LocalModel, precision: str, transformers: Transformers | None) -> Candidate:
+    """On disk it is the checkpoint; its bits are those that it has in memory."""
+    files = sorted(model.folder.glob("*.safetensors"))
+    digests = [model.sha256.get(path.name) or file_digest(path, "sha256") for path in files]
+    weights = read_weights(model.folder)
+    return Candidate(
+        precision=precision,
+        path=model.folder,
+        weights=weights,
+        num_bytes=sum(path.stat().st_size for path in files),
+        sha256=",".join(digests),
+        loaded_by=transformers,
+    )
 
 
 def _reference(

@@ -23,14 +23,18 @@ from codehearth.workers import tether
 _PACKAGES = Path(__file__).parent.parent.parent
 
 
-def child_lines(module: str, job: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def child_lines(
+    module: str, job: dict[str, Any], *, python: Path | None = None
+) -> Iterator[dict[str, Any]]:
     """The JSON lines of a child of the lab. It is ended with whoever stops listening.
+
+    `python` is another environment's, for a child that computes with what is installed there.
 
     Raises EngineFailed with the end of its standard error where it dies.
     """
     said = tempfile.TemporaryFile()  # noqa: SIM115 - closed below; it lives as long as the child
     argv = (sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), "--",
-            sys.executable, "-P", "-m", module)  # fmt: skip
+            str(python or sys.executable), "-P", "-m", module)  # fmt: skip
     child = subprocess.Popen(
         argv,
         stdin=subprocess.PIPE,

@@ -21,7 +21,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codehearth import __version__
-from codehearth.engines.threads import threads_for
+from codehearth.engines.base import Launch
+from codehearth.engines.threads import batch_tokens_for, threads_for
 from codehearth.errors import InvalidRequest, Unsupported
 from codehearth.lab import passing, scoring, timing
 from codehearth.lab.candidates import Candidate, Listener, Place, candidates_of
@@ -42,6 +43,7 @@ from codehearth.lab.texts import Text
 from codehearth.models.facts import Weights
 from codehearth.models.hardware import Hardware
 from codehearth.models.local_models import LocalModel
+from codehearth.models.torch_memory import weights_bytes
 from codehearth.models.weights import weights_here
 
 
@@ -179,6 +181,7 @@ def _scores(
                 is_reference=one.is_reference,
                 num_threads=num_threads,
                 done=_windows_done(listener, one.precision, len(windows.windows)),
+                loaded=one.loading,
             )
     return found
 
@@ -195,7 +198,7 @@ def _timed(
     hardware: Hardware,
     listener: Listener,
 ) -> timing.Timed:
-    subjects = [timing.Subject(one.precision, one.path, one.weights) for one in candidates]
+    subjects = [_subject(one, plan) for one in candidates]
     listener.say(
         f"timing: {plan.num_rounds} rounds, threads: {plan.num_threads}, prompts of "
         f"{plan.prompt_tokens} tokens, answers of {plan.new_tokens}"
@@ -219,6 +222,22 @@ def _timed(
     )
 
 
+def _subject(one: Candidate, plan: timing.Plan) -> timing.Subject:
+    if one.loaded_by is None:
+        return timing.Subject(one.precision, one.path, one.weights)
+    launch = Launch(
+        path=one.path,
+        alias=one.precision,
+        context_tokens=plan.context_tokens,
+        num_slots=plan.num_slots,
+        num_threads=plan.num_threads,
+        batch_tokens=batch_tokens_for(one.weights.num_parameters, plan.num_threads),
+        precision=one.precision,
+        stored_precision=one.weights.precision,
+    )
+    return timing.Subject(one.precision, one.path, one.weights, one.loaded_by, launch)
+
+
 def _precision(
     one: Candidate,
     scores: dict[str, scoring.Scores],
@@ -231,7 +250,7 @@ def _precision(
         precision=one.precision,
         is_reference=one.is_reference,
         file=File(one.path.name, one.num_bytes, one.sha256),
-        bits_per_weight=one.weights.bits_per_weight,
+        bits_per_weight=_bits(one),
         load_s=sample(found.load_s),
         ttft_s=sample(found.ttft_s),
         streams=found.streams(),
@@ -243,6 +262,12 @@ def _precision(
         ),
         kl_quantiles=() if one.is_reference else quantiles(ours.kl),
     )
+
+
+def _bits(one: Candidate) -> float:
+    if one.loaded_by is None:
+        return one.weights.bits_per_weight
+    return 8 * weights_bytes(one.weights, one.precision) / one.weights.num_parameters
 
 
 def _model_facts(model: LocalModel, weights: Weights) -> ModelFacts:

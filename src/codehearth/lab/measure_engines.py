@@ -57,7 +57,13 @@ def made_up_tokens(vocabulary_size: int) -> tuple[int, ...]:
 
 
 def _subject(side: Side, plan: timing.Plan) -> timing.Subject:
-    launch = replace(side.launch, context_tokens=plan.context_tokens, num_slots=plan.num_slots)
+    planned = max(1, side.launch.context_tokens * side.launch.num_slots)
+    launch = replace(
+        side.launch,
+        context_tokens=plan.context_tokens,
+        num_slots=plan.num_slots,
+        kv_bytes=side.launch.kv_bytes * plan.context_tokens * plan.num_slots // planned,
+    )
     return timing.Subject(
         side.label, side.launch.path, side.weights, engine=side.engine, launch=launch
     )

@@ -74,7 +74,7 @@ def score(network: Network, job: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 yield {"window": number, "nll": _losses(logits, targets)}
             else:
                 reference = np.fromfile(kept, np.float32, logits.size).reshape(logits.shape)
-                yield {"window": number, **_compared(reference, logits, targets)}
+                yield {"window": number, **compared(reference, logits, targets)}
     for prompt in job["prompts"]:
         yield {"greedy": network.continued(prompt, job["num_new_tokens"])}
 
@@ -209,7 +209,7 @@ def _losses(logits: Array, targets: Array) -> list[float]:
     return found
 
 
-def _compared(reference: Array, logits: Array, targets: Array) -> dict[str, list[float]]:
+def compared(reference: Array, logits: Array, targets: Array) -> dict[str, list[float]]:
     """For each position: loss, divergence KL(reference || this) in nats, and agreements."""
     found: dict[str, list[float]] = {"nll": [], "kl": [], "top_1": [], "top_5": []}
     for start in range(0, len(targets), _ROWS):

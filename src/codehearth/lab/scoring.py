@@ -51,6 +51,14 @@ class Windows:
 
 
 @dataclass(frozen=True)
+class Loading:
+    """A precision that transformers makes as it loads, by the Python of its environment."""
+
+    precision: str
+    python: Path
+
+
+@dataclass(frozen=True)
 class Scores:
     """Figures for each scored token, in the text's order, and the greedy completions."""
 
@@ -128,6 +136,7 @@ def score(
     is_reference: bool,
     num_threads: int,
     done: Callable[[int], None],
+    loaded: Loading | None = None,
 ) -> Scores:
     """Every window through the model at `path`; the reference comes first and fills `logits`."""
     job = {
@@ -139,10 +148,12 @@ def score(
         "windows": windows.windows,
         "prompts": windows.prompts,
         "num_new_tokens": NEW_TOKENS,
+        "precision": loaded.precision if loaded else "",
+        "vocabulary_size": windows.vocabulary_size,
     }
     found: dict[str, list[float]] = {"nll": [], "kl": [], "top_1": [], "top_5": []}
     greedy: list[tuple[int, ...]] = []
-    for line in _lines(job):
+    for line in _lines(job, loaded.python if loaded else None):
         if "greedy" in line:
             greedy.append(tuple(line["greedy"]))
             continue
@@ -195,8 +206,9 @@ def _num_same(one: Sequence[int], other: Sequence[int]) -> int:
     return min(len(one), len(other))
 
 
-def _lines(job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for line in child_lines("codehearth.lab.scorer", dict(job)):
+def _lines(job: Mapping[str, Any], python: Path | None = None) -> Iterator[dict[str, Any]]:
+    module = "codehearth.lab.scorer" if python is None else "codehearth.lab.torch_scorer"
+    for line in child_lines(module, dict(job), python=python):
         if "error" in line:
             raise error_of(line)
         yield line

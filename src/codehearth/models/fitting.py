@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from codehearth.errors import DoesNotFit, ModelNotFound
 from codehearth.models.catalogue import Row, resolve
@@ -14,8 +15,10 @@ from codehearth.models.hardware import Hardware
 from codehearth.models.names import CatalogueName, parse_name
 from codehearth.models.planning import Plan, plan
 from codehearth.models.prediction import prediction_of
-from codehearth.models.store import LocalModel, Store
 from codehearth.models.weights import weights_here
+
+if TYPE_CHECKING:
+    from codehearth.models.store import LocalModel, Store
 
 
 @dataclass(frozen=True)

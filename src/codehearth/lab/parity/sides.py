@@ -24,6 +24,7 @@ from codehearth.lab.parity.observing import Side
 from codehearth.models.facts import Weights
 from codehearth.models.hardware import Hardware
 from codehearth.models.local_models import STARTER, STARTER_CHECKPOINT, LocalModel, needs_code
+from codehearth.models.parallel import gpu_share_of
 from codehearth.models.planning import plan
 from codehearth.models.precisions import normalised, same
 from codehearth.models.prediction import prediction_of
@@ -32,7 +33,12 @@ from codehearth.models.weights import read_weights
 
 _CONTEXT_TOKENS = 2048
 _MADE_AT_LOAD = ("bf16", "fp16", "fp32", "int8", "int4")
-_SPELLINGS = {"llamacpp": "llama.cpp", "llama-cpp": "llama.cpp", "hf": "transformers"}
+_SPELLINGS = {
+    "llamacpp": "llama.cpp",
+    "llama-cpp": "llama.cpp",
+    "llamacpp-native": "llama-server",
+    "hf": "transformers",
+}
 _COMPUTED_BITS = {"bf16": 16.0, "fp16": 16.0, "fp32": 32.0, "int8": 8.5, "int4": 4.5}
 
 
@@ -187,20 +193,24 @@ def _in_precision(bench: Bench, model: LocalModel, precision: str) -> LocalModel
 
 
 def _named(bench: Bench, name: str) -> Engine | None:
-    meant = ENGINE_NAMES.get(name, frozenset({name}))
-    return next((engine for engine in bench.engines if engine.name in meant), None)
+    """The engine of that very name, else one that users mean by it."""
+    meant = ENGINE_NAMES.get(name, frozenset())
+    exact = (engine for engine in bench.engines if engine.name == name)
+    return next(exact, None) or next((e for e in bench.engines if e.name in meant), None)
 
 
 def _engine(bench: Bench, weights: Weights, name: str) -> Engine:
-    if name and name not in ENGINE_NAMES and (engine := _named(bench, name)) is not None:
-        return engine  # one of several that a user's word means: llama-server
-    if name and name not in ENGINE_NAMES:
+    named = _named(bench, name) if name else None
+    if named is not None and named.name == name and named.can_load(weights) is None:
+        if isinstance(named.availability(), Available):
+            return named
+    elif name and named is None:
         raise InvalidRequest(
             f"There is no engine '{name}'.", hint=f"those are {', '.join(ENGINE_NAMES)}"
         )
     return choose_engine(
         weights,
-        wanted=name or "auto",
+        wanted=name if name in ENGINE_NAMES else "auto",
         llama_server=bench.llama_server,
         environments=bench.environments,
     ).engine
@@ -248,6 +258,8 @@ def _side(bench: Bench, one: _Chosen, label: str) -> Side:
         precision=one.precision or "auto",
         stored_precision=weights.precision,
         allows_code=needs_code(one.model),
+        kv_bytes=chosen.footprint.kv_bytes,
+        gpu_share=gpu_share_of(chosen.footprint, hardware),
     )
     return Side(label, one.engine, launch, weights, _bits(one))
 
