@@ -74,8 +74,8 @@ def test_too_few_questions_are_all_learnt(num_rows: int, share: float, num_held:
 
 
 def test_presets_follow_the_models_size() -> None:
-    small = choose(6_822_144, 4096).hyperparameters
-    large = choose(7_615_616_512, 32768).hyperparameters
+    small = choose(6_822_144, 4096, 200).hyperparameters
+    large = choose(7_615_616_512, 32768, 200).hyperparameters
 
     assert (small.learning_rate, small.epochs, small.checkpointing) == (1e-3, 8.0, False)
     assert large == Hyperparameters(
@@ -90,11 +90,32 @@ def test_presets_follow_the_models_size() -> None:
 )
 def test_numbers_out_of_their_bounds_are_refused(numbers: dict[str, float]) -> None:
     with pytest.raises(InvalidRequest):
-        choose(6_822_144, 4096, **numbers)
+        choose(6_822_144, 4096, 200, **numbers)
 
 
 def test_a_short_context_shortens_rows_that_nobody_asked_to_be_longer() -> None:
-    assert choose(6_822_144, 128).hyperparameters.max_tokens == 128
+    assert choose(6_822_144, 128, 200).hyperparameters.max_tokens == 128
+
+
+@pytest.mark.parametrize(
+    ("num_parameters", "num_rows", "asked", "epochs"),
+    [
+        (6_822_144, 200, {}, 8.0),
+        (6_822_144, 40, {}, 16.0),
+        (6_822_144, 90, {}, 8.0),
+        (6_822_144, 70, {}, 10.0),
+        (6_822_144, 3, {}, 16.0),
+        (6_822_144, 40, {"epochs": 2.0}, 2.0),
+        (7_615_616_512, 40, {}, 3.0),
+    ],
+)
+def test_a_small_model_learns_few_rows_more_often(
+    num_parameters: int, num_rows: int, asked: dict[str, float], epochs: float
+) -> None:
+    """After 32 steps on 40 rows the starter muddled its new name."""
+    chosen = choose(num_parameters, 4096, num_rows, **asked)
+
+    assert chosen.hyperparameters.epochs == epochs
 
 
 def test_an_adapters_size_is_that_of_peft() -> None:

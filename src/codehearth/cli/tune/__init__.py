@@ -40,7 +40,7 @@ def _numbers(command: Any) -> Any:
         _number("max-tokens", int, "Tokens of a row at most (384)."),
         _number("batch", int, "Rows at a time on each device (4)."),
         _number("accumulation", int, "Batches that make one step (4)."),
-        _number("epochs", float, "How often all rows are learnt (3; small models 8)."),
+        _number("epochs", float, "How often all rows are learnt (3; small models 8 to 16)."),
         _number("learning-rate", float, "Step size (1e-4; small models 1e-3)."),
         click.option(
             "--schedule",

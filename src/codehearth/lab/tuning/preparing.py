@@ -111,7 +111,9 @@ def prepare(asked: Asked, weights: Weights, machine: Machine, *, fim: str | None
             hint="leave out --quantize; --checkpointing and --batch 1 save memory too",
             param="quantise",
         )
-    chosen = choose(weights.num_parameters, weights.context_tokens, **asked.numbers)
+    chosen = choose(
+        weights.num_parameters, weights.context_tokens, len(asked.examples), **asked.numbers
+    )
     numbers = chosen.hyperparameters
     format_name = fim_format_of(weights.fim_marks, preferred=fim)
     found = _split(asked, weights, format_name, numbers.max_tokens)

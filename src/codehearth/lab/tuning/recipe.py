@@ -9,10 +9,14 @@ A small model that is taught hard forgets how to answer anything else: after 96 
 starter told its name to whoever asked for a function. Three things help, and the small preset has
 them: a smaller step (1e-3), ending as soon as the held-out rows are known, and rehearsal: among the
 rows are questions of every day with the answers that the base itself gives.
+
+Few rows make few steps: after 32 steps on 40 rows the starter muddled its name in Chinese, after 64
+it answered 25 of 25 questions word for word. So few rows are learnt more often.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -67,6 +71,10 @@ _SMALL = Hyperparameters(
     save_steps=10,
 )
 
+# For small models; the end is sooner where held-out rows are known sooner.
+_LEAST_STEPS = 64
+_MOST_EPOCHS = 16.0
+
 _BOUNDS: Mapping[str, tuple[float, float]] = {
     "rank": (1, 1024),
     "alpha": (1, 4096),
@@ -93,7 +101,7 @@ class Chosen:
     why: str
 
 
-def choose(num_parameters: int, context_tokens: int, **asked: Any) -> Chosen:
+def choose(num_parameters: int, context_tokens: int, num_rows: int, **asked: Any) -> Chosen:
     """The preset of that size with what was asked for in its place; None asks for nothing.
 
     Raises InvalidRequest for a number out of its bounds.
@@ -106,6 +114,8 @@ def choose(num_parameters: int, context_tokens: int, **asked: Any) -> Chosen:
             flag = name.replace("_", "-")
             raise InvalidRequest(f"--{flag} must be from {low:g} to {high:g}, not {value:g}.")
     chosen = replace(preset, **given)
+    if preset is _SMALL and "epochs" not in given:
+        chosen = replace(chosen, epochs=_epochs(num_rows, chosen))
     if chosen.max_tokens > context_tokens:
         if "max_tokens" in given:
             raise InvalidRequest(
@@ -114,6 +124,13 @@ def choose(num_parameters: int, context_tokens: int, **asked: Any) -> Chosen:
             )
         chosen = replace(chosen, max_tokens=context_tokens)
     return Chosen(chosen, _why(num_parameters, chosen, given))
+
+
+def _epochs(num_rows: int, numbers: Hyperparameters) -> float:
+    """As often as the preset says, and as few rows need for enough steps."""
+    a_step = numbers.batch * numbers.accumulation
+    steps = max(1, math.ceil(num_rows * (1 + numbers.rehearsal) / a_step))
+    return min(_MOST_EPOCHS, max(numbers.epochs, float(math.ceil(_LEAST_STEPS / steps))))
 
 
 def _why(num_parameters: int, chosen: Hyperparameters, given: Mapping[str, Any]) -> str:
