@@ -217,7 +217,7 @@ function judgement({ judgement: judged, held_out: held, evaluation }) {
   const told = ({ value, low, high, verdict }, unit, scale = 1) => t(`tune.change.${verdict}`, { value: signed(scale * value), unit, low: signed(scale * low), high: signed(scale * high) });
   const points = (change) => told(change, t("tune.points"), 100);
   const { suite, change, left_out, newly_passed, newly_failed } = evaluation ?? {};
-  return element("div", { role: "region", "aria-label": t("tune.judgement") },
+  return element("div", { class: "tune-judgement", role: "region", "aria-label": t("tune.judgement") },
     element("p", {}, element("strong", {}, t(`tune.judgement.${judged}`))),
     element("ul", {},
       held.loss_change && element("li", {}, t("tune.judgement.loss", { change: told(held.loss_change, t("tune.nats")) })),
