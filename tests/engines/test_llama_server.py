@@ -197,3 +197,15 @@ def test_adapters_are_loaded_and_wait_to_be_asked_for(tmp_path: Path) -> None:
         "/b.gguf",
     ]
     assert "--lora-init-without-apply" in argv
+
+
+def test_an_adapter_that_makes_the_model_what_it_is_named_is_applied_at_once(
+    tmp_path: Path,
+) -> None:
+    server = probe(make_server(tmp_path / "llama-server"), ours={})
+    assert isinstance(server, LlamaServer)
+    launch = Launch(Path("/m.gguf"), "m", 512, 4, 2, adapters=(Adapter("m", Path("/a.gguf")),))
+
+    argv = server.command(launch, Endpoint(Path("/tmp/h/e.sock"), "http://engine", "key")).argv
+
+    assert "--lora" in argv and "--lora-init-without-apply" not in argv

@@ -83,15 +83,14 @@ class LlamaServer:
             (("--offline",), None),
             *(() if launch.prompt_cache_bytes >> 20 else ((("--no-cache-idle-slots",), None),)),
             *(((("--embeddings", "--embedding"), None),) if launch.is_embedding else ()),
-            *((("--lora",), str(one.path.absolute())) for one in launch.adapters),
-            *(((("--lora-init-without-apply",), None),) if launch.adapters else ()),
+            *(((("--lora-init-without-apply",), None),) if _are_asked_for(launch) else ()),
             *(() if launch.mapped else (_read_weights(self.options),)),
         ):
             known = next((name for name in names if name in self.options), None)
             if known is not None:
                 argv += [known] if value is None else [known, value]
         for adapter in launch.adapters:
-            argv += ["--lora", str(adapter.path)]
+            argv += ["--lora", str(adapter.path.absolute())]
         if launch.chat_template is not None:
             argv += ["--chat-template-file", str(launch.chat_template)]
         environment = child_environment(self.ours) | {"LLAMA_API_KEY": endpoint.api_key}
@@ -100,6 +99,11 @@ class LlamaServer:
             f"{launch.num_threads} threads",
         )
         return Command(tuple(argv), environment, why=why)
+
+
+def _are_asked_for(launch: Launch) -> bool:
+    """Whether requests name the adapters, and none is applied to all of them."""
+    return bool(launch.adapters) and all(one.name != launch.alias for one in launch.adapters)
 
 
 def _read_weights(options: frozenset[str]) -> tuple[tuple[str, ...], str | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from codehearth.engines.threads import threads_for
 from codehearth.errors import InvalidRequest
@@ -18,7 +18,6 @@ from codehearth.lab.tuning.formats import read_data
 from codehearth.lab.tuning.jobs import Jobs
 from codehearth.lab.tuning.preparing import Asked, Prepared, machine_of, prepare
 from codehearth.lab.tuning.repository import examples_of
-from codehearth.lab.tuning.tune import Place
 from codehearth.models.facts import Weights
 from codehearth.models.hardware import Hardware
 from codehearth.models.local_models import LocalModel
@@ -26,6 +25,9 @@ from codehearth.models.pull import free_bytes_at
 from codehearth.models.store import Store
 from codehearth.models.tuned import require_name
 from codehearth.models.weights import read_weights
+
+if TYPE_CHECKING:
+    from codehearth.lab.tuning.tune import Place
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,10 @@ def ready(order: Order, house: House) -> Ready:
         _asked(order, name, base, found), weights, machine, fim=base.row.fim if base.row else None
     )
     jobs = Jobs(house.folder / "tune")
+    from codehearth.lab.tuning.tune import (
+        Place,  # brings numpy, which a server's start does without
+    )
+
     place = Place(jobs, house.store.tuned, environment, gguf_of(house.store, base), free_bytes_at)
     return Ready(prepared, base, weights, place, (*found.why, *prepared.why))
 
