@@ -30,5 +30,5 @@ ask /v1/chat/completions '{
 echo "== what stands at a cursor: prompt before it, suffix after it"
 ask /v1/completions '{
   "model": "starter", "max_tokens": 20, "temperature": 0,
-  "prompt": "def add(a, b):\n    ", "suffix": "\n\nprint(add(1, 2))\n"
+  "prompt": "def add(a, b):\n    return ", "suffix": "\n\nprint(add(1, 2))\n"
 }'
