@@ -72,6 +72,14 @@ RESULT = {
 }  # fmt: skip
 
 
+EARLIER: dict[str, Any] = {
+    "suite": {"wish": "auto", "title": "Earlier tasks", "num_tasks": 20}, "figure": "pass@1",
+    "before": {"value": 0.5, "low": 0.2, "high": 0.8}, "newly_passed": [], "newly_failed": [],
+    "after": {"value": 0.5, "low": 0.2, "high": 0.8},
+    "change": {"value": 0.0, "low": 0.0, "high": 0.0, "verdict": "same"},
+}  # fmt: skip
+
+
 @needs_sandbox
 def test_base_and_result_solve_the_same_tasks_and_it_says_whether_it_helped(house: Hearth) -> None:
     folder = registered(house)
@@ -149,9 +157,15 @@ def test_an_evaluation_that_fails_costs_the_figures_and_not_the_model(house: Hea
     folder = registered(house)
     (folder / "model.gguf").write_bytes(b"no model")
 
+    before = json.loads((folder / "result.json").read_text())
+    before["evaluation"] = EARLIER
+    (folder / "result.json").write_text(json.dumps(before))
+
     result = tune(house, "--evaluate", "suite.jsonl")
 
     assert result.code == 0, result.err
+    assert "Earlier tasks, 20 tasks, pass@1: the same" in result.out
     assert "the evaluation is missing: " in result.out
-    assert "left_out" in json.loads((folder / "result.json").read_text())["evaluation"]
+    after = json.loads((folder / "result.json").read_text())["evaluation"]
+    assert after.pop("left_out") and after == EARLIER
     assert folder.is_dir()

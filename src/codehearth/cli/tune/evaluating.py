@@ -89,7 +89,7 @@ def told(document: Mapping[str, Any]) -> Iterator[str]:
     evaluation = document.get("evaluation") or {}
     if "left_out" in evaluation:
         yield f"the evaluation is missing: {evaluation['left_out']}"
-    elif evaluation:
+    if "suite" in evaluation:
         suite = evaluation["suite"]
         yield (
             f"{suite['title']}, {suite['num_tasks']} tasks, {evaluation['figure']}: "

@@ -175,14 +175,22 @@ def _evaluated(
         try:
             document["evaluation"] = dict(evaluate.run(base, model.name, listener.event))
         except HearthError as error:
-            document["evaluation"] = {"left_out": error.message}
+            document["evaluation"] = _left_out(document, error.message)
         except KeyboardInterrupt:
-            document["evaluation"] = {"left_out": "it was stopped; the same command goes on"}
+            why = "it was stopped; the same command goes on"
+            document["evaluation"] = _left_out(document, why)
     document["judgement"] = judgement(document)
     if document != result.document:
         _write_json(result.folder / "result.json", document)
     job.enter("done", model=model.name, version=model.version)
     return replace(result, document=document)
+
+
+def _left_out(document: Mapping[str, Any], why: str) -> dict[str, Any]:
+    """The evaluation that is missing; one by another suite stays, and is told beside it."""
+    found = document.get("evaluation") or {}
+    kept = {name: value for name, value in found.items() if name != "left_out"}
+    return {**kept, "left_out": why}
 
 
 def _registered(prepared: Prepared, tuned: Tuned) -> Result | None:
