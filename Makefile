@@ -12,7 +12,7 @@ LOCK_LINUX = $(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 \
 	--no-annotate --custom-compile-command "make lock"
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: up test test-page test-engines test-examples package container site lint lock clean
+.PHONY: up test test-page test-engines test-tuning test-examples package container site lint lock clean
 
 up: $(VENV)/installed ## serve the starter model and print the address
 	$(BIN)/hearth serve -m starter
@@ -42,6 +42,12 @@ test-engines: $(VENV)/installed-dev .engines/lmdeploy-parser/made ## run the con
 		tests/engines/test_vllm.py tests/engines/test_lmdeploy.py tests/deploy/test_scale.py \
 		tests/system/test_transformers_served.py tests/system/test_engines_served.py \
 		tests/system/test_tune.py tests/examples $(ARGS)
+
+# The same for the environment that trains alone: minutes instead of gigabytes.
+test-tuning: $(VENV)/installed-dev build/environments/examples ## train the starter, by command and by notebook
+	HEARTH_DATA=$(CURDIR)/.engines $(BIN)/hearth engines install tuning --cpu
+	HEARTH_EXAMPLES_PYTHON=$(CURDIR)/build/environments/examples/bin/python \
+		$(BIN)/python -m pytest tests/system/test_tune.py tests/examples $(ARGS)
 
 test-examples: build/environments/examples tests/clients/node_modules ## with Streamlit and LangChain
 	HEARTH_EXAMPLES_PYTHON=$(CURDIR)/build/environments/examples/bin/python \

@@ -88,6 +88,11 @@ def test_a_prompt_is_text_or_tokens_one_or_many(prompt: Any, prompts: list[Any])
     assert validated(CompletionRequest, {"prompt": prompt}).prompts == prompts
 
 
+def test_too_many_prompts_are_told_by_their_number() -> None:
+    with pytest.raises(InvalidRequest, match="'prompt': List should have at most 64 items"):
+        validated(CompletionRequest, {"prompt": ["a"] * 65})
+
+
 @pytest.mark.parametrize("prompt", [5, [], [[]], ["a", 1], [1, "a"], {"a": 1}, [-1], ["a"] * 65])
 def test_any_other_prompt_is_refused(prompt: Any) -> None:
     with pytest.raises(InvalidRequest) as caught:

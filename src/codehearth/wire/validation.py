@@ -30,9 +30,10 @@ def validated(
 
 
 def _clearest(error: ValidationError) -> Any:
-    """Of the branches of a union, the deepest complaint is about the branch that was meant."""
+    """Of the branches of a union, the one that was meant: where the type is right and something
+    else is not, or else the deepest complaint."""
     problems = error.errors(include_url=False, include_context=False, include_input=False)
-    return max(problems, key=lambda problem: len(problem["loc"]))
+    return max(problems, key=lambda one: (not one["type"].endswith("_type"), len(one["loc"])))
 
 
 def _field_path(location: tuple[int | str, ...]) -> str:
