@@ -56,6 +56,13 @@ def test_what_is_missing_is_said(hearth: Hearth, rows: str) -> None:
     assert no_model.code == 4
 
 
+def test_a_precision_that_the_starter_does_not_have_is_told(hearth: Hearth, rows: str) -> None:
+    """The hint was a list of its precisions, and the list was empty."""
+    result = hearth("tune", "starter:q8_0", "--data", rows)
+
+    assert result.code == 4 and "did you mean starter?" in result.err
+
+
 def test_the_environment_that_trains_is_named_with_its_command(hearth: Hearth, rows: str) -> None:
     result = hearth("tune", "starter", "--data", rows, "--name", "me")
 

@@ -190,9 +190,8 @@ def _precision_of_row(row: Row, precision: str | None) -> str | None:
     for known in row.precisions:
         if precisions.same(known, precision):
             return known
-    raise ModelNotFound(
-        f"{row.name}:{precision}", hint=f"precisions of {row.name}: {', '.join(row.precisions)}"
-    )
+    known_ones = f"precisions of {row.name}: {', '.join(row.precisions)}"
+    raise ModelNotFound(f"{row.name}:{precision}", hint=known_ones if row.precisions else None)
 
 
 def _key(name: str) -> str:
