@@ -142,7 +142,7 @@ import sys
 from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 for line in sys.stdin:
-    parsed = make_arg_parser(FlexibleArgumentParser()).parse_args(line.split("\\x1f"))
+    parsed = make_arg_parser(FlexibleArgumentParser()).parse_args(line.rstrip("\\n").split("\\x1f"))
     validate_parsed_serve_args(parsed)
     print(parsed.tensor_parallel_size, parsed.served_model_name, parsed.uds)
 """
