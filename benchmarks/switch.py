@@ -40,6 +40,7 @@ from codehearth.models.hardware import snapshot
 from codehearth.models.memory import predict
 from codehearth.models.weights import read_weights
 from codehearth.pool import Limits, ModelFacts, OpenModel, Pool, Room
+from codehearth.pool.amount import Amount
 from tests.tiny_models import QWEN_CODER_05B, TINY, make_gguf
 
 GOAL_COLD_RATIO = 1.1
@@ -82,7 +83,7 @@ class Shop:
 
     async def open_model(self, name: str, *, attempt: int, room: Room) -> OpenModel:
         facts = ModelFacts(name, CONTEXT_TOKENS, 1, self.weights[name])
-        return OpenModel(self.process(name), self.footprints[name], facts)
+        return OpenModel(self.process(name), Amount(self.footprints[name]), facts)
 
     def pool(self, *, num_models: int) -> Pool:
         """A pool with room for so many."""
@@ -91,8 +92,8 @@ class Shop:
         return Pool(open_model=self.open_model, read_memory=_available, limits=limits)
 
 
-def _available() -> int:
-    return int(psutil.virtual_memory().available)
+def _available() -> Amount:
+    return Amount(int(psutil.virtual_memory().available))
 
 
 async def timed(work: Callable[[], Awaitable[object]]) -> float:

@@ -36,6 +36,7 @@ from codehearth.gateway.serve import server_config
 from codehearth.models.facts import Weights
 from codehearth.models.store import LocalModel
 from codehearth.pool import Limits, ModelFacts, OpenModel, Pool, Room
+from codehearth.pool.amount import Amount
 from codehearth.records.keys import Keys
 from codehearth.settings import Settings
 
@@ -137,7 +138,7 @@ class FakeOpener:
             name=name, context_tokens=4096, num_slots=model.num_slots, weights=model.weights
         )
         process = EngineProcess(name, command, patience=Patience(start_s=20, stop_s=2))
-        return OpenModel(process=process, footprint_bytes=1_000_000, facts=facts, engine="fake")
+        return OpenModel(process=process, footprint=Amount(1_000_000), facts=facts, engine="fake")
 
 
 @dataclass
@@ -197,7 +198,7 @@ def served(
     made: dict[str, Any] = {}
 
     async def live() -> None:
-        pool = Pool(open_model=FakeOpener(shelf), read_memory=lambda: 10**12, limits=limits)
+        pool = Pool(open_model=FakeOpener(shelf), read_memory=lambda: Amount(10**12), limits=limits)
         house = House(Settings(**options), shelf, pool, Metrics(pool))  # type: ignore[arg-type]
         doorkeeper = Doorkeeper(
             keys,

@@ -44,7 +44,9 @@ def test_a_gpu_full_of_models_that_could_leave_is_planned_with(
         capacity=Amount(32 * GIB, 20 * GIB),
     )
 
-    assert opened.gpu_bytes > 0, "it would be computed by the CPU beside an idle model on the GPU"
+    assert opened.footprint.gpu_bytes > 0, (
+        "it would be computed by the CPU beside an idle model on the GPU"
+    )
 
 
 def test_a_gpu_that_other_programs_hold_is_left_alone(
@@ -52,7 +54,10 @@ def test_a_gpu_that_other_programs_hold_is_left_alone(
 ) -> None:
     room = Amount(32 * GIB, 0)
 
-    assert open_starter(tmp_path, monkeypatch, FULL_GPU, free=room, capacity=room).gpu_bytes == 0
+    assert (
+        open_starter(tmp_path, monkeypatch, FULL_GPU, free=room, capacity=room).footprint.gpu_bytes
+        == 0
+    )
 
 
 def test_memory_that_a_gpu_shares_is_counted_once(
@@ -62,6 +67,6 @@ def test_memory_that_a_gpu_shares_is_counted_once(
 
     opened = open_starter(tmp_path, monkeypatch, UNIFIED_GPU, free=room, capacity=room)
 
-    assert opened.gpu_bytes == 0
+    assert opened.footprint.gpu_bytes == 0
     assert any("layers on the GPU" in reason for reason in opened.why)
-    assert opened.footprint_bytes > 10 << 20
+    assert opened.footprint.host_bytes > 10 << 20

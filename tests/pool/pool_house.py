@@ -22,6 +22,7 @@ from codehearth.engines.base import Command
 from codehearth.engines.endpoint import Endpoint, get
 from codehearth.engines.process import EngineProcess, Patience
 from codehearth.pool import Lease, Limits, ModelFacts, OpenModel, Pool, Room
+from codehearth.pool.amount import Amount
 
 FAKE = Path(__file__).parent.parent / "fake_engine.py"
 GB = 1_000_000_000
@@ -92,8 +93,8 @@ class House:
         self.blueprints |= {blueprint.name: blueprint for blueprint in blueprints}
         return self
 
-    def read_memory(self) -> int:
-        return self.total_bytes - self.others_bytes - self.living_bytes()
+    def read_memory(self) -> Amount:
+        return Amount(self.total_bytes - self.others_bytes - self.living_bytes())
 
     def living_bytes(self) -> int:
         return sum(child.blueprint.num_bytes for child in self.living if child.state != "dead")
@@ -110,7 +111,9 @@ class House:
                 return None
             blueprint = blueprint.smaller
         facts: Any = ModelFacts(name, 4096, blueprint.num_slots, weights=None)  # type: ignore[arg-type]
-        return OpenModel(HouseChild(self, blueprint), blueprint.num_bytes, facts, engine="fake")
+        return OpenModel(
+            HouseChild(self, blueprint), Amount(blueprint.num_bytes), facts, engine="fake"
+        )
 
     # --- the diary ----------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from codehearth.engines.endpoint import Endpoint
 from codehearth.errors import EngineFailed, HearthError, OutOfMemory
 from codehearth.pool import Lease, Limits, ModelFacts, OpenModel, Pool, Room
+from codehearth.pool.amount import Amount
 
 Result = TypeVar("Result")
 MAX_SHORT_NAPS = 100
@@ -88,6 +89,10 @@ class Nature:
     open_error: Exception | None = None
     open_s: float = 0.0
     smaller: Nature | None = None
+
+    @property
+    def footprint(self) -> Amount:
+        return Amount(self.size, self.gpu_size)
 
 
 class TameChild:
@@ -195,9 +200,7 @@ class World:
         if nature is None:
             return None
         facts: Any = ModelFacts(name, 4096, nature.num_slots, weights=None)  # type: ignore[arg-type]
-        return OpenModel(
-            TameChild(self, nature), nature.size, facts, engine="tame", gpu_bytes=nature.gpu_size
-        )
+        return OpenModel(TameChild(self, nature), nature.footprint, facts, engine="tame")
 
     # --- rules --------------------------------------------------------------------------------
 
@@ -228,8 +231,7 @@ async def pool_in(world: World, **limits: Any) -> AsyncIterator[Pool]:
     given = replace(Limits(min_stay_s=world.min_stay_s), **limits)
     pool = Pool(
         open_model=world.open_model,
-        read_memory=world.free,
-        read_gpu_memory=world.gpu_free,
+        read_memory=lambda: Amount(world.free(), world.gpu_free()),
         limits=given,
         clock=now,
     )

@@ -31,13 +31,13 @@ NOW = 100.0
 
 def resident(name: str, size: int, **what: object) -> Resident:
     """An idle model that holds all it claims."""
-    return replace(Resident(name, "ready", size, held_bytes=size), **what)  # type: ignore[arg-type]
+    return replace(Resident(name, "ready", Amount(size), held=Amount(size)), **what)  # type: ignore[arg-type]
 
 
 def decide_one(needed: int, residents: list[Resident], free: int, **how: object) -> object:
     since = how.pop("since", NOW)
-    memory = Memory(free, how.pop("budget", None), how.pop("settled_at", 0.0))  # type: ignore[arg-type]
-    wanted = Wanted("new", needed, ticket=1, since=since)  # type: ignore[arg-type]
+    memory = Memory(Amount(free), how.pop("budget", None), how.pop("settled_at", 0.0))  # type: ignore[arg-type]
+    wanted = Wanted("new", Amount(needed), ticket=1, since=since)  # type: ignore[arg-type]
     (decision,) = decide([wanted], residents, memory, now=NOW, starvation_s=10.0)
     return decision
 
@@ -62,9 +62,9 @@ def test_memory_of_other_processes_is_not_ours_to_give() -> None:
 
 
 def test_a_loading_model_keeps_the_room_that_it_will_grow_into() -> None:
-    loading = resident("a", 6, stage="loading", held_bytes=1)
+    loading = resident("a", 6, stage="loading", held=Amount(1))
 
-    assert room_of([loading], Memory(9)) == Amount(4)
+    assert room_of([loading], Memory(Amount(9))) == Amount(4)
     assert decide_one(4, [loading], free=9) == Load("new")
     assert isinstance(decide_one(5, [loading], free=9), Wait)
 
@@ -78,7 +78,7 @@ def test_memory_of_a_leaving_model_is_awaited_before_anybody_else_is_sent_away()
 
 def test_a_model_is_not_refused_while_a_leaving_one_can_hardly_be_measured() -> None:
     """The kernel says that a child in its last moments holds nothing, before that is free."""
-    residents = [resident("a", 5, stage="leaving", held_bytes=0), resident("b", 5)]
+    residents = [resident("a", 5, stage="leaving", held=Amount()), resident("b", 5)]
 
     assert decide_one(5, residents, free=0) == Wait("new")
     assert decide_one(10, residents, free=0) == Evict("new", ("b",))
@@ -153,9 +153,12 @@ def test_after_a_childs_end_nobody_else_suffers_until_its_memory_is_back() -> No
 def test_who_came_first_is_not_overtaken_by_a_smaller_model() -> None:
     """The large one waits for a and for the 4 that are free; the small one may not take these."""
     residents = [resident("a", 6, is_busy=True)]
-    wanted = [Wanted("small", 4, ticket=2, since=NOW), Wanted("large", 10, ticket=1, since=NOW)]
+    wanted = [
+        Wanted("small", Amount(4), ticket=2, since=NOW),
+        Wanted("large", Amount(10), ticket=1, since=NOW),
+    ]
 
-    large, small = decide(wanted, residents, Memory(4), now=NOW, starvation_s=10)
+    large, small = decide(wanted, residents, Memory(Amount(4)), now=NOW, starvation_s=10)
 
     assert isinstance(large, Wait) and large.victims == ("a",)
     assert isinstance(small, Wait)
@@ -163,9 +166,12 @@ def test_who_came_first_is_not_overtaken_by_a_smaller_model() -> None:
 
 def test_a_smaller_model_loads_beside_one_that_waits_if_it_takes_nothing_from_it() -> None:
     residents = [resident("a", 6, is_busy=True)]
-    wanted = [Wanted("large", 7, ticket=1, since=NOW), Wanted("small", 3, ticket=2, since=NOW)]
+    wanted = [
+        Wanted("large", Amount(7), ticket=1, since=NOW),
+        Wanted("small", Amount(3), ticket=2, since=NOW),
+    ]
 
-    large, small = decide(wanted, residents, Memory(4), now=NOW, starvation_s=10)
+    large, small = decide(wanted, residents, Memory(Amount(4)), now=NOW, starvation_s=10)
 
     assert isinstance(large, Wait) and large.victims == ("a",)
     assert small == Load("small")
@@ -173,9 +179,12 @@ def test_a_smaller_model_loads_beside_one_that_waits_if_it_takes_nothing_from_it
 
 def test_two_wanted_models_do_not_send_away_the_same_one() -> None:
     residents = [resident("a", 5, used_at=1), resident("b", 5, used_at=2)]
-    wanted = [Wanted("c", 5, ticket=1, since=NOW), Wanted("d", 5, ticket=2, since=NOW)]
+    wanted = [
+        Wanted("c", Amount(5), ticket=1, since=NOW),
+        Wanted("d", Amount(5), ticket=2, since=NOW),
+    ]
 
-    decisions = decide(wanted, residents, Memory(0), now=NOW, starvation_s=10)
+    decisions = decide(wanted, residents, Memory(Amount()), now=NOW, starvation_s=10)
 
     assert decisions == (Evict("c", ("a",)), Evict("d", ("b",)))
 
@@ -224,36 +233,34 @@ def test_a_client_is_told_to_come_again_within_a_minute(
 def situations(draw: st.DrawFn) -> tuple[list[Resident], Memory]:
     residents = []
     for number in range(draw(st.integers(0, 6))):
-        claim = draw(st.integers(0, 12))
+        claim = Amount(draw(st.integers(0, 12)), draw(st.sampled_from([0, 0, 3, 9])))
+        on_gpu = draw(st.sampled_from([0, claim.gpu_bytes]))
         residents.append(
             Resident(
                 name=f"r{number}",
                 stage=draw(st.sampled_from(["loading", "ready", "ready", "leaving"])),
-                claim_bytes=claim,
-                held_bytes=draw(st.integers(0, claim)),
+                claim=claim,
+                held=Amount(draw(st.integers(0, claim.host_bytes)), on_gpu),
                 is_busy=draw(st.booleans()),
                 used_at=draw(st.integers(0, 100)),
                 may_leave_at=draw(st.sampled_from([0.0, 99.0, 101.0])),
                 may_drain_at=draw(st.sampled_from([0.0, 99.0, 103.0])),
                 stays_for_ever=draw(st.booleans()),
                 is_draining=draw(st.booleans()),
-                gpu_claim_bytes=(on_gpu := draw(st.sampled_from([0, 0, 3, 9]))),
-                gpu_held_bytes=draw(st.sampled_from([0, on_gpu])),
             )
         )
     budget = draw(st.none() | st.integers(0, 40))
-    gpu_free = draw(st.integers(0, 12))
-    return residents, Memory(draw(st.integers(0, 20)), budget, gpu_free_bytes=gpu_free)
+    free = Amount(draw(st.integers(0, 20)), draw(st.integers(0, 12)))
+    return residents, Memory(free, budget)
 
 
 wanteds = st.lists(
     st.builds(
         Wanted,
         name=st.sampled_from("abcdefgh"),
-        needed_bytes=st.integers(0, 30),
+        needed=st.builds(Amount, st.integers(0, 30), st.sampled_from([0, 0, 4, 12])),
         ticket=st.integers(0, 1000),
         since=st.sampled_from([50.0, 95.0, 100.0]),
-        gpu_needed_bytes=st.sampled_from([0, 0, 4, 12]),
     ),
     max_size=5,
     unique_by=(lambda one: one.name, lambda one: one.ticket),
@@ -324,7 +331,7 @@ def test_least_harm_is_enough_and_not_more(
 
 # --- GPUs ---------------------------------------------------------------------------------------
 
-ON_GPU = resident("gpu", 1, gpu_claim_bytes=8, gpu_held_bytes=8)
+ON_GPU = resident("gpu", 1, claim=Amount(1, 8), held=Amount(1, 8))
 ON_HOST = resident("host", 9, used_at=-1.0)
 
 
@@ -343,7 +350,7 @@ ON_HOST = resident("host", 9, used_at=-1.0)
 def test_memory_of_gpus_is_a_kind_of_its_own(
     needed: Amount, residents: list[Resident], free: Amount, decision: object
 ) -> None:
-    wanted = Wanted("new", needed.host_bytes, 1, NOW, gpu_needed_bytes=needed.gpu_bytes)
-    memory = Memory(free.host_bytes, settled_at=0.0, gpu_free_bytes=free.gpu_bytes)
+    wanted = Wanted("new", needed, ticket=1, since=NOW)
+    memory = Memory(free, settled_at=0.0)
 
     assert decide([wanted], residents, memory, now=NOW, starvation_s=10.0) == (decision,)

@@ -102,11 +102,10 @@ class Opener:
         )
         return OpenModel(
             process=self._proving(process, model, weights, engine),
-            footprint_bytes=chosen.host_bytes,
+            footprint=Amount(chosen.host_bytes, chosen.gpu_bytes),
             facts=facts,
             engine=engine.name,
             why=choice.why + chosen.why,
-            gpu_bytes=0 if _is_unified(hardware) else chosen.footprint.gpu_bytes,
         )
 
     def _as_seen_by(self, engine: Engine, hardware: Hardware) -> Hardware:
@@ -147,7 +146,7 @@ class Opener:
         )
         return OpenModel(
             process=process,
-            footprint_bytes=_REMOTE_BYTES,
+            footprint=Amount(_REMOTE_BYTES),
             facts=facts,
             engine=engine.name,
             why=(f"served by {engine.addresses}",),
@@ -252,10 +251,6 @@ def _smaller(asked: Callable[..., Plan], chosen: Plan, room: Room) -> Plan | Non
 
 def _budget(amount: Amount) -> dict[str, int]:
     return {"budget_bytes": amount.host_bytes, "gpu_budget_bytes": amount.gpu_bytes}
-
-
-def _is_unified(hardware: Hardware) -> bool:
-    return any(gpu.kind == "metal" for gpu in hardware.gpus)
 
 
 def _file_name(name: str) -> str:

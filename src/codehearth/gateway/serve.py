@@ -36,6 +36,7 @@ from codehearth.gateway.running import announced, only_server
 from codehearth.gateway.stores import make_store, with_named_model
 from codehearth.models.hardware import snapshot
 from codehearth.models.planning import gpu_bytes_to_plan_with
+from codehearth.pool.amount import Amount
 from codehearth.pool.limits import Limits
 from codehearth.pool.pool import Pool
 from codehearth.records.keys import Keys
@@ -92,14 +93,18 @@ async def _serve(
             await house.pool.close(0.0)
 
 
+def _free_memory() -> Amount:
+    here = snapshot()
+    return Amount(here.free_bytes, gpu_bytes_to_plan_with(here))
+
+
 def open_house(settings: Settings) -> House:
     """Store, pool and metrics as the settings say. Must be called in the server's loop."""
     store = make_store(settings)
     settings = with_named_model(settings)
     pool = Pool(
         open_model=Opener(settings, store),
-        read_memory=lambda: snapshot().free_bytes,
-        read_gpu_memory=lambda: gpu_bytes_to_plan_with(snapshot()),
+        read_memory=_free_memory,
         limits=Limits(
             budget_bytes=settings.memory or None,
             keep_alive_s=settings.keep_alive,

@@ -46,7 +46,8 @@ class Plan:
     """How to start a model; `why` holds each automatic choice with its reason.
 
     `context_tokens` is for each slot. `host_bytes` is what the model takes of the host's memory:
-    all of the footprint where GPUs share it, else what is not on GPUs. `mapped`: the weights shall
+    all of the footprint where GPUs share it, else what is not on GPUs; `gpu_bytes` of memory that
+    GPUs have for themselves. `mapped`: the weights shall
     be mapped from the file rather than read into memory; the footprint holds only when this is
     done.
     """
@@ -56,6 +57,7 @@ class Plan:
     gpu_layers: int
     footprint: Footprint
     host_bytes: int
+    gpu_bytes: int
     why: tuple[str, ...]
     mapped: bool = True
 
@@ -154,6 +156,7 @@ def plan(
         gpu_layers=chosen.gpu_layers if gpu_layers is None else gpu_layers,
         footprint=footprint,
         host_bytes=room.on_host(footprint),
+        gpu_bytes=footprint.total_bytes - room.on_host(footprint),
         why=why + _why_read(weights, mapped=mapped),
         mapped=mapped,
     )

@@ -73,14 +73,12 @@ class OpenModel:
     """A model that is ready to be loaded: nothing of it is in memory yet."""
 
     process: Child
-    footprint_bytes: int
-    """What it will need of the host's memory, as predicted."""
+    footprint: Amount
+    """What it will need, as predicted."""
     facts: ModelFacts
     engine: str = ""
     why: tuple[str, ...] = ()
     """The automatic choices with their reasons, for `hearth ps`."""
-    gpu_bytes: int = 0
-    """What it will need of the GPUs' memory, as predicted."""
 
 
 class OpenModelCall(Protocol):

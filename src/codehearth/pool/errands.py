@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from codehearth.errors import EngineFailed, HearthError
+from codehearth.pool.amount import Amount
 from codehearth.pool.child import OpenModel, OpenModelCall, Room
 from codehearth.pool.model import Life, Model
 
@@ -27,8 +28,7 @@ _log = logging.getLogger(__name__)
 class Reading:
     """One look at the memory: what is free, and what each life held just before."""
 
-    free_bytes: int
-    gpu_free_bytes: int
+    free: Amount
     held: tuple[tuple[Life, int, int], ...]
     """Life, resident bytes, private bytes."""
 
@@ -54,16 +54,11 @@ class Errands:
     """Starts errands, and at the end makes sure that none is left."""
 
     def __init__(
-        self,
-        events: Events,
-        open_model: OpenModelCall,
-        read_memory: Callable[[], int],
-        read_gpu_memory: Callable[[], int],
+        self, events: Events, open_model: OpenModelCall, read_memory: Callable[[], Amount]
     ) -> None:
         self._events = events
         self._open_model = open_model
         self._read_memory = read_memory
-        self._read_gpu_memory = read_gpu_memory
         self._tasks: set[asyncio.Task[None]] = set()
         self._reading: asyncio.Task[None] | None = None
         # A thread of its own: a queue of slow disk work in the loop's threads must not delay this.
@@ -155,7 +150,7 @@ class Errands:
             (life, life.opened.process.resident_bytes(), life.opened.process.private_bytes())
             for life in lives
         )
-        return Reading(self._read_memory(), self._read_gpu_memory(), held)
+        return Reading(self._read_memory(), held)
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

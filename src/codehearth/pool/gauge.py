@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from codehearth.pool.amount import Amount
 from codehearth.pool.errands import Reading
 from codehearth.pool.limits import Limits
 from codehearth.pool.policy import Memory
@@ -14,20 +15,16 @@ class Gauge:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self.free_bytes = 0
-        self.gpu_free_bytes = 0
+        self.free = Amount()
         self.read_at = -math.inf
         self._is_outdated = True
         self._settled_at = -math.inf
 
     def memory(self) -> Memory:
-        return Memory(
-            self.free_bytes, self._limits.budget_bytes, self._settled_at, self.gpu_free_bytes
-        )
+        return Memory(self.free, self._limits.budget_bytes, self._settled_at)
 
     def take(self, reading: Reading, now: float) -> None:
-        self.free_bytes, self.gpu_free_bytes = reading.free_bytes, reading.gpu_free_bytes
-        self.read_at, self._is_outdated = now, False
+        self.free, self.read_at, self._is_outdated = reading.free, now, False
         for life, resident_bytes, private_bytes in reading.held:
             life.resident_bytes, life.private_bytes = resident_bytes, private_bytes
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from codehearth.errors import EngineFailed, HearthError, OutOfMemory
 from codehearth.pool import failures, policy, watchdog
+from codehearth.pool.amount import Amount
 from codehearth.pool.child import OpenModel, OpenModelCall, Room
 from codehearth.pool.door import Door
 from codehearth.pool.errands import Errands, Reading
@@ -35,8 +36,7 @@ class Lives:
         door: Door,
         *,
         open_model: OpenModelCall,
-        read_memory: Callable[[], int],
-        read_gpu_memory: Callable[[], int],
+        read_memory: Callable[[], Amount],
         limits: Limits,
         counters: Counters,
         clock: Callable[[], float],
@@ -49,7 +49,7 @@ class Lives:
         self._clock = clock
         self._settle = settle
         self._gauge = Gauge(limits)
-        self._errands = Errands(self, open_model, read_memory, read_gpu_memory)
+        self._errands = Errands(self, open_model, read_memory)
         self.placement = Placement(
             models,
             door=door,

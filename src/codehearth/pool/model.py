@@ -8,7 +8,7 @@ child's users do late never counts against the next one.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from codehearth.errors import HearthError, OutOfMemory
@@ -49,14 +49,17 @@ class Life:
     progressed_at: float = 0.0
 
     @property
-    def claim_bytes(self) -> int:
-        return max(self.opened.footprint_bytes, self.resident_bytes)
+    def claim(self) -> Amount:
+        """What it uses or may come to use: the larger of measured and predicted."""
+        predicted = self.opened.footprint
+        return replace(predicted, host_bytes=max(predicted.host_bytes, self.resident_bytes))
 
     @property
-    def gpu_held_bytes(self) -> int:
-        """What would come back: as predicted, since drivers tell nobody's share in containers.
-        While it loads nobody knows how far it is."""
-        return 0 if self.stage == "loading" else self.opened.gpu_bytes
+    def held(self) -> Amount:
+        """What would come back. Of a GPU what was predicted, since drivers tell nobody's share in
+        containers, and nothing while it loads: nobody knows how far it is."""
+        on_gpu = 0 if self.stage == "loading" else self.opened.footprint.gpu_bytes
+        return Amount(self.private_bytes, on_gpu)
 
 
 @dataclass(eq=False, slots=True)
@@ -130,14 +133,12 @@ def picture(model: Model, life: Life, *, min_stay_s: float) -> Resident:
     return Resident(
         name=model.name,
         stage=life.stage,
-        claim_bytes=life.claim_bytes,
-        held_bytes=life.private_bytes,
+        claim=life.claim,
+        held=life.held,
         is_busy=life.num_in_flight > 0 or model.queue.has(before=model.barrier),
         used_at=life.used_at,
         may_leave_at=life.ready_at + min_stay_s if is_ready else float("inf"),
         may_drain_at=stay if is_ready else float("inf"),
         stays_for_ever=model.keep_alive_s < 0,
         is_draining=model.drain_ticket is not None,
-        gpu_claim_bytes=life.opened.gpu_bytes,
-        gpu_held_bytes=life.gpu_held_bytes,
     )

@@ -110,8 +110,7 @@ class Placement:
                 wanted.append(
                     policy.Wanted(
                         name=model.name,
-                        needed_bytes=model.opened.footprint_bytes,
-                        gpu_needed_bytes=model.opened.gpu_bytes,
+                        needed=model.opened.footprint,
                         ticket=oldest.ticket if oldest else model.asked_ticket,
                         since=oldest.since if oldest else model.asked_at,
                     )
@@ -154,7 +153,7 @@ class Placement:
 
     def _does_not_fit(self, model: Model, refusal: policy.Refuse) -> DoesNotFit:
         held_bytes = sum(life.private_bytes for life in self._lives())
-        parts = f"{_gb(self._gauge.free_bytes)} free"
+        parts = f"{_gb(self._gauge.free.host_bytes)} free"
         if held_bytes:
             parts += f" and {_gb(held_bytes)} held by other models"
         if self._limits.budget_bytes is not None:

@@ -23,20 +23,15 @@ MAX_RETRY_AFTER_S = 60
 class Memory:
     """What the machine has, in bytes.
 
-    `free_bytes` was available to new processes when it was read last; so what other processes
+    `free` was available to new processes when it was read last; so what other processes
     hold is never counted as ours. `budget_bytes` caps what all our models may take together of
     the host's memory.
     Until `settled_at` a child has just ended and its memory may not have come back yet.
     """
 
-    free_bytes: int
+    free: Amount
     budget_bytes: int | None = None
     settled_at: float = -math.inf
-    gpu_free_bytes: int = 0
-
-    @property
-    def free(self) -> Amount:
-        return Amount(self.free_bytes, self.gpu_free_bytes)
 
 
 @dataclass(frozen=True)
@@ -45,10 +40,10 @@ class Resident:
 
     name: str
     stage: Stage
-    claim_bytes: int
+    claim: Amount
     """What it uses or may come to use: the larger of measured and predicted."""
-    held_bytes: int = 0
-    """What would come back if it left, as measured with `Memory.free_bytes`."""
+    held: Amount = Amount()
+    """What would come back if it left, as measured with `Memory.free`."""
     is_busy: bool = False
     used_at: float = 0.0
     may_leave_at: float = 0.0
@@ -57,16 +52,6 @@ class Resident:
     """From when a busy one may be asked to take no newcomers."""
     stays_for_ever: bool = False
     is_draining: bool = False
-    gpu_claim_bytes: int = 0
-    gpu_held_bytes: int = 0
-
-    @property
-    def claim(self) -> Amount:
-        return Amount(self.claim_bytes, self.gpu_claim_bytes)
-
-    @property
-    def held(self) -> Amount:
-        return Amount(self.held_bytes, self.gpu_held_bytes)
 
 
 @dataclass(frozen=True)
@@ -74,16 +59,11 @@ class Wanted:
     """A model that somebody waits for and that is not in memory."""
 
     name: str
-    needed_bytes: int
+    needed: Amount
     ticket: int
     """The number of its oldest request in the order of arrival."""
     since: float
     """When that request came."""
-    gpu_needed_bytes: int = 0
-
-    @property
-    def needed(self) -> Amount:
-        return Amount(self.needed_bytes, self.gpu_needed_bytes)
 
 
 @dataclass(frozen=True)
@@ -147,8 +127,7 @@ def _room_when_left(residents: Sequence[Resident], memory: Memory) -> Amount:
     trusts in it only waits, and who does not sends others away."""
     staying = [one for one in residents if one.stage != "leaving"]
     free = memory.free + _claims(residents) - _claims(staying)
-    later = replace(memory, free_bytes=free.host_bytes, gpu_free_bytes=free.gpu_bytes)
-    return room_of(staying, later)
+    return room_of(staying, replace(memory, free=free))
 
 
 def _within_budget(amount: Amount, budget_bytes: int | None, *, taken: Amount = Amount()) -> Amount:  # noqa: B008 - frozen

@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 from codehearth.errors import Overloaded
 from codehearth.pool import failures
+from codehearth.pool.amount import Amount
 from codehearth.pool.child import OpenModelCall
 from codehearth.pool.door import Door
 from codehearth.pool.lease import Lease, LeaseContext
@@ -35,14 +36,12 @@ class Pool:
         self,
         *,
         open_model: OpenModelCall,
-        read_memory: Callable[[], int],
-        read_gpu_memory: Callable[[], int] = lambda: 0,
+        read_memory: Callable[[], Amount],
         limits: Limits = Limits(),  # noqa: B008 - frozen
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`read_memory` says how many bytes are available to new processes now, `read_gpu_memory`
-        how many of the GPUs' own; they are called in a thread. `clock` is monotonic seconds. Use
-        the pool in one event loop only."""
+        """`read_memory` says how much is available to new processes now; it is called in a thread.
+        `clock` is monotonic seconds. Use the pool in one event loop only."""
         self.counters = Counters()
         self._limits = limits
         self._clock = clock
@@ -60,7 +59,6 @@ class Pool:
             self._door,
             open_model=open_model,
             read_memory=read_memory,
-            read_gpu_memory=read_gpu_memory,
             limits=limits,
             counters=self.counters,
             clock=clock,

@@ -72,7 +72,7 @@ def status_of(model: Model, now: float) -> ModelStatus | None:
         name=model.name,
         state=state,
         memory_bytes=life.resident_bytes if life else 0,
-        predicted_bytes=opened.footprint_bytes if opened else 0,
+        predicted_bytes=opened.footprint.host_bytes if opened else 0,
         in_flight=life.num_in_flight if life else 0,
         waiting=len(model.queue),
         idle_s=max(0.0, now - idle_since) if idle_since is not None else 0.0,
@@ -82,7 +82,7 @@ def status_of(model: Model, now: float) -> ModelStatus | None:
         load_s=life.load_s if life else 0.0,
         engine=opened.engine if opened else "",
         why="; ".join(_reasons(model, now)),
-        gpu_bytes=opened.gpu_bytes if opened else 0,
+        gpu_bytes=opened.footprint.gpu_bytes if opened else 0,
     )
 
 
