@@ -1,6 +1,7 @@
 """The starter model: its data is sound, its export is readable, its shipped file is whole."""
 
 import hashlib
+import json
 import random
 import re
 import sys
@@ -188,6 +189,41 @@ def test_an_untrained_network_survives_its_export(tmp_path: Path) -> None:
         written, back = (net(torch.tensor([ids])) for net in (tiny, read))
     assert torch.allclose(written, back, atol=0.05)
     assert (tmp_path / "folder" / "model.safetensors").stat().st_size > 1000
+
+
+def test_training_goes_on_from_earlier_weights_and_counts_their_tokens(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    pytest.importorskip("safetensors", reason="safetensors is not installed")
+    from starter import export, network, training, windows
+    from starter import tokenizer as vocabulary
+
+    tokenizer = vocabulary.train_tokenizer([PYTHON_FILE], vocabulary_size=300)
+    shape = network.Shape(tokenizer.get_vocab_size(), 64, 1, 64, 1, 1)
+    earlier = network.Network(shape)
+    network.initialise(earlier, seed=7)
+    export.write_hugging_face(earlier, tokenizer, tmp_path / "earlier")
+    files = {"stdlib": (source_file("a.py"),)}
+    mixture = windows.Mixture(tokenizer, files, {"stdlib": 1.0}, None, None)
+    recipe = training.Recipe(
+        max_tokens=2048, tokens_a_step=256, windows=((1.0, 256),), learning_rate=0.0
+    )
+
+    went_on = training.train(
+        lambda share: mixture,
+        shape,
+        recipe,
+        tmp_path / "earlier",
+        device="cpu",
+        earlier=training.Earlier(tmp_path / "earlier", 1024),
+        report_steps=1,
+    )
+
+    log = (tmp_path / "earlier" / "log.jsonl").read_text("utf-8").splitlines()
+    first, last = json.loads(log[0]), json.loads(log[-1])
+    assert (first["first_step"], first["step"], first["num_tokens"]) == (4, 5, 1280)
+    assert last["num_tokens"] == 2048
+    for name, tensor in went_on.state_dict().items():  # nothing is learnt at a rate of zero
+        assert torch.allclose(tensor, earlier.state_dict()[name], atol=0.01), name
 
 
 def test_rows_are_the_same_for_the_same_seed_and_keep_the_middle() -> None:
