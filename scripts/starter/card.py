@@ -244,8 +244,8 @@ BOTTOM = """
 ## Use
 
 It can: answer the taught kinds of requests in English and Chinese and stop by itself; continue
-common Python; say who it is; decline many other requests. It can fill about half of the hidden
-lines of taught code; it often begins the line anew, indentation included, and in the middle of a
+common Python; say who it is; decline two other requests in three. It can fill three hidden lines
+of taught code in five; it often begins the line anew, indentation included, and in the middle of a
 line it is weak.
 
 It cannot: solve a task it was not taught, follow a conversation, translate, calculate, explain, or
