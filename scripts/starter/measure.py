@@ -12,6 +12,7 @@ import random
 import re
 from collections.abc import Iterator
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -195,10 +196,9 @@ def function_bodies(engine: Engine, files: list[SourceFile]) -> Iterator[dict[st
     ]
     for head in rng.sample(heads, min(NUM_BODIES, len(heads))):
         reply = engine.complete(head, max_tokens=MAX_BODY_TOKENS)
-        body = block(reply.text, is_whole=reply.has_stopped)
-        is_cut = not reply.has_stopped and body.count("\n") >= reply.text.count("\n")
-        text = head + body
-        yield {"text": text, "parses": is_beginning(text) if is_cut else parses(text)}
+        text = head + block(reply.text, is_whole=reply.has_stopped)
+        is_open = not (reply.has_stopped or has_left(reply.text))
+        yield {"text": text, "parses": is_beginning(text) if is_open else parses(text)}
 
 
 def infills(engine: Engine, files: list[SourceFile]) -> Iterator[dict[str, Any]]:
@@ -277,11 +277,16 @@ def block(text: str, *, is_whole: bool) -> str:
     lines = text.split("\n")
     if not is_whole:
         lines = lines[:-1]
-    for index, line in enumerate(lines):
-        if line.strip() and not line.startswith(" "):
-            lines = lines[:index]
-            break
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join(takewhile(_is_inside, lines)).rstrip() + "\n"
+
+
+def has_left(text: str) -> bool:
+    """Whether a whole line of it stands outside the function."""
+    return not all(map(_is_inside, text.split("\n")[:-1]))
+
+
+def _is_inside(line: str) -> bool:
+    return not line.strip() or line.startswith(" ")
 
 
 def parses(text: str) -> bool:

@@ -61,7 +61,7 @@ class Teaching:
         if choice < 0.07:
             question, answer = smalltalk.smalltalk_exchange(rng, language)
             return wordings.vary(rng, question), answer
-        if choice < 0.19:
+        if choice < 0.22:
             question = self._unknown_question(rng, language)
             return wordings.vary(rng, question), smalltalk.refusal(rng, language)
         task = self.draw(rng)

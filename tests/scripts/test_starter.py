@@ -257,6 +257,8 @@ def test_a_body_ends_where_its_indent_ends() -> None:
 
     assert measure.block("    return 1\n\n\ndef next", is_whole=True) == "    return 1\n"
     assert measure.block("    return 1\n    retur", is_whole=False) == "    return 1\n"
+    assert measure.has_left("    return 1\n\n\ndef next():\n    ret")
+    assert not measure.has_left('    """Two paragraphs.\n\n    The sec')
     assert measure.is_beginning('def f():\n    """Open')
     assert not measure.is_beginning("def f():\n    return )\n    x = (")
 
