@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import os
 import signal
 import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -37,15 +36,16 @@ from codehearth.workers.dialects import (
     tokenize_body,
 )
 from codehearth.workers.transformers.listener import (
+    EXIT_NO_KEY,
     Refused,
     Stream,
     Whole,
     listen,
+    take_key,
     unsupported,
 )
 from codehearth.workers.translation import asked_of, passed_on, refusal_of, with_chat_logprobs
 
-KEY_VARIABLE = "HEARTH_ENGINE_KEY"
 _ROUTES = ("/v1/chat/completions", "/v1/completions")
 
 
@@ -204,10 +204,9 @@ async def _serve(asked: argparse.Namespace, behind: Behind, key: str) -> None:
 
 def main(arguments: list[str]) -> int:
     asked = parse_arguments(arguments)
-    key = os.environ.pop(KEY_VARIABLE, "")
-    if not key:
-        print(f"error: {KEY_VARIABLE} is not set", file=sys.stderr)  # noqa: T201
-        return 2
+    key = take_key()
+    if key is None:
+        return EXIT_NO_KEY
     return asyncio.run(_main(asked, key))
 
 

@@ -28,15 +28,16 @@ import httpx2
 
 from codehearth.wire.sse import EventReader
 from codehearth.workers.transformers.listener import (
+    EXIT_NO_KEY,
     Refused,
     Stream,
     Whole,
     listen,
+    take_key,
     unsupported,
 )
 from codehearth.workers.translation import asked_of, passed_on, refusal_of, with_chat_logprobs
 
-KEY_VARIABLE = "HEARTH_ENGINE_KEY"
 REMOTE_KEY_VARIABLE = "HEARTH_REMOTE_KEY"
 EXIT_NOBODY_ANSWERS = 1
 
@@ -213,10 +214,9 @@ async def _main(asked: argparse.Namespace, key: str) -> int:
 
 def main(arguments: list[str]) -> int:
     asked = parse_arguments(arguments)
-    key = os.environ.pop(KEY_VARIABLE, "")
-    if not key:
-        print(f"error: {KEY_VARIABLE} is not set", file=sys.stderr)  # noqa: T201
-        return 2
+    key = take_key()
+    if key is None:
+        return EXIT_NO_KEY
     return asyncio.run(_main(asked, key))
 
 

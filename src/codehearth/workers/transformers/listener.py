@@ -10,11 +10,15 @@ import asyncio
 import contextlib
 import hmac
 import json
+import os
 import sys
 import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+KEY_VARIABLE = "HEARTH_ENGINE_KEY"
+EXIT_NO_KEY = 2
 
 _MAX_HEAD_BYTES = 64 << 10
 _MAX_BODY_BYTES = 64 << 20
@@ -58,6 +62,18 @@ class App(Protocol):
     async def answer(self, method: str, path: str, body: bytes) -> Whole | Stream:
         """Raises Refused. Cancelled when the client leaves."""
         ...
+
+
+def take_key() -> str | None:
+    """The key that the house will send; None, and a line that says so, where there is none.
+
+    It comes in the environment, because everybody may read a process's arguments, and does not
+    stay there, because children would inherit it.
+    """
+    key = os.environ.pop(KEY_VARIABLE, "")
+    if not key:
+        print(f"error: {KEY_VARIABLE} is not set", file=sys.stderr, flush=True)  # noqa: T201
+    return key or None
 
 
 IsWell = Callable[[], Awaitable[bool]]
