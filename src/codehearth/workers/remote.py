@@ -139,7 +139,7 @@ class Proxy:
         try:
             async with self._client.stream("POST", url, json=body) as response:
                 if response.status_code != 200:
-                    raise _refusal(response.status_code, await response.aread())
+                    raise _refusal(response.status_code, await _beginning(response))
                 reader = EventReader()
                 async for received in response.aiter_bytes():
                     for event in reader.feed(received):
@@ -157,7 +157,7 @@ class Proxy:
 
 def _refusal(status: int, raw: bytes) -> Exception:
     """What another status than 200 means: ask another server, or tell the client."""
-    refused = refusal_of(status, raw[:_MAX_ERROR_BYTES], "the other server")
+    refused = refusal_of(status, raw, "the other server")
     if status == 429 or status >= 500 or status in (401, 403, 404):
         return _TryAnother(refused)
     return refused

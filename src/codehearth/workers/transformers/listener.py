@@ -142,8 +142,13 @@ async def _answer(
     except (Refused, OSError, asyncio.CancelledError):
         raise
     except Exception as error:
-        traceback.print_exc(file=sys.stderr)
-        raise Refused(500, f"{type(error).__name__}: {error}"[:300], "server_error") from error
+        raise _failed(error) from error
+
+
+def _failed(error: Exception) -> Refused:
+    """A mistake of ours, or of a model: the log has the whole of it."""
+    traceback.print_exception(error, file=sys.stderr)
+    return Refused(500, f"{type(error).__name__}: {error}"[:300], "server_error")
 
 
 async def _stream(writer: asyncio.StreamWriter, answer: Stream) -> None:
@@ -160,6 +165,10 @@ async def _stream(writer: asyncio.StreamWriter, answer: Stream) -> None:
             writer.write(_DONE)
         except Refused as refused:
             writer.write(_event(refused.body))
+        except OSError:  # the client is gone
+            raise
+        except Exception as error:  # noqa: BLE001 - told as an event: the head is written
+            writer.write(_event(_failed(error).body))
         await writer.drain()
 
 
