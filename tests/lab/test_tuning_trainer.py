@@ -29,7 +29,7 @@ def test_one_process_trains_on_a_cpu_and_on_one_gpu() -> None:
     for num_gpus in (0, 1):
         argv = command(PYTHON, Path("job.json"), num_gpus=num_gpus)
         assert argv[0] == str(PYTHON) and "accelerate.commands.launch" not in argv
-        assert argv[-1] == "job.json" and argv[-2].endswith("workers/tuning/__main__.py")
+        assert argv[-3].endswith("workers/start.py") and argv[-2:] == ("tuning", "job.json")
 
 
 def test_several_gpus_have_a_process_each_through_accelerate() -> None:
@@ -37,7 +37,7 @@ def test_several_gpus_have_a_process_each_through_accelerate() -> None:
 
     assert argv[2:4] == ("-m", "accelerate.commands.launch")
     assert argv[argv.index("--num_processes") + 1] == "3" and "--multi_gpu" in argv
-    assert argv[-2].endswith("workers/tuning/__main__.py")
+    assert argv[-3].endswith("workers/start.py") and argv[-2:] == ("tuning", "job.json")
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,7 @@ def test_nonsense_from_behind_is_an_error_and_the_next_request_is_answered(
         )
 
         assert b'"error"' in answer and b"[DONE]" not in answer
+        assert b"HTTP/1.1" not in answer and b"The body" not in answer
         assert await process.is_alive(timeout_s=5)
         await process.stop(grace_s=0)
 

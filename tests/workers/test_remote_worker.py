@@ -1,11 +1,16 @@
-"""Which server is asked, and what is said to it: the pure parts of the remote worker."""
+"""Which server is asked, what is said to it, and what its refusals mean."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+
+import httpx2
 import pytest
 
-from codehearth.workers.remote import Upstream, choose
-from codehearth.workers.translation import passed_on, with_chat_logprobs
+from codehearth.workers.remote import Proxy, Upstream, choose
+from codehearth.workers.transformers.listener import Refused, Stream
+from codehearth.workers.translation import passed_on, refusal_of, with_chat_logprobs
 
 
 def test_the_well_one_with_the_least_to_do_is_asked() -> None:
@@ -66,3 +71,50 @@ def test_legacy_log_probabilities_get_chats_form() -> None:
 def test_a_chunk_that_is_no_object_is_an_error() -> None:
     with pytest.raises(ValueError, match="no object"):
         with_chat_logprobs([])
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "message"),
+    [
+        (400, 400, "no such thing"),
+        (401, 502, "they refuses our key"),
+        (404, 502, "they: no such thing"),
+        (429, 503, "they: no such thing"),
+        (500, 503, "they: no such thing"),
+    ],
+)
+def test_what_another_server_refuses_is_the_clients_fault_or_not(
+    theirs: int, ours: int, message: str
+) -> None:
+    refused = refusal_of(theirs, b'{"error": {"message": "no such thing"}}', "they")
+
+    assert (refused.status, str(refused)) == (ours, message)
+
+
+def test_an_error_without_an_end_is_read_as_far_as_an_error_goes() -> None:
+    """All of it was kept in memory, for as long as the other server went on."""
+
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 500 Error\r\nConnection: close\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while True:
+                writer.write(b"x" * 4096)
+                await writer.drain()
+        writer.close()
+
+    async def story() -> None:
+        async with (
+            await asyncio.start_server(endless, "127.0.0.1", 0) as server,
+            httpx2.AsyncClient() as client,
+            asyncio.timeout(20),
+        ):
+            port = server.sockets[0].getsockname()[1]
+            proxy = Proxy([Upstream(f"http://127.0.0.1:{port}/v1", "m")], client, "m")
+            answer = await proxy.answer("POST", "/v1/completions", b'{"prompt": "x"}')
+            assert isinstance(answer, Stream)
+            with pytest.raises(Refused, match=r"the other server: x+$"):
+                await anext(answer.chunks)
+            assert not proxy._upstreams[0].num_in_flight
+
+    asyncio.run(story())

@@ -122,6 +122,20 @@ class LoadableWeights(Protocol):
     def output_bytes(self) -> int: ...
 
 
+def not_generating(engine: str, weights: LoadableWeights) -> str | None:
+    """Why an engine that only generates refuses weights; None where it does not."""
+    if weights.is_embedding_model:
+        return f"{engine} is started here for models that generate, and this one makes embeddings"
+    return None
+
+
+def no_checkpoint(engine: str, weights: LoadableWeights) -> str | None:
+    """Why an engine for checkpoints that generate refuses weights; None where it does not."""
+    if weights.kind != "safetensors":
+        return f"{engine} is started here for checkpoints of safetensors"
+    return not_generating(engine, weights)
+
+
 class Engine(Protocol):
     """One program that can serve models. All answers are pure or cheap."""
 

@@ -12,8 +12,9 @@ from typing import cast
 
 from codehearth.engines.base import Command
 from codehearth.engines.log import ChildLog
+from codehearth.engines.worker import WORKERS
 
-_TETHER = Path(__file__).parent.parent / "workers" / "tether.py"
+_TETHER = WORKERS / "tether.py"
 
 
 class Child(asyncio.SubprocessProtocol):

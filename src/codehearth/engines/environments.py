@@ -21,25 +21,23 @@ import json
 import os
 import secrets
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from codehearth.engines.base import Unavailable
+from codehearth.engines.first_start import check
 from codehearth.engines.native_build import build, missing_tools
 from codehearth.engines.packages import install_packages, make_virtual_environment
 from codehearth.engines.recipes import Recipe
-from codehearth.engines.steps import MAX_TAIL_LINES, Progress
-from codehearth.engines.threads import child_environment
+from codehearth.engines.steps import Progress
 from codehearth.errors import BadSetting, DiskFull, EngineFailed
 from codehearth.models.whole_file import write_whole
 from codehearth.models.words import in_bytes
 
 _RECORD = "environment.json"
 _LOCK = ".lock"
-_CHECK_S = 300.0  # the first import of torch on a slow disk takes a minute
 _RESERVE_BYTES = 1 << 30  # pip keeps an archive beside what it unpacks
 
 FreeBytes = Callable[[Path], int]
@@ -78,6 +76,11 @@ class Broken:
 
 
 State = Installed | NotInstalled | Broken
+
+
+def is_for_cuda(state: State) -> bool:
+    """Whether the environment is there, and what it holds was built for NVIDIA's GPUs."""
+    return isinstance(state, Installed) and state.device == "cuda"
 
 
 def unavailable(engine: str, state: NotInstalled | Broken) -> Unavailable:
@@ -219,45 +222,6 @@ def _made(
         version=str(facts.get("version", "")),
         digest=recipe.digest,
         facts=facts,
-    )
-
-
-def check(recipe: Recipe, python: Path) -> Mapping[str, Any]:
-    """What the engine says of itself when it starts; raises EngineFailed where it does not."""
-    try:
-        answer = subprocess.run(
-            [str(python), *recipe.check],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            env=child_environment(os.environ),
-            timeout=_CHECK_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise _failed(recipe.engine, "does not start", str(error)) from error
-    facts = _last_object(answer.stdout) if answer.returncode == 0 else None
-    if facts is None:
-        tail = (answer.stdout + answer.stderr).decode("utf-8", "replace")
-        raise _failed(recipe.engine, "does not start", tail)
-    return facts
-
-
-def _last_object(output: bytes) -> dict[str, Any] | None:
-    """The last line that is a JSON object: libraries write their own lines around it."""
-    for line in reversed(output.decode("utf-8", "replace").splitlines()):
-        with contextlib.suppress(ValueError):
-            found = json.loads(line)
-            if isinstance(found, dict):
-                return found
-    return None
-
-
-def _failed(engine: str, what: str, tail: str) -> EngineFailed:
-    return EngineFailed(
-        f"The engine {engine} was installed, and {what}.",
-        log_tail="\n".join(tail.strip().splitlines()[-MAX_TAIL_LINES:]),
-        hint=f"`hearth engines install {engine}` tries again",
-        retry_after_s=None,
     )
 
 

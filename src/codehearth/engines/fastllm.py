@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from codehearth.engines.base import (
     Available,
@@ -15,13 +14,13 @@ from codehearth.engines.base import (
     Launch,
     LoadableWeights,
     Unavailable,
+    no_checkpoint,
 )
 from codehearth.engines.endpoint import Endpoint
-from codehearth.engines.environments import Installed, State, unavailable
-from codehearth.engines.threads import child_environment
+from codehearth.engines.environments import Installed, State, is_for_cuda, unavailable
+from codehearth.engines.worker import loading, started, worker_environment
 from codehearth.errors import Unsupported
 
-_WORKER = Path(__file__).parent.parent / "workers" / "fastllm" / "__main__.py"
 _DTYPES = {"auto": "float16", "fp16": "float16", "int8": "int8", "int4": "int4"}
 # With heads of 16 and 32 numbers answers changed from one asking to the next; with 64 they did not.
 _HEAD_NUMBERS = 64
@@ -41,7 +40,7 @@ class Fastllm:
 
     @property
     def sees_gpus(self) -> bool:
-        return isinstance(self.state, Installed) and self.state.device == "cuda"
+        return is_for_cuda(self.state)
 
     @property
     def scores_prompts(self) -> bool:
@@ -55,10 +54,8 @@ class Fastllm:
         return unavailable(self.name, self.state)
 
     def can_load(self, weights: LoadableWeights) -> str | None:
-        if weights.kind != "safetensors":
-            return "fastllm is started here for checkpoints of safetensors"
-        if weights.is_embedding_model:
-            return "fastllm is started here for models that generate, and this one makes embeddings"
+        if reason := no_checkpoint(self.name, weights):
+            return reason
         if weights.architecture not in _FAMILIES:
             return f"fastllm does not know the architecture {weights.architecture}"
         if weights.key_size % _HEAD_NUMBERS:
@@ -91,16 +88,11 @@ class Fastllm:
             )
         on_gpu = launch.gpu_layers > 0 and self.sees_gpus
         argv = (
-            str(self.state.python), "-P", "-u", str(_WORKER),
-            "--model", str(launch.path.absolute()),
-            "--alias", launch.alias,
-            "--socket", str(endpoint.socket_path),
-            "--context-tokens", str(launch.context_tokens),
-            "--slots", str(launch.num_slots),
-            "--threads", str(launch.num_threads),
+            *started(self.state.python, "fastllm"),
+            *loading(launch, endpoint),
             "--device", "cuda" if on_gpu else "cpu",
             "--dtype", dtype,
         )  # fmt: skip
-        environment = child_environment(self.ours) | {"HEARTH_ENGINE_KEY": endpoint.api_key}
+        environment = worker_environment(self.ours, endpoint)
         why = f"{dtype}: what it computes in unless asked" if launch.precision == "auto" else dtype
         return Command(argv, environment, why=(f"{launch.num_threads} threads", why))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from codehearth.engines.base import (
     Available,
@@ -15,9 +14,8 @@ from codehearth.engines.base import (
     Unavailable,
 )
 from codehearth.engines.endpoint import Endpoint
-from codehearth.engines.threads import child_environment
+from codehearth.engines.worker import WORKERS, loading, worker_environment
 
-_WORKER = Path(__file__).parent.parent / "workers" / "llamacpp.py"
 _MEASURED = "2026.10.11549"
 
 
@@ -52,13 +50,8 @@ class LlamaCpp:
     def command(self, launch: Launch, endpoint: Endpoint) -> Command:
         """Our worker with `launch` as arguments and the key in its environment."""
         argv = (
-            sys.executable, "-P", "-u", str(_WORKER),
-            "--model", str(launch.path.absolute()),
-            "--alias", launch.alias,
-            "--socket", str(endpoint.socket_path),
-            "--context-tokens", str(launch.context_tokens),
-            "--slots", str(launch.num_slots),
-            "--threads", str(launch.num_threads),
+            sys.executable, "-P", "-u", str(WORKERS / "llamacpp.py"),
+            *loading(launch, endpoint),
             "--gpu-layers", str(launch.gpu_layers),
             "--batch-tokens", str(launch.batch_tokens),
             "--prompt-cache-mib", str(launch.prompt_cache_bytes >> 20),
@@ -67,5 +60,5 @@ class LlamaCpp:
             *(word for adapter in launch.adapters for word in ("--lora", str(adapter.path))),
             *(("--chat-template", str(launch.chat_template)) if launch.chat_template else ()),
         )  # fmt: skip
-        environment = child_environment(self.ours) | {"HEARTH_ENGINE_KEY": endpoint.api_key}
+        environment = worker_environment(self.ours, endpoint)
         return Command(argv, environment, why=(f"{launch.num_threads} threads",))

@@ -6,7 +6,6 @@ process was never started here, for want of a GPU.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,10 +15,11 @@ from codehearth.engines.base import (
     Launch,
     LoadableWeights,
     Unavailable,
+    no_checkpoint,
 )
 from codehearth.engines.endpoint import Endpoint
 from codehearth.engines.environments import Installed, State, unavailable
-from codehearth.engines.threads import child_environment
+from codehearth.engines.worker import translated, worker_environment
 from codehearth.errors import Unsupported
 
 _DTYPES = {"bf16": "bfloat16", "fp16": "float16"}
@@ -60,11 +60,7 @@ class Lmdeploy:
         return Available(f"lmdeploy {self.state.version}, {', '.join(gpus)}")
 
     def can_load(self, weights: LoadableWeights) -> str | None:
-        if weights.kind != "safetensors":
-            return "lmdeploy reads checkpoints of safetensors"
-        if weights.is_embedding_model:
-            return "lmdeploy serves models that generate, and this one makes embeddings"
-        return None
+        return no_checkpoint(self.name, weights)
 
     def command(self, launch: Launch, endpoint: Endpoint) -> Command:
         """Our translator before LMDeploy's server. Raises Unsupported for what it does not do.
@@ -73,18 +69,10 @@ class Lmdeploy:
         this machine can read that one, so it is another key than the house's (`{key}`).
         """
         assert isinstance(self.state, Installed)
-        program, why = arguments(launch)
-        argv = (
-            sys.executable, "-P", "-u", "-m", "codehearth.workers.front",
-            "--dialect", "lmdeploy",
-            "--alias", launch.alias,
-            *(word for one in launch.adapters for word in ("--adapter", one.name)),
-            "--socket", str(endpoint.socket_path),
-            "--",
-            str(self.state.python), "-P", "-m", "lmdeploy", *program,
-        )  # fmt: skip
-        environment = child_environment(self.ours) | {
-            "HEARTH_ENGINE_KEY": endpoint.api_key,
+        words, why = arguments(launch)
+        program = (str(self.state.python), "-P", "-m", "lmdeploy", *words)
+        argv = translated("lmdeploy", launch, endpoint, program)
+        environment = worker_environment(self.ours, endpoint) | {
             "HF_HUB_OFFLINE": "1",
             "TRANSFORMERS_OFFLINE": "1",
         }

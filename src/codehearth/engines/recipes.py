@@ -12,9 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from codehearth.engines.worker import START, WORKERS
+
 Device = Literal["cpu", "cuda"]
 
-_HERE = Path(__file__).parent
+_PINS = Path(__file__).parent / "requirements"
 _GIB = 1 << 30
 
 
@@ -77,28 +79,6 @@ class Recipe:
         return replace(self, addons=(*self.addons, addon), num_bytes=size)
 
 
-def _transformers(device: Device, *, num_bytes: int) -> Recipe:
-    return Recipe(
-        engine="transformers",
-        device=device,
-        pins=_HERE / "requirements" / f"transformers-{device}.txt",
-        check=("-P", str(_HERE.parent / "workers" / "transformers" / "__main__.py"), "--check"),
-        num_bytes=num_bytes,
-        torch="2.13.0" if device == "cpu" else None,
-    )
-
-
-def _tuning(device: Device, *, num_bytes: int) -> Recipe:
-    return Recipe(
-        engine="tuning",
-        device=device,
-        pins=_HERE / "requirements" / f"tuning-{device}.txt",
-        check=("-P", str(_HERE.parent / "workers" / "tuning" / "__main__.py"), "--check"),
-        num_bytes=num_bytes,
-        torch="2.13.0" if device == "cpu" else None,
-    )
-
-
 _PROGRAMS = ("llama-server", "llama-quantize", "llama-perplexity", "llama-imatrix", "llama-bench")
 _LLAMA_CPP = Sources(
     folder="vendor/llama.cpp",
@@ -120,84 +100,75 @@ _LLAMA_CPP = Sources(
 )
 
 
-def _native(device: Device, sources: Sources, *, num_bytes: int) -> Recipe:
-    return Recipe(
-        engine="llamacpp-native",
-        device=device,
-        pins=_HERE / "requirements" / "llamacpp-native.txt",
-        check=("-P", str(_HERE.parent / "workers" / "native_check.py"), *_PROGRAMS),
-        num_bytes=num_bytes,
-        sources=sources,
-    )
-
-
-def _vllm(device: Device, *, num_bytes: int) -> Recipe:
-    return Recipe(
-        engine="vllm",
-        device=device,
-        pins=_HERE / "requirements" / f"vllm-{device}.txt",
-        check=("-P", str(_HERE.parent / "workers" / "vllm_check.py")),
-        num_bytes=num_bytes,
-        torch="2.13.0" if device == "cpu" else None,
-        resolves=device != "cpu",
-    )
-
-
-def _lmdeploy(*, num_bytes: int) -> Recipe:
-    return Recipe(
-        engine="lmdeploy",
-        device="cuda",
-        pins=_HERE / "requirements" / "lmdeploy-cuda.txt",
-        check=("-P", str(_HERE.parent / "workers" / "lmdeploy_check.py")),
-        num_bytes=num_bytes,
-    )
-
-
-def _fastllm(device: Device, *, num_bytes: int) -> Recipe:
-    return Recipe(
-        engine="fastllm",
-        device=device,
-        pins=_HERE / "requirements" / f"fastllm-{device}.txt",
-        check=("-P", str(_HERE.parent / "workers" / "fastllm" / "__main__.py"), "--check"),
-        num_bytes=num_bytes,
-        resolves=False,
-    )
-
-
 _LLAMA_CPP_CUDA = replace(
     _LLAMA_CPP, options=(*_LLAMA_CPP.options, "-DGGML_CUDA=ON"), compilers=("nvcc",)
 )
 
+# What each engine's Python is given to start it once.
+_CHECKS: Mapping[str, tuple[str, ...]] = {
+    "transformers": (str(START), "transformers", "--check"),
+    "tuning": (str(START), "tuning", "--check"),
+    "fastllm": (str(START), "fastllm", "--check"),
+    "vllm": (str(WORKERS / "vllm_check.py"),),
+    "lmdeploy": (str(WORKERS / "lmdeploy_check.py"),),
+    "llamacpp-native": (str(WORKERS / "native_check.py"), *_PROGRAMS),
+}
+
+
+def _recipe(
+    engine: str,
+    device: Device,
+    gib: float,
+    *,
+    torch: str | None = None,
+    resolves: bool = True,
+    sources: Sources | None = None,
+) -> Recipe:
+    """A recipe whose pins lie where the names say; sources are the same for every device."""
+    return Recipe(
+        engine=engine,
+        device=device,
+        pins=_PINS / (f"{engine}.txt" if sources else f"{engine}-{device}.txt"),
+        check=("-P", *_CHECKS[engine]),
+        num_bytes=int(gib * _GIB),
+        torch=torch,
+        resolves=resolves,
+        sources=sources,
+    )
+
+
+_TORCH = "2.13.0"
+
 # The CPU's size was measured on Linux; CUDA's is the sum of what its packages say, and a guess.
 RECIPES: Mapping[str, Mapping[Device, Recipe]] = {
     "transformers": {
-        "cpu": _transformers("cpu", num_bytes=int(1.5 * _GIB)),
-        "cuda": _transformers("cuda", num_bytes=8 * _GIB),
+        "cpu": _recipe("transformers", "cpu", 1.5, torch=_TORCH),
+        "cuda": _recipe("transformers", "cuda", 8),
     },
     # No engine: what `hearth tune` trains with.
     "tuning": {
-        "cpu": _tuning("cpu", num_bytes=int(1.9 * _GIB)),
-        "cuda": _tuning("cuda", num_bytes=int(8.5 * _GIB)),
+        "cpu": _recipe("tuning", "cpu", 1.9, torch=_TORCH),
+        "cuda": _recipe("tuning", "cuda", 8.5),
     },
     "llamacpp-native": {
-        "cpu": _native("cpu", _LLAMA_CPP, num_bytes=_GIB),
-        "cuda": _native("cuda", _LLAMA_CPP_CUDA, num_bytes=3 * _GIB),
+        "cpu": _recipe("llamacpp-native", "cpu", 1, sources=_LLAMA_CPP),
+        "cuda": _recipe("llamacpp-native", "cuda", 3, sources=_LLAMA_CPP_CUDA),
     },
     "vllm": {
-        "cpu": _vllm("cpu", num_bytes=3 * _GIB),
-        "cuda": _vllm("cuda", num_bytes=12 * _GIB),
+        "cpu": _recipe("vllm", "cpu", 3, torch=_TORCH, resolves=False),
+        "cuda": _recipe("vllm", "cuda", 12),
     },
-    "lmdeploy": {"cuda": _lmdeploy(num_bytes=12 * _GIB)},
+    "lmdeploy": {"cuda": _recipe("lmdeploy", "cuda", 12)},
     "fastllm": {
-        "cpu": _fastllm("cpu", num_bytes=_GIB),
-        "cuda": _fastllm("cuda", num_bytes=3 * _GIB),
+        "cpu": _recipe("fastllm", "cpu", 1, resolves=False),
+        "cuda": _recipe("fastllm", "cuda", 3, resolves=False),
     },
 }
 
 # What GPTQModel and its company take was measured on Linux.
 ADDONS: Mapping[str, Mapping[str, Addon]] = {
     "transformers": {
-        "gptq": Addon("gptq", _HERE / "requirements" / "transformers-gptq.txt", 600 << 20),
+        "gptq": Addon("gptq", _PINS / "transformers-gptq.txt", 600 << 20),
     },
 }
 

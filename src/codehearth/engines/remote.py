@@ -17,7 +17,7 @@ from codehearth.engines.base import (
     Unavailable,
 )
 from codehearth.engines.endpoint import Endpoint
-from codehearth.engines.threads import child_environment
+from codehearth.engines.worker import worker_environment
 from codehearth.models.remotes import Server
 
 REMOTE_KEY_VARIABLE = "HEARTH_REMOTE_KEY"
@@ -58,7 +58,7 @@ class Remote:
             "--socket", str(endpoint.socket_path),
             *upstreams,
         )  # fmt: skip
-        environment = child_environment(self.ours) | {"HEARTH_ENGINE_KEY": endpoint.api_key}
+        environment = worker_environment(self.ours, endpoint)
         if self.key:
             environment[REMOTE_KEY_VARIABLE] = self.key
         return Command(argv, environment, why=(f"served by {self.addresses}",))

@@ -6,7 +6,6 @@ The slower engine for what llama.cpp reads too; the one that reads everything el
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 from codehearth.engines.base import (
@@ -15,14 +14,13 @@ from codehearth.engines.base import (
     Launch,
     LoadableWeights,
     Unavailable,
+    not_generating,
 )
 from codehearth.engines.endpoint import Endpoint
-from codehearth.engines.environments import Broken, Installed, NotInstalled, State
-from codehearth.engines.threads import child_environment
+from codehearth.engines.environments import Installed, State, unavailable
+from codehearth.engines.worker import loading, started, worker_environment
 
 INSTALL = "`hearth engines install transformers`"
-
-_WORKER = Path(__file__).parent.parent / "workers" / "transformers" / "__main__.py"
 
 # What release 5.23 reads out of GGUF files; they are dequantised as they are loaded.
 _GGUF_ARCHITECTURES = frozenset(
@@ -55,16 +53,12 @@ class Transformers:
             case Installed(version=version, facts=facts):
                 devices = ", ".join(self._facts("devices")) or "cpu"
                 return Available(f"transformers {version}, torch {facts.get('torch')}, {devices}")
-            case NotInstalled():
-                return Unavailable("it is not installed", INSTALL)
-            case Broken(reason):
-                return Unavailable(
-                    f"its environment is broken: {reason}", f"{INSTALL} makes it anew"
-                )
+            case missing:
+                return unavailable(self.name, missing)
 
     def can_load(self, weights: LoadableWeights) -> str | None:
-        if weights.is_embedding_model:
-            return "transformers serves models that generate, and this one makes embeddings"
+        if reason := not_generating(self.name, weights):
+            return reason
         if weights.kind == "gguf":
             if weights.architecture in _GGUF_ARCHITECTURES:
                 return None
@@ -91,13 +85,8 @@ class Transformers:
         dtype, why = dtype_for(launch.precision, launch.stored_precision, on_gpu=on_gpu)
         is_quantised = launch.precision in ("int8", "int4")
         argv = (
-            str(self.state.python), "-P", "-u", str(_WORKER),
-            "--model", str(launch.path.absolute()),
-            "--alias", launch.alias,
-            "--socket", str(endpoint.socket_path),
-            "--context-tokens", str(launch.context_tokens),
-            "--slots", str(launch.num_slots),
-            "--threads", str(launch.num_threads),
+            *started(self.state.python, "transformers"),
+            *loading(launch, endpoint),
             "--batch-tokens", str(launch.batch_tokens),
             "--device", "gpu" if on_gpu else "cpu",
             "--dtype", dtype,
@@ -106,8 +95,7 @@ class Transformers:
             *(word for adapter in launch.adapters for word in ("--adapter", str(adapter.path))),
             *(("--chat-template", str(launch.chat_template)) if launch.chat_template else ()),
         )  # fmt: skip
-        environment = child_environment(self.ours) | {
-            "HEARTH_ENGINE_KEY": endpoint.api_key,
+        environment = worker_environment(self.ours, endpoint) | {
             "TQDM_DISABLE": "1",
             # GPTQModel waits for ever where it has more workers than there are cores.
             "GPTQMODEL_CPU_WORKERS": str(max(2, launch.num_threads)),

@@ -16,10 +16,11 @@ from codehearth.engines.base import (
     Launch,
     LoadableWeights,
     Unavailable,
+    no_checkpoint,
 )
 from codehearth.engines.endpoint import Endpoint
-from codehearth.engines.environments import Installed, State, unavailable
-from codehearth.engines.threads import child_environment
+from codehearth.engines.environments import Installed, State, is_for_cuda, unavailable
+from codehearth.engines.worker import translated, worker_environment
 from codehearth.errors import Unsupported
 
 # What the CPU's attention kernels were compiled for.
@@ -42,7 +43,7 @@ class Vllm:
 
     @property
     def sees_gpus(self) -> bool:
-        return isinstance(self.state, Installed) and self.state.device == "cuda"
+        return is_for_cuda(self.state)
 
     @property
     def scores_prompts(self) -> bool:
@@ -58,10 +59,8 @@ class Vllm:
         return unavailable(self.name, self.state)
 
     def can_load(self, weights: LoadableWeights) -> str | None:
-        if weights.kind != "safetensors":
-            return "vllm reads checkpoints of safetensors"
-        if weights.is_embedding_model:
-            return "vllm is started here for models that generate, and this one makes embeddings"
+        if reason := no_checkpoint(self.name, weights):
+            return reason
         is_on_cpu = isinstance(self.state, Installed) and not self.sees_gpus
         if is_on_cpu and weights.key_size not in _CPU_HEAD_SIZES:
             sizes = ", ".join(map(str, sorted(_CPU_HEAD_SIZES)))
@@ -74,19 +73,10 @@ class Vllm:
     def command(self, launch: Launch, endpoint: Endpoint) -> Command:
         """Our translator before vLLM's server. Raises Unsupported for what vLLM does not do."""
         assert isinstance(self.state, Installed)
-        program, why = arguments(launch, on_gpu=self.sees_gpus)
-        argv = (
-            sys.executable, "-P", "-u", "-m", "codehearth.workers.front",
-            "--dialect", "vllm",
-            "--alias", launch.alias,
-            *(word for one in launch.adapters for word in ("--adapter", one.name)),
-            "--socket", str(endpoint.socket_path),
-            "--",
-            str(self.state.python), "-P", "-m", "vllm.entrypoints.openai.api_server",
-            *program,
-        )  # fmt: skip
-        environment = child_environment(self.ours) | {
-            "HEARTH_ENGINE_KEY": endpoint.api_key,
+        words, why = arguments(launch, on_gpu=self.sees_gpus)
+        server = (str(self.state.python), "-P", "-m", "vllm.entrypoints.openai.api_server")
+        argv = translated("vllm", launch, endpoint, (*server, *words))
+        environment = worker_environment(self.ours, endpoint) | {
             "VLLM_API_KEY": endpoint.api_key,
             "VLLM_NO_USAGE_STATS": "1",
             "DO_NOT_TRACK": "1",

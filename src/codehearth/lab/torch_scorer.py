@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from codehearth.lab.scorer import EXIT_REFUSED, Array, Refused, compared, tell
-from codehearth.workers.transformers.loading import CannotLoad, Loaded, load
+from codehearth.workers.transformers.loading import Loaded, load
+from codehearth.workers.transformers.serving import CannotLoad
 
 
 def main() -> int:

@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import os
 import signal
 import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -26,6 +25,7 @@ from typing import Any
 
 import httpx2
 
+from codehearth.errors import InvalidRequest
 from codehearth.wire.bounded_json import parse_json
 from codehearth.wire.sse import EventReader
 from codehearth.workers.behind import WELL_S, Behind
@@ -37,15 +37,16 @@ from codehearth.workers.dialects import (
     tokenize_body,
 )
 from codehearth.workers.transformers.listener import (
+    EXIT_NO_KEY,
     Refused,
     Stream,
     Whole,
     listen,
+    take_key,
     unsupported,
 )
 from codehearth.workers.translation import asked_of, passed_on, refusal_of, with_chat_logprobs
 
-KEY_VARIABLE = "HEARTH_ENGINE_KEY"
 _ROUTES = ("/v1/chat/completions", "/v1/completions")
 
 
@@ -105,7 +106,7 @@ class Front:
                 if response.status_code != 200:
                     raise refusal_of(response.status_code, response.content, self._dialect.name)
                 return parse_json(response.content)
-        except (httpx2.HTTPError, ValueError) as error:
+        except (httpx2.HTTPError, InvalidRequest, ValueError) as error:
             raise self._broken(error) from error
 
     async def _chunks(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any]]:
@@ -121,12 +122,13 @@ class Front:
                             if event.data == b"[DONE]":
                                 return
                             yield await self._named(self._chunk(event.data))
-        except (httpx2.HTTPError, ValueError) as error:
+        except (httpx2.HTTPError, InvalidRequest, ValueError) as error:
             raise self._broken(error) from error
         raise Refused(502, f"{self._dialect.name} ended in the middle of an answer", "server_error")
 
     def _chunk(self, data: bytes) -> dict[str, Any]:
-        """A chunk. Raises Refused for an error in the middle of a stream, and ValueError."""
+        """A chunk. Raises Refused for an error in the middle of a stream, and
+        InvalidRequest or ValueError for what is none."""
         chunk = parse_json(data)
         if isinstance(chunk, dict) and "error" in chunk:
             raise refusal_of(500, data, self._dialect.name)
@@ -160,7 +162,8 @@ class Front:
             self._num_in_flight -= 1
 
     def _broken(self, error: Exception) -> Refused:
-        return Refused(502, f"{self._dialect.name}: {type(error).__name__}", "server_error")
+        what = "sent no JSON" if isinstance(error, InvalidRequest) else type(error).__name__
+        return Refused(502, f"{self._dialect.name}: {what}", "server_error")
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
@@ -204,10 +207,9 @@ async def _serve(asked: argparse.Namespace, behind: Behind, key: str) -> None:
 
 def main(arguments: list[str]) -> int:
     asked = parse_arguments(arguments)
-    key = os.environ.pop(KEY_VARIABLE, "")
-    if not key:
-        print(f"error: {KEY_VARIABLE} is not set", file=sys.stderr)  # noqa: T201
-        return 2
+    key = take_key()
+    if key is None:
+        return EXIT_NO_KEY
     return asyncio.run(_main(asked, key))
 
 

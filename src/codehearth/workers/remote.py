@@ -28,15 +28,16 @@ import httpx2
 
 from codehearth.wire.sse import EventReader
 from codehearth.workers.transformers.listener import (
+    EXIT_NO_KEY,
     Refused,
     Stream,
     Whole,
     listen,
+    take_key,
     unsupported,
 )
 from codehearth.workers.translation import asked_of, passed_on, refusal_of, with_chat_logprobs
 
-KEY_VARIABLE = "HEARTH_ENGINE_KEY"
 REMOTE_KEY_VARIABLE = "HEARTH_REMOTE_KEY"
 EXIT_NOBODY_ANSWERS = 1
 
@@ -138,7 +139,7 @@ class Proxy:
         try:
             async with self._client.stream("POST", url, json=body) as response:
                 if response.status_code != 200:
-                    raise _refusal(response.status_code, await response.aread())
+                    raise _refusal(response.status_code, await _beginning(response))
                 reader = EventReader()
                 async for received in response.aiter_bytes():
                     for event in reader.feed(received):
@@ -156,7 +157,7 @@ class Proxy:
 
 def _refusal(status: int, raw: bytes) -> Exception:
     """What another status than 200 means: ask another server, or tell the client."""
-    refused = refusal_of(status, raw[:_MAX_ERROR_BYTES], "the other server")
+    refused = refusal_of(status, raw, "the other server")
     if status == 429 or status >= 500 or status in (401, 403, 404):
         return _TryAnother(refused)
     return refused
@@ -213,10 +214,9 @@ async def _main(asked: argparse.Namespace, key: str) -> int:
 
 def main(arguments: list[str]) -> int:
     asked = parse_arguments(arguments)
-    key = os.environ.pop(KEY_VARIABLE, "")
-    if not key:
-        print(f"error: {KEY_VARIABLE} is not set", file=sys.stderr)  # noqa: T201
-        return 2
+    key = take_key()
+    if key is None:
+        return EXIT_NO_KEY
     return asyncio.run(_main(asked, key))
 
 

@@ -90,6 +90,8 @@ def refusal_of(status: int, raw: bytes, who: str) -> Refused:
         return Refused(503, f"{who}: {message[:_MAX_MESSAGE_CHARS]}", "unavailable_error")
     if status in (401, 403):
         return Refused(502, f"{who} refuses our key", "server_error")
+    if status == 404:  # it lacks the model or the route, and no client of ours named either
+        return Refused(502, f"{who}: {message[:_MAX_MESSAGE_CHARS]}", "server_error")
     numbers = _BOTH_NUMBERS.search(message)
     if numbers and (code == "context_length_exceeded" or "context length" in message):
         return Refused(

@@ -14,6 +14,7 @@ from codehearth.engines.environments import Broken, Environments, Installed
 from codehearth.engines.failure import Death, oom_kills
 from codehearth.engines.failure import failure_of as death_of
 from codehearth.engines.threads import child_environment
+from codehearth.engines.worker import START
 from codehearth.errors import (
     BadWeights,
     DiskFull,
@@ -28,7 +29,6 @@ from codehearth.workers import tether
 
 INSTALL = "`hearth engines install tuning`"
 
-_PROGRAM = Path(__file__).parent.parent.parent / "workers" / "tuning" / "__main__.py"
 _TAIL_BYTES = 4000
 _KINDS: Mapping[str, type[HearthError]] = {
     kind.__name__: kind
@@ -57,7 +57,7 @@ def command(python: Path, job: Path, *, num_gpus: int) -> tuple[str, ...]:
         "--dynamo_backend", "no",
     )  # fmt: skip
     how = launched if num_gpus > 1 else ("-P", "-u", "-W", "ignore")
-    return (str(python), *how, str(_PROGRAM), str(job))
+    return (str(python), *how, str(START), "tuning", str(job))
 
 
 def lines(argv: Sequence[str], log: Path) -> Iterator[Mapping[str, Any]]:

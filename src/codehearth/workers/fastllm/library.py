@@ -12,11 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..transformers.serving import CannotLoad
+
 _MOST_AT_ONCE = 64  # tokens taken from one answer at a time
-
-
-class CannotLoad(Exception):
-    """Why a model cannot be served, as a sentence without a folder's name."""
 
 
 class Ended(Exception):

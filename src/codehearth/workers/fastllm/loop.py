@@ -10,15 +10,12 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..transformers.job import FinishReason, Job, Piece
+from ..transformers.job import Deliver, FinishReason, Job, Piece, put_all
 from ..transformers.listener import unsupported
 from ..transformers.transcript import Transcript
 from .library import Ended, Library
-
-Deliver = Callable[..., object]
 
 _LOOK_S = 0.002  # between two looks while answers are computed
 
@@ -36,7 +33,6 @@ class Loop:
     """Owns the model from its start on; `add` may be called from another thread."""
 
     def __init__(self, library: Library, *, num_slots: int, deliver: Deliver) -> None:
-        """`deliver(function, argument)` calls in the talking thread."""
         self._library = library
         self._num_slots = num_slots
         self._deliver = deliver
@@ -69,7 +65,7 @@ class Loop:
             self._rows = [row for row in self._rows if self._goes_on(row)]
             if self._pieces:
                 pieces, self._pieces = self._pieces, []
-                self._deliver(_put_all, pieces)
+                self._deliver(put_all, pieces)
             elif self._rows:
                 time.sleep(_LOOK_S)
 
@@ -147,8 +143,3 @@ def _check(job: Job) -> None:
     ):
         if is_asked:
             raise unsupported(f"'{name}' is not done by fastllm; llama.cpp and transformers do it")
-
-
-def _put_all(pieces: Sequence[tuple[Job, Piece]]) -> None:
-    for job, piece in pieces:
-        job.out.put_nowait(piece)

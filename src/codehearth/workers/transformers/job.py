@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 FinishReason = Literal["stop", "length"]
+Deliver = Callable[..., object]  # (function, argument): calls it in the talking thread
 _GREEDY = 1e-5
 
 
@@ -77,6 +78,12 @@ class Job:
     ignores_end: bool = False
     is_cancelled: bool = field(default=False)
     num_new_tokens: int = field(default=0)
+
+
+def put_all(pieces: Sequence[tuple[Job, Piece]]) -> None:
+    """Where each job's request waits for its pieces; for the talking thread."""
+    for job, piece in pieces:
+        job.out.put_nowait(piece)
 
 
 class Computing(Protocol):

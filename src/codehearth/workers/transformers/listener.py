@@ -10,11 +10,15 @@ import asyncio
 import contextlib
 import hmac
 import json
+import os
 import sys
 import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+KEY_VARIABLE = "HEARTH_ENGINE_KEY"
+EXIT_NO_KEY = 2
 
 _MAX_HEAD_BYTES = 64 << 10
 _MAX_BODY_BYTES = 64 << 20
@@ -58,6 +62,18 @@ class App(Protocol):
     async def answer(self, method: str, path: str, body: bytes) -> Whole | Stream:
         """Raises Refused. Cancelled when the client leaves."""
         ...
+
+
+def take_key() -> str | None:
+    """The key that the house will send; None, and a line that says so, where there is none.
+
+    It comes in the environment, because everybody may read a process's arguments, and does not
+    stay there, because children would inherit it.
+    """
+    key = os.environ.pop(KEY_VARIABLE, "")
+    if not key:
+        print(f"error: {KEY_VARIABLE} is not set", file=sys.stderr, flush=True)  # noqa: T201
+    return key or None
 
 
 IsWell = Callable[[], Awaitable[bool]]
@@ -126,8 +142,13 @@ async def _answer(
     except (Refused, OSError, asyncio.CancelledError):
         raise
     except Exception as error:
-        traceback.print_exc(file=sys.stderr)
-        raise Refused(500, f"{type(error).__name__}: {error}"[:300], "server_error") from error
+        raise _failed(error) from error
+
+
+def _failed(error: Exception) -> Refused:
+    """A mistake of ours, or of a model: the log has the whole of it."""
+    traceback.print_exception(error, file=sys.stderr)
+    return Refused(500, f"{type(error).__name__}: {error}"[:300], "server_error")
 
 
 async def _stream(writer: asyncio.StreamWriter, answer: Stream) -> None:
@@ -144,6 +165,10 @@ async def _stream(writer: asyncio.StreamWriter, answer: Stream) -> None:
             writer.write(_DONE)
         except Refused as refused:
             writer.write(_event(refused.body))
+        except OSError:  # the client is gone
+            raise
+        except Exception as error:  # noqa: BLE001 - told as an event: the head is written
+            writer.write(_event(_failed(error).body))
         await writer.drain()
 
 

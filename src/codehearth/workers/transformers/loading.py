@@ -23,14 +23,11 @@ import transformers
 
 from .arranging import arranged
 from .placing import Gpu, dtype_on, place_for
+from .serving import CannotLoad
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 _QUANTISERS = ("bitsandbytes", "torchao", "gptqmodel")
 _MAX_CAUSE_CHARS = 300
-
-
-class CannotLoad(Exception):
-    """Why a model cannot be served, as a sentence without a folder's name."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -28,12 +28,10 @@ import torch
 
 from . import batch as batches
 from .batch import Batch
-from .job import FinishReason, Job, Piece, Token
+from .job import Deliver, FinishReason, Job, Piece, Token, put_all
 from .loading import Loaded
 from .sampling import Chooser, choose, top_logprobs
 from .transcript import Transcript
-
-Deliver = Callable[..., object]
 
 
 @dataclass(eq=False)
@@ -69,7 +67,6 @@ class Loop:
     def __init__(
         self, loaded: Loaded, *, num_slots: int, batch_tokens: int, deliver: Deliver
     ) -> None:
-        """`deliver(function, argument)` calls in the talking thread."""
         self._loaded = loaded
         self._num_slots = num_slots
         self._batch_tokens = batch_tokens
@@ -268,7 +265,7 @@ class Loop:
         """All pieces of a round at once: waking the other thread costs more than a piece."""
         if self._pieces:
             pieces, self._pieces = self._pieces, []
-            self._deliver(_put_all, pieces)
+            self._deliver(put_all, pieces)
 
     def _jobs(self) -> list[Job]:
         """All that are under way."""
@@ -301,8 +298,3 @@ class Loop:
         self._reading = deque(one for one in self._reading if id(one.row.job) not in ended)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-
-def _put_all(pieces: Sequence[tuple[Job, Piece]]) -> None:
-    for job, piece in pieces:
-        job.out.put_nowait(piece)

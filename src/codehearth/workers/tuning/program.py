@@ -1,6 +1,6 @@
 """The trainer's life: reads a job, does its stages that are not done yet, speaks JSON lines.
 
-    __main__.py JOB.json      or      __main__.py --check
+    start.py tuning JOB.json      or      start.py tuning --check
 
 A job is one JSON document; its folder holds what comes of it. Every stage writes beside its place
 and renames when it is whole, so a job that was killed goes on with the stage that it was in:
