@@ -38,9 +38,7 @@ def run(
         step(f"timing {label}, round {number}", taken / turns)
 
     size = min(side.weights.vocabulary_size for side in sides)
-    timed = timing.measure(
-        subjects, made_up_tokens(size), plan, hardware, llama_server="off", turn_done=turn_done
-    )
+    timed = timing.measure(subjects, made_up_tokens(size), plan, hardware, turn_done=turn_done)
     return EngineSpeeds(
         id=f"{now.strftime('%Y%m%d-%H%M%S')}-{_plain(sides[0].launch.alias)}",
         created_at=now.isoformat(timespec="seconds"),
@@ -64,9 +62,7 @@ def _subject(side: Side, plan: timing.Plan) -> timing.Subject:
         num_slots=plan.num_slots,
         kv_bytes=side.launch.kv_bytes * plan.context_tokens * plan.num_slots // planned,
     )
-    return timing.Subject(
-        side.label, side.launch.path, side.weights, engine=side.engine, launch=launch
-    )
+    return timing.Subject(side.label, side.weights, side.engine, launch)
 
 
 def _speed(side: Side, found: timing.Timings) -> EngineSpeed:
