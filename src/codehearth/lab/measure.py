@@ -14,7 +14,6 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import platform
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +27,7 @@ from codehearth.errors import InvalidRequest, Unsupported
 from codehearth.lab import passing, scoring, timing
 from codehearth.lab.candidates import Candidate, Listener, Place, candidates_of
 from codehearth.lab.extent import extent, timing_plan
-from codehearth.lab.naming import base_of
+from codehearth.lab.naming import base_of, run_id
 from codehearth.lab.passing import Wish
 from codehearth.lab.result import (
     File,
@@ -90,7 +89,7 @@ def run(options: Options, place: Place, hardware: Hardware, listener: Listener) 
         candidates, engine, timed, options.pass_at_1, place.scratch, num_threads, hardware, listener
     )
     return Result(
-        id=f"{now.strftime('%Y%m%d-%H%M%S')}-{_plain(base_of(options.model))}",
+        id=run_id(now, base_of(options.model)),
         created_at=now.isoformat(timespec="seconds"),
         command=options.command,
         seed=options.seed,
@@ -298,7 +297,3 @@ def _machine(hardware: Hardware) -> dict[str, object]:
         "total_bytes": hardware.total_bytes,
         "gpus": [gpu.name for gpu in hardware.gpus],
     }
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:60]
