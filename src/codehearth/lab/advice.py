@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from codehearth.lab.result import Precision, Result
+from codehearth.lab.result import Precision
 
 Purpose = Literal["chat", "typing"]
 
@@ -108,11 +108,6 @@ def advise(
         Advice("chat", chat.precision, chat.context_tokens, num_threads, why_chat, is_measured),
         Advice("typing", typing.precision, context, num_threads, why_typing, is_measured),
     )
-
-
-def is_of_this_machine(result: Result, cpu_name: str, num_cores: float) -> bool:
-    machine = result.machine
-    return machine.get("cpu_name") == cpu_name and machine.get("num_cores") == num_cores
 
 
 def _for_chat(options: Sequence[Option], reference: str) -> tuple[Option, str]:

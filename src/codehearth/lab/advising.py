@@ -16,7 +16,6 @@ from codehearth.lab.advice import (
     Advice,
     Option,
     advise,
-    is_of_this_machine,
     measured_option,
 )
 from codehearth.lab.extent import decoding_speed, reading_speed
@@ -56,9 +55,8 @@ def newest_result(model: LocalModel, folder: Path, hardware: Hardware) -> Result
     """The newest result of this model on this machine."""
     names = {model.name, base_of(model)}
     for result in results(folder):
-        if result.model.name in names and is_of_this_machine(
-            result, hardware.cpu_name, hardware.num_cores
-        ):
+        is_ours = result.is_of(hardware.cpu_name, hardware.num_cores)
+        if result.model.name in names and is_ours:
             return result
     return None
 

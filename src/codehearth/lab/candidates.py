@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from codehearth.engines.base import Unavailable
+from codehearth.engines.base import Launch, Unavailable
 from codehearth.engines.environments import Installed, NotInstalled
+from codehearth.engines.threads import batch_tokens_for
 from codehearth.engines.transformers import INSTALL, Transformers
 from codehearth.errors import InvalidRequest
 from codehearth.lab import quantize
@@ -23,6 +24,7 @@ from codehearth.models.facts import Weights
 from codehearth.models.hardware import Hardware
 from codehearth.models.local_models import LocalModel
 from codehearth.models.made import Made, MadeModel
+from codehearth.models.memory import is_mapping_worth_it
 from codehearth.models.transfer import file_digest
 from codehearth.models.weights import read_weights
 
@@ -67,6 +69,22 @@ class Candidate:
         if self.loaded_by is None or not isinstance(self.loaded_by.state, Installed):
             return None
         return Loading(self.precision, self.loaded_by.state.python)
+
+    def launch(
+        self, *, context_tokens: int, num_slots: int, num_threads: int, machine: str
+    ) -> Launch:
+        """What the engine that serves it shall load."""
+        launch = Launch(
+            path=self.path,
+            alias=self.precision,
+            context_tokens=context_tokens,
+            num_slots=num_slots,
+            num_threads=num_threads,
+            batch_tokens=batch_tokens_for(self.weights.num_parameters, num_threads),
+        )
+        if self.loaded_by is None:
+            return replace(launch, mapped=is_mapping_worth_it(self.weights, machine))
+        return replace(launch, precision=self.precision, stored_precision=self.weights.precision)
 
 
 @dataclass

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from codehearth.engines.threads import child_environment
-from codehearth.errors import EngineFailed
+from codehearth.errors import BadWeights, DiskFull, EngineFailed, HearthError
 from codehearth.workers import tether
 
 _PACKAGES = Path(__file__).parent.parent.parent
@@ -28,9 +28,12 @@ def child_lines(
 ) -> Iterator[dict[str, Any]]:
     """The JSON lines of a child of the lab. It is ended with whoever stops listening.
 
+    A line with `error` (a class, with its message and hint) is raised here and nowhere else.
+
     `python` is another environment's, for a child that computes with what is installed there.
 
-    Raises EngineFailed with the end of its standard error where it dies.
+    Raises BadWeights, DiskFull and EngineFailed, and EngineFailed with the end of its standard
+    error where it dies.
     """
     said = tempfile.TemporaryFile()  # noqa: SIM115 - closed below; it lives as long as the child
     argv = (sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), "--",
@@ -48,12 +51,12 @@ def child_lines(
         with _broken_pipe_is_death():
             child.stdin.write(json.dumps(job).encode())
             child.stdin.close()
-        is_told = False
         for line in child.stdout:
             told = json.loads(line)
-            is_told = is_told or "error" in told
+            if "error" in told:
+                raise _error_of(told)
             yield told
-        if child.wait() != 0 and not is_told:
+        if child.wait() != 0:
             said.seek(0)
             raise EngineFailed(
                 f"The lab's child ended with {child.returncode}.",
@@ -65,6 +68,12 @@ def child_lines(
         for pipe in (child.stdin, child.stdout, said):
             pipe.close()
         child.wait()
+
+
+def _error_of(told: dict[str, Any]) -> HearthError:
+    kinds: dict[str, type[HearthError]] = {"BadWeights": BadWeights, "DiskFull": DiskFull}
+    kind = kinds.get(told["error"], EngineFailed)
+    return kind(told["message"], hint=told.get("hint"))
 
 
 @contextmanager

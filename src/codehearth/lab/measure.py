@@ -14,20 +14,20 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import platform
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codehearth import __version__
-from codehearth.engines.base import Launch
-from codehearth.engines.threads import batch_tokens_for, threads_for
+from codehearth.engines import choose_engine
+from codehearth.engines.base import Engine
+from codehearth.engines.threads import threads_for
 from codehearth.errors import InvalidRequest, Unsupported
 from codehearth.lab import passing, scoring, timing
 from codehearth.lab.candidates import Candidate, Listener, Place, candidates_of
 from codehearth.lab.extent import extent, timing_plan
-from codehearth.lab.naming import base_of
+from codehearth.lab.naming import base_of, run_id
 from codehearth.lab.passing import Wish
 from codehearth.lab.result import (
     File,
@@ -72,6 +72,9 @@ def run(options: Options, place: Place, hardware: Hardware, listener: Listener) 
         options.model, options.precisions, place, hardware, listener
     )
     reference = candidates[0]
+    engine = choose_engine(
+        reference.weights, llama_server=options.llama_server, environments=options.environments
+    ).engine
     num_threads = options.num_threads or threads_for(
         hardware.num_cores,
         hardware.num_physical_cores,
@@ -81,13 +84,12 @@ def run(options: Options, place: Place, hardware: Hardware, listener: Listener) 
     windows = _windows(options, tokens, vocabulary_size, reference.weights, hardware, listener)
     scores = _scores(candidates, windows, place, num_threads, listener)
     plan = timing_plan(reference.weights, num_threads, hardware)
-    timed = _timed(candidates, tokens, plan, options, hardware, listener)
+    timed = _timed(candidates, engine, tokens, plan, hardware, listener)
     passed = passing.measure(
-        candidates, timed, options.pass_at_1, place.scratch, num_threads, hardware, listener,
-        llama_server=options.llama_server,
-    )  # fmt: skip
+        candidates, engine, timed, options.pass_at_1, place.scratch, num_threads, hardware, listener
+    )
     return Result(
-        id=f"{now.strftime('%Y%m%d-%H%M%S')}-{_plain(base_of(options.model))}",
+        id=run_id(now, base_of(options.model)),
         created_at=now.isoformat(timespec="seconds"),
         command=options.command,
         seed=options.seed,
@@ -106,7 +108,7 @@ def run(options: Options, place: Place, hardware: Hardware, listener: Listener) 
             num_scored_tokens=windows.num_scored_tokens,
         ),
         timing=TimingFacts(
-            engine=timed.engine,
+            engine=engine.name,
             num_threads=num_threads,
             num_rounds=plan.num_rounds,
             prompt_tokens=plan.prompt_tokens,
@@ -192,13 +194,13 @@ def _windows_done(listener: Listener, precision: str, total: int) -> Callable[[i
 
 def _timed(
     candidates: Sequence[Candidate],
+    engine: Engine,
     tokens: Sequence[int],
     plan: timing.Plan,
-    options: Options,
     hardware: Hardware,
     listener: Listener,
 ) -> timing.Timed:
-    subjects = [_subject(one, plan) for one in candidates]
+    subjects = [_subject(one, engine, plan, hardware.machine) for one in candidates]
     listener.say(
         f"timing: {plan.num_rounds} rounds, threads: {plan.num_threads}, prompts of "
         f"{plan.prompt_tokens} tokens, answers of {plan.new_tokens}"
@@ -211,31 +213,17 @@ def _timed(
         taken += 1
         listener.step(f"timing {precision}, round {number}", taken / turns)
 
-    return timing.measure(
-        subjects,
-        tokens,
-        plan,
-        hardware,
-        llama_server=options.llama_server,
-        environments=options.environments,
-        turn_done=turn_done,
-    )
+    return timing.measure(subjects, tokens, plan, hardware, turn_done=turn_done)
 
 
-def _subject(one: Candidate, plan: timing.Plan) -> timing.Subject:
-    if one.loaded_by is None:
-        return timing.Subject(one.precision, one.path, one.weights)
-    launch = Launch(
-        path=one.path,
-        alias=one.precision,
+def _subject(one: Candidate, engine: Engine, plan: timing.Plan, machine: str) -> timing.Subject:
+    launch = one.launch(
         context_tokens=plan.context_tokens,
         num_slots=plan.num_slots,
         num_threads=plan.num_threads,
-        batch_tokens=batch_tokens_for(one.weights.num_parameters, plan.num_threads),
-        precision=one.precision,
-        stored_precision=one.weights.precision,
+        machine=machine,
     )
-    return timing.Subject(one.precision, one.path, one.weights, one.loaded_by, launch)
+    return timing.Subject(one.precision, one.weights, one.loaded_by or engine, launch)
 
 
 def _precision(
@@ -309,7 +297,3 @@ def _machine(hardware: Hardware) -> dict[str, object]:
         "total_bytes": hardware.total_bytes,
         "gpus": [gpu.name for gpu in hardware.gpus],
     }
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:60]

@@ -7,12 +7,12 @@ same vocabulary whatever its tokenizer says.
 from __future__ import annotations
 
 import datetime
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from codehearth.lab import timing
 from codehearth.lab.extent import timing_plan
+from codehearth.lab.naming import run_id
 from codehearth.lab.parity.observing import Side
 from codehearth.lab.speeds import EngineSpeed, EngineSpeeds
 from codehearth.lab.statistics import sample
@@ -38,11 +38,9 @@ def run(
         step(f"timing {label}, round {number}", taken / turns)
 
     size = min(side.weights.vocabulary_size for side in sides)
-    timed = timing.measure(
-        subjects, made_up_tokens(size), plan, hardware, llama_server="off", turn_done=turn_done
-    )
+    timed = timing.measure(subjects, made_up_tokens(size), plan, hardware, turn_done=turn_done)
     return EngineSpeeds(
-        id=f"{now.strftime('%Y%m%d-%H%M%S')}-{_plain(sides[0].launch.alias)}",
+        id=run_id(now, sides[0].launch.alias),
         created_at=now.isoformat(timespec="seconds"),
         cpu_name=hardware.cpu_name,
         num_cores=hardware.num_cores,
@@ -64,9 +62,7 @@ def _subject(side: Side, plan: timing.Plan) -> timing.Subject:
         num_slots=plan.num_slots,
         kv_bytes=side.launch.kv_bytes * plan.context_tokens * plan.num_slots // planned,
     )
-    return timing.Subject(
-        side.label, side.launch.path, side.weights, engine=side.engine, launch=launch
-    )
+    return timing.Subject(side.label, side.weights, side.engine, launch)
 
 
 def _speed(side: Side, found: timing.Timings) -> EngineSpeed:
@@ -81,7 +77,3 @@ def _speed(side: Side, found: timing.Timings) -> EngineSpeed:
         streams=found.streams(),
         memory=found.memory(),
     )
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:60]

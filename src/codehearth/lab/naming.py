@@ -1,7 +1,8 @@
-"""The name that models made from a model get: its own, without a precision. Pure."""
+"""Names of what the lab makes, pure: a model's, its own without a precision, and a run's."""
 
 from __future__ import annotations
 
+import datetime
 import re
 
 from codehearth.models.local_models import LocalModel
@@ -32,6 +33,12 @@ def made_of(model: LocalModel, precision: str, *, calibrated_on: str = "") -> Ma
     """What is made of `model` in a precision, before it is there."""
     row = model.row.name if model.row is not None else None
     return MadeModel(base_of(model), precision, row, calibrated_on=calibrated_on)
+
+
+def run_id(began_at: datetime.datetime, name: str) -> str:
+    """`20261126-061005-starter`: what a run on `name` is called, as a file's name too."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:60]
+    return f"{began_at.strftime('%Y%m%d-%H%M%S')}-{plain}"
 
 
 def _plain(name: str) -> str:

@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import Literal
 
 from codehearth.client import Client
-from codehearth.engines import choose_engine
-from codehearth.engines.base import Launch
+from codehearth.engines.base import Engine
 from codehearth.engines.endpoint import Endpoint
 from codehearth.engines.process import EngineProcess
-from codehearth.engines.threads import batch_tokens_for
 from codehearth.lab.candidates import Candidate, Listener
 from codehearth.lab.evaluation.asking import Sampling, Subject
 from codehearth.lab.evaluation.evaluate import Listener as Watcher
@@ -29,7 +27,6 @@ from codehearth.lab.result import Interval, TaskFacts
 from codehearth.lab.sandbox import Limits, Protection, protections
 from codehearth.lab.timing import NUM_SLOTS, Timed
 from codehearth.models.hardware import Hardware
-from codehearth.models.memory import is_mapping_worth_it
 
 Wish = Literal["auto", "always", "never"]
 
@@ -50,16 +47,15 @@ class Passed:
 
 def measure(
     candidates: Sequence[Candidate],
+    engine: Engine,
     timed: Timed,
     wish: Wish,
     folder: Path,
     num_threads: int,
     hardware: Hardware,
     listener: Listener,
-    *,
-    llama_server: str,
 ) -> Passed:
-    """Raises what engines and their answers raise."""
+    """`engine` serves what has none of its own. Raises what engines and their answers raise."""
     found = protections()
     suite = own_python_suite(found.best) if found.best else None
     reason = _why_not(wish, suite, timed, found.summary())
@@ -70,9 +66,13 @@ def measure(
     intervals: dict[str, Interval] = {}
     for number, one in enumerate(candidates):
         listener.step(f"solving tasks with {one.precision}", number / len(candidates))
-        launch = _launch(one, num_threads, hardware)
-        engine = choose_engine(one.weights, llama_server=llama_server).engine
-        process = EngineProcess(one.precision, partial(engine.command, launch))
+        launch = one.launch(
+            context_tokens=min(_CONTEXT_TOKENS, one.weights.context_tokens),
+            num_slots=_NUM_SLOTS,
+            num_threads=num_threads,
+            machine=hardware.machine,
+        )
+        process = EngineProcess(one.precision, partial((one.loaded_by or engine).command, launch))
         intervals[one.precision] = asyncio.run(_solved(process, one, suite, found.best, folder))
     facts = TaskFacts(suite.title, suite.sha256, len(suite.items), found.best)
     return Passed(facts, intervals)
@@ -97,18 +97,6 @@ def predicted_s(timed: Timed, num_tasks: int) -> float:
         speed = sorted(speeds)[len(speeds) // 2] if speeds else 1.0
         total += num_tasks * _MAX_TOKENS / max(speed, 1e-3)
     return total
-
-
-def _launch(one: Candidate, num_threads: int, hardware: Hardware) -> Launch:
-    return Launch(
-        path=one.path,
-        alias=one.precision,
-        context_tokens=min(_CONTEXT_TOKENS, one.weights.context_tokens),
-        num_slots=_NUM_SLOTS,
-        num_threads=num_threads,
-        batch_tokens=batch_tokens_for(one.weights.num_parameters, num_threads),
-        mapped=is_mapping_worth_it(one.weights, hardware.machine),
-    )
 
 
 async def _solved(

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from codehearth.errors import BadWeights, DiskFull, EngineFailed, HearthError
+from codehearth.errors import DiskFull, EngineFailed
 from codehearth.lab.child import child_lines
 from codehearth.lab.layout import Layout
 from codehearth.models.gguf_header import read_gguf_header
@@ -162,8 +162,6 @@ def _computed(
     """Runs the child to its end; the sha256 of the file that it has written."""
     sha256 = ""
     for line in child_lines("codehearth.lab.quantizer", job):
-        if "error" in line:
-            raise _as_error(line)
         if "done" in line:
             index = int(line["done"])
             name = laid_out.tensors[index - 1].source.name
@@ -173,17 +171,6 @@ def _computed(
     if not sha256:
         raise EngineFailed("The quantiser ended without a result.", retry_after_s=None)
     return sha256
-
-
-def _as_error(line: dict[str, Any]) -> HearthError:
-    kinds: dict[str, type[HearthError]] = {
-        "BadWeights": BadWeights,
-        "DiskFull": DiskFull,
-        "EngineFailed": EngineFailed,
-    }
-    kind = kinds.get(line["error"], HearthError)
-    hint = "free some space and run it again: it goes on from there" if kind is DiskFull else None
-    return kind(line["message"], hint=hint)
 
 
 def _check(partial: Path, laid_out: Layout) -> None:

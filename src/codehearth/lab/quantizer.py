@@ -56,9 +56,11 @@ def main() -> int:
         _tell({"error": "EngineFailed", "message": f"Nothing was quantised: {error}."})
         return EXIT_REFUSED
     except OSError as error:
-        full = error.errno in (28, 122)  # no space, over quota
-        kind = "DiskFull" if full else "BadWeights"
-        _tell({"error": kind, "message": f"{error.strerror or error}"})
+        line = {"error": "BadWeights", "message": f"{error.strerror or error}"}
+        if error.errno in (28, 122):  # no space, over quota
+            hint = "free some space and run it again: it goes on from there"
+            line |= {"error": "DiskFull", "hint": hint}
+        _tell(line)
         return EXIT_REFUSED
     _tell({"sha256": digest})
     return 0

@@ -221,6 +221,11 @@ class Result:
         document = asdict(self)
         return {"schema": document.pop("schema"), **document}
 
+    def is_of(self, cpu_name: str, num_cores: float) -> bool:
+        """Whether it was measured on a machine like this."""
+        machine = self.machine
+        return (machine.get("cpu_name"), machine.get("num_cores")) == (cpu_name, num_cores)
+
     def precision(self, name: str) -> Precision | None:
         return next((one for one in self.precisions if one.precision == name), None)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from codehearth.errors import BadWeights, DiskFull, EngineFailed, HearthError, InvalidRequest
+from codehearth.errors import DiskFull, EngineFailed, InvalidRequest
 from codehearth.lab import statistics
 from codehearth.lab.child import child_lines
 from codehearth.lab.result import Divergence, Greedy, Loss
@@ -23,9 +23,6 @@ MIN_WINDOWS = 4
 PROMPT_TOKENS = 64
 NEW_TOKENS = 32
 _SPARE_BYTES = 256 << 20
-
-WindowsDone = Callable[[str, int, int], None]
-"""Told of a precision, how many windows are done, and of how many."""
 
 
 @dataclass(frozen=True)
@@ -208,17 +205,4 @@ def _num_same(one: Sequence[int], other: Sequence[int]) -> int:
 
 def _lines(job: Mapping[str, Any], python: Path | None = None) -> Iterator[dict[str, Any]]:
     module = "codehearth.lab.scorer" if python is None else "codehearth.lab.torch_scorer"
-    for line in child_lines(module, dict(job), python=python):
-        if "error" in line:
-            raise error_of(line)
-        yield line
-
-
-def error_of(line: Mapping[str, Any]) -> HearthError:
-    """What a child that reads texts says went wrong."""
-    kinds: dict[str, type[HearthError]] = {
-        "BadWeights": BadWeights,
-        "DiskFull": DiskFull,
-        "EngineFailed": EngineFailed,
-    }
-    return kinds.get(line["error"], EngineFailed)(line["message"])
+    return child_lines(module, dict(job), python=python)

@@ -8,7 +8,6 @@ the model. Of several measurements of one engine the newest counts.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from codehearth.engines.measured import Speed
 from codehearth.errors import DiskFull
 from codehearth.lab.result import Memory, Noise, Sample, Streams, results
 from codehearth.models.hardware import Hardware
+from codehearth.models.whole_file import write_whole
 
 _FOLDER = "engines"
 _MAX_BYTES = 1 << 20
@@ -57,13 +57,10 @@ class EngineSpeeds:
 def keep_speeds(found: EngineSpeeds, lab: Path) -> Path:
     """Writes the speeds below the lab's folder; raises DiskFull."""
     path = lab / _FOLDER / f"{found.id}.json"
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(found.as_document(), indent=1) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        write_whole(path, json.dumps(found.as_document(), indent=1) + "\n")
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise DiskFull(f"The speeds cannot be written ({error.strerror}).") from error
     return path
 
@@ -101,10 +98,9 @@ def _of_engines(lab: Path, model: str, hardware: Hardware) -> Iterator[tuple[str
 
 def _of_results(lab: Path, model: str, hardware: Hardware) -> Iterator[tuple[str, str, Speed]]:
     for result in results(lab):
-        machine = (result.machine.get("cpu_name"), result.machine.get("num_cores"))
         one = result.precision(result.reference)
         alone = one.at(1) if one is not None else None
-        is_ours = machine == (hardware.cpu_name, hardware.num_cores)
+        is_ours = result.is_of(hardware.cpu_name, hardware.num_cores)
         if result.model.name == model and is_ours and one is not None and alone is not None:
             at = result.created_at
             decode = alone.decode_tokens_per_s.median

@@ -12,21 +12,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 import psutil
 
-from codehearth.engines import choose_engine
 from codehearth.engines.base import Engine, Launch
 from codehearth.engines.process import EngineProcess
-from codehearth.engines.threads import batch_tokens_for
 from codehearth.errors import EngineFailed
 from codehearth.lab.asking import Asker, client_of
 from codehearth.lab.result import Memory, Noise, Streams
 from codehearth.lab.statistics import sample
 from codehearth.models.facts import Weights
 from codehearth.models.hardware import Hardware
-from codehearth.models.memory import is_mapping_worth_it, predict
+from codehearth.models.memory import predict
 from codehearth.models.prediction import prediction_of
 
 NUM_ROUNDS = 3
@@ -42,14 +39,12 @@ _NOISY_CORES = 0.15
 
 @dataclass(frozen=True)
 class Subject:
-    """One precision to be timed, in the engine that is chosen for all, or in one of its own with
-    what it shall load."""
+    """One precision to be timed: the engine that serves it, and what that shall load."""
 
     precision: str
-    path: Path
     weights: Weights
-    engine: Engine | None = None
-    launch: Launch | None = None
+    engine: Engine
+    launch: Launch
 
 
 @dataclass(frozen=True)
@@ -87,7 +82,6 @@ class Timings:
 
 @dataclass(frozen=True)
 class Timed:
-    engine: str
     timings: Mapping[str, Timings]
     noise: Noise
 
@@ -98,25 +92,18 @@ def measure(
     plan: Plan,
     hardware: Hardware,
     *,
-    llama_server: str,
-    environments: Path | None = None,
     turn_done: Callable[[str, int], None],
 ) -> Timed:
-    """Times every subject in every round. Raises EngineFailed and EngineMissing."""
-    engine = subjects[0].engine
-    if engine is None:
-        engine = choose_engine(
-            subjects[0].weights, llama_server=llama_server, environments=environments
-        ).engine
+    """Times every subject in every round. Raises EngineFailed."""
     timings = {subject.precision: Timings() for subject in subjects}
     watch = _Watch()
     for number in range(plan.num_rounds):
         for subject in subjects:
             found = timings[subject.precision]
-            turn = _Turn(subject, tokens, plan, hardware, subject.engine or engine, found)
+            turn = _Turn(subject, tokens, plan, hardware, found)
             asyncio.run(turn.take(watch))
             turn_done(subject.precision, number + 1)
-    return Timed(engine.name, timings, watch.noise(timings, hardware))
+    return Timed(timings, watch.noise(timings, hardware))
 
 
 @dataclass
@@ -127,14 +114,13 @@ class _Turn:
     tokens: Sequence[int]
     plan: Plan
     hardware: Hardware
-    engine: Engine
     timings: Timings
     asked: int = 0
 
     async def take(self, watch: _Watch) -> None:
-        launch = self._launch()
-        self.timings.predicted_bytes = self._predicted(launch)
-        process = EngineProcess(self.subject.precision, partial(self.engine.command, launch))
+        subject = self.subject
+        self.timings.predicted_bytes = self._predicted()
+        process = EngineProcess(subject.precision, partial(subject.engine.command, subject.launch))
         try:
             started = time.perf_counter()
             endpoint = await process.ensure_ready()
@@ -180,22 +166,9 @@ class _Turn:
         start = self.asked * 97 % max(1, len(self.tokens) - num_tokens)
         return list(self.tokens[start : start + num_tokens])
 
-    def _launch(self) -> Launch:
-        weights, plan = self.subject.weights, self.plan
-        if self.subject.launch is not None:
-            return self.subject.launch
-        return Launch(
-            path=self.subject.path,
-            alias=self.subject.precision,
-            context_tokens=plan.context_tokens,
-            num_slots=plan.num_slots,
-            num_threads=plan.num_threads,
-            batch_tokens=batch_tokens_for(weights.num_parameters, plan.num_threads),
-            mapped=is_mapping_worth_it(weights, self.hardware.machine),
-        )
-
-    def _predicted(self, launch: Launch) -> int:
-        predict_bytes = prediction_of(self.engine.name, launch.precision) or predict
+    def _predicted(self) -> int:
+        launch = self.subject.launch
+        predict_bytes = prediction_of(self.subject.engine.name, launch.precision) or predict
         return predict_bytes(
             self.subject.weights,
             context_tokens=launch.context_tokens,

@@ -11,7 +11,6 @@ from __future__ import annotations
 import datetime
 import os
 import platform
-import re
 import threading
 import time
 from collections import Counter
@@ -39,6 +38,7 @@ from codehearth.lab.evaluation.tasks import Gap, Suite, Task
 from codehearth.lab.judging.cases import LANGUAGES, judge_cases
 from codehearth.lab.judging.judge import judge
 from codehearth.lab.judging.verdict import Verdict
+from codehearth.lab.naming import run_id
 from codehearth.lab.result import Interval
 from codehearth.lab.sandbox import Limits, Protection
 
@@ -84,9 +84,8 @@ def evaluate(
     scores = tuple(
         _score(client, subject, suite, options, folder, listener) for subject in subjects
     )
-    named = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{subjects[0].model}-{suite.name}").strip("-.")
     return Evaluation(
-        id=f"{now.strftime('%Y%m%d-%H%M%S')}-{named[:60]}",
+        id=run_id(now, f"{subjects[0].model}-{suite.name}"),
         created_at=now.isoformat(timespec="seconds"),
         command=options.command,
         duration_s=round(time.monotonic() - started, 1),
