@@ -10,7 +10,7 @@ from codehearth.errors import InvalidRequest
 from codehearth.lab.evaluation.asking import Sampling
 from codehearth.lab.evaluation.comparison import compared
 from codehearth.lab.evaluation.estimator import Count, estimate
-from codehearth.lab.evaluation.report import figures, markdown
+from codehearth.lab.evaluation.report import figures, markdown, methods
 from codehearth.lab.evaluation.result import (
     Evaluation,
     Failure,
@@ -111,7 +111,7 @@ def test_the_report_says_how_the_interval_of_each_language_was_made() -> None:
 
 
 def test_figures_of_gaps_have_names_of_their_own() -> None:
-    gaps = score("m", [0, 4])
+    gaps = score("m", [0, 0])
     interval = gaps.pass_at[0].interval
     filled = tuple(replace(task, similarity=0.5) for task in gaps.tasks)
     found = evaluation(replace(gaps, tasks=filled, similarity=interval))
@@ -120,6 +120,7 @@ def test_figures_of_gaps_have_names_of_their_own() -> None:
     figures_told = [change.figure for change in compared(result, result).pairs[0].changes]
     assert figures_told == ["exact match", "exact match@4", "edit similarity"]
     assert "| exact match | exact match@4 | edit similarity |" in markdown(result)
+    assert methods(result) == {"bootstrap", "wilson"}
 
 
 def test_every_model_is_in_the_plots() -> None:

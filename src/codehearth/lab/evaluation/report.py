@@ -156,8 +156,9 @@ def _in_language(one: ModelScore, name: str, result: Evaluation) -> PassAt:
 
 def methods(result: Evaluation) -> set[Method]:
     """How the intervals of all figures were made."""
-    of_models = {at.method for one in result.models for at in one.pass_at}
-    return of_models | {at.method for found in by_language(result) for at in found.values()}
+    found: set[Method] = {at.method for one in result.models for at in one.pass_at}
+    found |= {at.method for languages in by_language(result) for at in languages.values()}
+    return found | ({"bootstrap"} if result.suite.is_fim else set())  # of the similarity
 
 
 def _languages_table(result: Evaluation) -> Iterator[str]:

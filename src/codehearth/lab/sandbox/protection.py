@@ -86,10 +86,9 @@ def _why_not(protection: Protection) -> str | None:
         return "needs Linux"
     if not seccomp.is_known(platform.machine()):
         return f"no filter for {platform.machine()}"
-    python = python_for(protection)
-    if python is None:
+    if python_for(protection) is None:
         return "no Python that another user may start"
-    argv = (str(python), "-I", "-S", "-c", f"print({_WORKS!r})")
+    argv = (str(python_for(protection)), "-I", "-S", "-c", f"print({_WORKS!r})")
     outcome = run(Program(argv), Limits(time_s=20.0), protection)
     if outcome.exit_code == 0 and outcome.stdout.strip() == _WORKS:
         return None
