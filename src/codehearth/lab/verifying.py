@@ -100,27 +100,29 @@ def wanted_name(tests: str) -> str | None:
     try:
         tree = ast.parse(tests)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        found = re.search(r"^\s*>>> .*?([A-Za-z_]\w*)\(", tests, re.M)
-        return found[1] if found else None
-    imported = _imported(tree, "solution")
-    if imported:
-        return imported[0]
+        return _called_in_example(tests)
     known = set(dir(builtins)) | set(_defined(tree))
     names = [
         node.id
         for node in ast.walk(tree)
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id not in known
     ]
-    return names[0] if names else None
+    return next(iter([*_taken(tree), *names]), None) or _called_in_example(tests)
 
 
-def _imported(tree: ast.AST, module: str) -> list[str]:
-    return [
-        alias.name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module == module
-        for alias in node.names
-    ]
+def _called_in_example(text: str) -> str | None:
+    found = re.search(r"^\s*>>> .*?([A-Za-z_]\w*)\(", text, re.M)
+    return found[1] if found else None
+
+
+def _taken(tree: ast.AST) -> Iterable[str]:
+    """What tests take from the module `solution` by name."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.ImportFrom(module="solution"):
+                yield from (alias.name for alias in node.names if alias.name != "*")
+            case ast.Attribute(value=ast.Name(id="solution")):
+                yield node.attr
 
 
 def _defined(tree: ast.AST) -> Iterable[str]:
