@@ -18,6 +18,9 @@ from codehearth.lab.verifying import check_tests, code_of, questions, to_repair,
         ("from solution import Stack\ns = Stack()\nassert not s", "Stack"),
         ("def test_x():\n    values = [1]\n    assert total(values) == 1", "total"),
         (">>> add(1, 2)\n3", "add"),
+        ('"""\n>>> add(1, 2)\n3\n"""', "add"),
+        ("from solution import *\nassert add(1, 2) == 3", "add"),
+        ("import solution\nassert solution.add(1, 2) == 3", "add"),
         ("assert 1 == 1", None),
     ],
 )
@@ -34,13 +37,27 @@ def test_the_wanted_name_is_found(tests: str, name: str | None) -> None:
         "import unittest\nclass T(unittest.TestCase):\n    def test(self):\n"
         "        self.assertEqual(add(1, 2), 3)",
         "if add(1, 2) != 3:\n    raise ValueError",
+        "class TestAdd:\n    def test(self):\n        assert add(1, 2) == 3",
+        '"""\n>>> add(1, 2)\n3\n"""\n',
+        "def check(candidate):\n    assert candidate(1, 2) == 3\ncheck(add)",
     ],
 )
 def test_tests_that_check_something_are_taken(tests: str) -> None:
     check_tests(tests)
 
 
-@pytest.mark.parametrize("tests", ["", "add(1, 2)", "x = 1", "print(add(1, 2) == 3)", "assert ("])
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "",
+        "add(1, 2)",
+        "x = 1",
+        "print(add(1, 2) == 3)",
+        "assert (",
+        "def check(candidate):\n    assert candidate(1, 2) == 3",  # which nobody calls
+        "example = '>>> add(1, 2)'",  # a text that nobody runs
+    ],
+)
 def test_tests_that_check_nothing_are_refused(tests: str) -> None:
     with pytest.raises(InvalidRequest):
         check_tests(tests)

@@ -14,6 +14,7 @@ from codehearth.errors import InvalidRequest
 from codehearth.settings import Settings, read_settings
 
 if TYPE_CHECKING:
+    from codehearth.lab.evaluation.asking import Sampling
     from codehearth.lab.evaluation.evaluate import Options
     from codehearth.lab.evaluation.result import Evaluation, ModelScore
     from codehearth.lab.evaluation.tasks import Mode, Suite
@@ -118,18 +119,15 @@ def evaluate(
     if compare is not None:
         _compare(*compare, as_json=as_json)
         return
-    from codehearth.lab.evaluation.asking import Sampling
     from codehearth.lab.evaluation.evaluate import Options
+    from codehearth.lab.evaluation.report import FOLDER
     from codehearth.lab.sandbox import Limits, require_protection
 
     if not 1 <= len(models) <= _MAX_MODELS:
         raise InvalidRequest("No model is named.", hint="`hearth ls` lists what is here")
     wanted = _ks(ks)
     count = num_answers or max(wanted)
-    if temperature is None:
-        temperature = 0.8 if count > 1 else 0.0
-    if temperature == 0 and count > 1:
-        raise InvalidRequest("At temperature 0 all answers are the same; take -n 1.")
+    sampling = _sampling(count, temperature, top_p, max_tokens, seed)
     settings = read_settings(flags=flags)
     protection = require_protection(is_unprotected=unprotected)
     if unprotected:
@@ -138,22 +136,18 @@ def evaluate(
         protection,
         num_answers=count,
         ks=wanted,
-        sampling=Sampling(temperature, top_p, max_tokens, seed),
+        sampling=sampling,
         limits=Limits(time_s=time_limit),
         num_parallel=parallel,
         command=("hearth", *sys.argv[1:]),
     )
     tasks = _suite(suite, folder, limit, seed, protection)
-    result = _evaluated(settings, models, mode, tasks, options)
+    place = settings.data / "lab" / FOLDER
+    result = _evaluated(settings, models, mode, tasks, options, place)
     if as_json:
         print_json(result.as_document())
-        return
-    _print(result)
-    place = settings.data / "lab" / "evaluations"
-    say("")
-    say(f"result: {place / (result.id + '.json')}")
-    if result.files is not None:
-        say(f"report: {place / result.files.report}")
+    else:
+        _print(result, place)
 
 
 def _ks(text: str) -> tuple[int, ...]:
@@ -161,6 +155,18 @@ def _ks(text: str) -> tuple[int, ...]:
     if not words or not all(word.isdigit() and int(word) >= 1 for word in words):
         raise InvalidRequest(f"'-k {text}' is no list of whole numbers from 1.", hint="-k 1,10")
     return tuple(sorted({int(word) for word in words}))
+
+
+def _sampling(
+    num_answers: int, temperature: float | None, top_p: float, max_tokens: int, seed: int
+) -> Sampling:
+    from codehearth.lab.evaluation.asking import Sampling
+
+    if temperature is None:
+        temperature = 0.8 if num_answers > 1 else 0.0
+    if temperature == 0 and num_answers > 1:
+        raise InvalidRequest("At temperature 0 all answers are the same; take -n 1.")
+    return Sampling(temperature, top_p, max_tokens, seed)
 
 
 def _suite(
@@ -180,7 +186,12 @@ def _suite(
 
 
 def _evaluated(
-    settings: Settings, models: tuple[str, ...], mode: str, suite: Suite, options: Options
+    settings: Settings,
+    models: tuple[str, ...],
+    mode: str,
+    suite: Suite,
+    options: Options,
+    folder: Path,
 ) -> Evaluation:
     from codehearth.cli.measure import shown
     from codehearth.cli.reach import client_of, find_server, found_or_started
@@ -191,7 +202,6 @@ def _evaluated(
 
     server = find_server(settings)
     names = [available(settings, server, model, yes=False) or model for model in models]
-    folder = settings.data / "lab" / "evaluations"
     with (
         found_or_started(settings, server, model=names[0]) as at,
         client_of(at) as client,
@@ -212,47 +222,64 @@ def _mode(model: str, wanted: str) -> Mode:
     return "chat" if wanted == "chat" else "completion"
 
 
-def _print(result: Evaluation) -> None:
-    from codehearth.lab.evaluation.comparison import compare_scores
-    from codehearth.lab.evaluation.report import by_language, share
+def _print(result: Evaluation, place: Path) -> None:
+    """Figures as data; where the files lie, beside them."""
+    from codehearth.lab.evaluation.report import methods
+
+    _print_figures(result)
+    _print_endings(result)
+    _print_differences(result)
+    kinds = {"wilson": "Wilson's over tasks", "bootstrap": "a bootstrap over tasks"}
+    told = " or ".join(kinds[one] for one in sorted(methods(result)))
+    print_data(f"\nin brackets: 95 % interval, {told}")
+    say("")
+    say(f"result: {place / (result.id + '.json')}")
+    if result.files is not None:
+        say(f"report: {place / result.files.report}")
+
+
+def _print_figures(result: Evaluation) -> None:
+    from codehearth.lab.evaluation.result import figure_name
 
     ks = sorted({at.k for one in result.models for at in one.pass_at})
-    is_fim = result.suite.is_fim
-    headings = ["MODEL", "AS"]
-    headings += [("EXACT MATCH" if is_fim else f"PASS@{k}") for k in ks]
+    names = [figure_name(k, is_fim=result.suite.is_fim) for k in ks]
+    extra = ["edit similarity"] if result.suite.is_fim else []
     print_table(
-        [*headings, *(["EDIT SIMILARITY"] if is_fim else [])],
+        [name.upper() for name in ("model", "as", *names, *extra)],
         (_cells(one, ks) for one in result.models),
     )
-    for one in result.models:
+
+
+def _cells(one: ModelScore, ks: list[int]) -> list[str]:
+    from codehearth.lab.evaluation.report import share, similarity
+
+    cells = [one.model, one.mode]
+    cells += [share(at.interval) if (at := one.at(k)) else "" for k in ks]
+    return [*cells, *([similarity(one.similarity)] if one.similarity is not None else [])]
+
+
+def _print_endings(result: Evaluation) -> None:
+    from codehearth.lab.evaluation.report import by_language, share
+    from codehearth.lab.evaluation.result import figure_name
+
+    figure = figure_name(1, is_fim=result.suite.is_fim)
+    for one, languages in zip(result.models, by_language(result), strict=True):
         print_data("")
         told = ", ".join(f"{group} {count}" for group, count in one.groups.items())
         print_data(f"{one.model}: {told} (of {sum(one.groups.values())} answers)")
-        languages = by_language(one, seed=result.sampling.seed)
-        if len(languages) > 1 and not is_fim:
+        if languages:
             told = ", ".join(f"{name} {share(at.interval)}" for name, at in languages.items())
-            print_data(f"pass@1 by language: {told}")
+            print_data(f"{figure} by language: {told}")
+
+
+def _print_differences(result: Evaluation) -> None:
+    from codehearth.lab.evaluation.comparison import compare_scores
+
     for one in result.models[1:]:
         pair = compare_scores(result.models[0], one, seed=result.sampling.seed)
         for change in pair.changes if pair else ():
             verdict = change.difference.verdict
             print_data(f"{one.model} against {result.models[0].model}, {change.figure}: {verdict}")
-    methods = {at.method for one in result.models for at in one.pass_at}
-    kinds = {"wilson": "Wilson's over tasks", "bootstrap": "a bootstrap over tasks"}
-    print_data(
-        f"\nin brackets: 95 % interval, {' or '.join(kinds[one] for one in sorted(methods))}"
-    )
-
-
-def _cells(one: ModelScore, ks: list[int]) -> list[str]:
-    from codehearth.lab.evaluation.report import share
-
-    cells = [one.model, one.mode]
-    cells += [share(at.interval) if (at := one.at(k)) else "" for k in ks]
-    if one.similarity is not None:
-        value = one.similarity
-        cells.append(f"{value.value:.2f} ({value.low:.2f} to {value.high:.2f})")
-    return cells
 
 
 def _compare(first: Path, second: Path, *, as_json: bool) -> None:

@@ -17,7 +17,7 @@ from codehearth.errors import Overloaded, Unsupported
 from codehearth.lab.judging.judge import judge
 from codehearth.lab.judging.verdict import Verdict
 from codehearth.lab.sandbox import Limits, Outcome, Program, Protection, require_protection, run
-from codehearth.lab.sandbox.running import python_for
+from codehearth.lab.sandbox.interpreters import python_for
 
 _MAX_WAITING = 32
 _MEMORY_BYTES = 256 << 20

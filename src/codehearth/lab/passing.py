@@ -21,6 +21,7 @@ from codehearth.lab.candidates import Candidate, Listener
 from codehearth.lab.evaluation.asking import Sampling, Subject
 from codehearth.lab.evaluation.evaluate import Listener as Watcher
 from codehearth.lab.evaluation.evaluate import Options, evaluate
+from codehearth.lab.evaluation.report import FOLDER
 from codehearth.lab.evaluation.suites import own_python_suite
 from codehearth.lab.evaluation.tasks import Suite
 from codehearth.lab.result import Interval, TaskFacts
@@ -121,7 +122,7 @@ def _pass_at_1(
     subject = Subject(one.precision, "completion", one.sha256)
     key, path = endpoint.api_key, endpoint.socket_path
     with Client(endpoint.base_url, key=key, socket_path=path) as client:
-        result = evaluate(client, [subject], suite, options, folder / "evaluations", Watcher())
+        result = evaluate(client, [subject], suite, options, folder / FOLDER, Watcher())
     found = result.models[0].at(1)
     assert found is not None
     return found.interval

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from codehearth.errors import InvalidRequest
 from codehearth.lab.evaluation.extraction import code_of_chat
+from codehearth.lab.judging.inside.tests import docstrings_with_examples, is_doctest
 from codehearth.lab.judging.verdict import Group, Verdict
 
 # The further on code came, the sooner it is repaired.
@@ -19,6 +20,7 @@ _NEARNESS: tuple[Group, ...] = (
     "wrong", "exception", "time-out", "exit", "memory", "syntax", "empty"
 )  # fmt: skip
 _MAX_DETAIL = 1500
+_WRITE = "write asserts, functions or classes named test…, unittest's cases, or doctests"
 
 _ASKED = (
     "{prompt}\n\nThe code must pass these tests:\n\n```python\n{tests}\n```\n\n"
@@ -57,26 +59,40 @@ def code_of(answer: str, tests: str) -> str:
 
 def check_tests(tests: str) -> None:
     """Raises InvalidRequest for tests that check nothing: anything would pass them."""
-    if re.search(r"^\s*>>> ", tests, re.M):
+    if is_doctest(tests):
         return
     try:
         tree = ast.parse(tests)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise InvalidRequest(
-            f"The tests are not Python: {error}.",
-            param="tests",
-            hint="write asserts, functions named test_…, unittest's cases, or doctests",
+            f"The tests are not Python: {error}.", param="tests", hint=_WRITE
         ) from error
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assert | ast.Raise):
-            return
-        if isinstance(node, ast.Attribute) and node.attr.startswith(("assert", "fail")):
-            return
+    if docstrings_with_examples(tests) or any(map(_checks, _run_nodes(tree))):
+        return
     raise InvalidRequest(
-        "The tests check nothing, so any code would pass them.",
-        param="tests",
-        hint="write asserts, functions named test_…, unittest's cases, or doctests",
+        "The tests check nothing, so any code would pass them.", param="tests", hint=_WRITE
     )
+
+
+def _run_nodes(tree: ast.Module) -> Iterable[ast.AST]:
+    """All but what lies in functions and classes that are no tests and that nobody names."""
+    named = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    for node in tree.body:
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                is_run = name.startswith("test") or name in named
+            case ast.ClassDef(name=name, bases=bases):
+                is_run = name.startswith("Test") or bool(bases) or name in named
+            case _:
+                is_run = True
+        if is_run:
+            yield from ast.walk(node)
+
+
+def _checks(node: ast.AST) -> bool:
+    if isinstance(node, ast.Attribute):
+        return node.attr.startswith(("assert", "fail"))
+    return isinstance(node, ast.Assert | ast.Raise)
 
 
 def wanted_name(tests: str) -> str | None:
@@ -84,27 +100,29 @@ def wanted_name(tests: str) -> str | None:
     try:
         tree = ast.parse(tests)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        found = re.search(r"^\s*>>> .*?([A-Za-z_]\w*)\(", tests, re.M)
-        return found[1] if found else None
-    imported = _imported(tree, "solution")
-    if imported:
-        return imported[0]
+        return _called_in_example(tests)
     known = set(dir(builtins)) | set(_defined(tree))
     names = [
         node.id
         for node in ast.walk(tree)
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id not in known
     ]
-    return names[0] if names else None
+    return next(iter([*_taken(tree), *names]), None) or _called_in_example(tests)
 
 
-def _imported(tree: ast.AST, module: str) -> list[str]:
-    return [
-        alias.name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module == module
-        for alias in node.names
-    ]
+def _called_in_example(text: str) -> str | None:
+    found = re.search(r"^\s*>>> .*?([A-Za-z_]\w*)\(", text, re.M)
+    return found[1] if found else None
+
+
+def _taken(tree: ast.AST) -> Iterable[str]:
+    """What tests take from the module `solution` by name."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.ImportFrom(module="solution"):
+                yield from (alias.name for alias in node.names if alias.name != "*")
+            case ast.Attribute(value=ast.Name(id="solution")):
+                yield node.attr
 
 
 def _defined(tree: ast.AST) -> Iterable[str]:

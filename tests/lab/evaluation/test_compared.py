@@ -10,7 +10,7 @@ from codehearth.errors import InvalidRequest
 from codehearth.lab.evaluation.asking import Sampling
 from codehearth.lab.evaluation.comparison import compared
 from codehearth.lab.evaluation.estimator import Count, estimate
-from codehearth.lab.evaluation.report import figures, markdown
+from codehearth.lab.evaluation.report import figures, markdown, methods
 from codehearth.lab.evaluation.result import (
     Evaluation,
     Failure,
@@ -98,6 +98,29 @@ def test_the_report_names_what_was_left_out_and_breaks_no_table() -> None:
     rows = [line for line in text.splitlines() if line.startswith("| task/")]
     assert len(rows) == 2
     assert all(row.replace("\\|", "").count("|") == 5 for row in rows)
+
+
+def test_the_report_says_how_the_interval_of_each_language_was_made() -> None:
+    python = score("m", [0, 4, 1])
+    java_script = replace(python.tasks[0], task="js/0", language="javascript")
+    text = markdown(evaluation(replace(python, tasks=(*python.tasks, java_script))))
+
+    assert "| pass@1 by language | python | javascript |" in text
+    assert "by a bootstrap over tasks" in text
+    assert "Wilson's over tasks" in text  # of the one task in JavaScript
+
+
+def test_figures_of_gaps_have_names_of_their_own() -> None:
+    gaps = score("m", [0, 0])
+    interval = gaps.pass_at[0].interval
+    filled = tuple(replace(task, similarity=0.5) for task in gaps.tasks)
+    found = evaluation(replace(gaps, tasks=filled, similarity=interval))
+    result = replace(found, suite=replace(found.suite, is_fim=True))
+
+    figures_told = [change.figure for change in compared(result, result).pairs[0].changes]
+    assert figures_told == ["exact match", "exact match@4", "edit similarity"]
+    assert "| exact match | exact match@4 | edit similarity |" in markdown(result)
+    assert methods(result) == {"bootstrap", "wilson"}
 
 
 def test_every_model_is_in_the_plots() -> None:

@@ -88,6 +88,54 @@ def test_wrong_code_fails_for_its_reason(
     assert says in verdict.detail
 
 
+@pytest.mark.parametrize(
+    ("tests", "num_checks"),
+    [
+        ("async def test_add():\n    assert add(1, 2) == 3\n", 1),
+        ("def test_add(one=1):\n    assert add(one, 2) == 3\n", 1),
+        ("class TestAdd:\n    def test_add(self):\n        assert add(1, 2) == 3\n", 1),
+        (
+            "class TestAdd:\n    def setup_method(self):\n        self.sum = 3\n"
+            "    def test_add(self):\n        assert add(1, 2) == self.sum\n",
+            1,
+        ),
+        ('"""\n>>> add(1, 2)\n3\n"""\n', 1),
+        ('def of_add():\n    """\n    >>> add(1, 2)\n    3\n    """\n', 1),
+        (
+            "import unittest\nclass T(unittest.TestCase):\n    @classmethod\n"
+            "    def setUpClass(cls):\n        cls.sum = 3\n    @unittest.skip('later')\n"
+            "    def test_later(self):\n        pass\n    def test_add(self):\n"
+            "        with self.subTest():\n            self.assertEqual(add(1, 2), self.sum)\n",
+            1,
+        ),
+    ],
+)
+def test_every_kind_of_test_is_run(tests: str, num_checks: int, protection: Protection) -> None:
+    right, wrong = (
+        judged(ADD, protection, tests),
+        judged("def add(a, b): return 0", protection, tests),
+    )
+    assert (right.group, right.num_checks, wrong.group) == ("passed", num_checks, "wrong"), tests
+
+
+@pytest.mark.parametrize(
+    ("tests", "says"),
+    [
+        ("def test_add(tmp_path):\n    assert add(1, 2) == 3\n", "'tmp_path'"),
+        (
+            "import unittest\n@unittest.skip('later')\nclass T(unittest.TestCase):\n"
+            "    def test_add(self):\n        self.assertEqual(add(1, 2), 3)\n",
+            "later",
+        ),
+    ],
+)
+def test_tests_that_cannot_be_run_pass_nothing(
+    tests: str, says: str, protection: Protection
+) -> None:
+    verdict = judged(ADD, protection, tests)
+    assert verdict.group == "tests" and says in verdict.detail
+
+
 def test_a_doctest_says_what_was_expected_and_what_came(protection: Protection) -> None:
     verdict = judged(ADD, protection, ">>> add(1, 2)\n4\n")
 

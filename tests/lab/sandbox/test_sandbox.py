@@ -19,8 +19,8 @@ import pytest
 from lab.sandbox.hostile import DAEMON, PROGRAMS, Hostile
 
 from codehearth.lab.sandbox import Limits, Outcome, Program, Protection, run
+from codehearth.lab.sandbox.interpreters import python_for
 from codehearth.lab.sandbox.protection import why_not_bubblewrap, why_not_landlock
-from codehearth.lab.sandbox.running import python_for
 
 pytestmark = pytest.mark.skipif(
     platform.machine() != "x86_64", reason="the programs name system calls by x86_64's numbers"

@@ -59,7 +59,7 @@ def _asked(settings: Settings, asked: Trial, base: str, model: str, event: Event
     from codehearth.cli.reach import client_of, found_or_started, server_of
     from codehearth.lab.evaluation.asking import Subject
     from codehearth.lab.evaluation.evaluate import Listener, Options, evaluate
-    from codehearth.lab.evaluation.report import keep
+    from codehearth.lab.evaluation.report import FOLDER, keep
     from codehearth.lab.sandbox import require_protection
     from codehearth.lab.tuning.evaluating import evaluation_document
 
@@ -69,7 +69,7 @@ def _asked(settings: Settings, asked: Trial, base: str, model: str, event: Event
         sampling=asked.sampling,
         command=("hearth", "tune"),
     )
-    folder = settings.data / "lab" / "evaluations"
+    folder = settings.data / "lab" / FOLDER
     server = server_of(settings.data)
     listener = Listener(say, lambda what, share: event({"answers": what, "share": share}))
     with found_or_started(settings, server, model=base) as at, client_of(at) as client:

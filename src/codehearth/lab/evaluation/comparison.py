@@ -12,7 +12,7 @@ from typing import Any
 
 from codehearth.errors import InvalidRequest
 from codehearth.lab.evaluation.estimator import Difference, difference, pass_at_k
-from codehearth.lab.evaluation.result import Evaluation, ModelScore, TaskScore
+from codehearth.lab.evaluation.result import Evaluation, ModelScore, TaskScore, figure_name
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def compare_scores(first: ModelScore, second: ModelScore, *, seed: int = 0) -> P
     is_fim = first.similarity is not None and second.similarity is not None
     changes = [
         _change(
-            "exact match" if is_fim else f"pass@{k}",
+            figure_name(k, is_fim=is_fim),
             _values(tasks, 0, k),
             _values(tasks, 1, k),
             seed,

@@ -48,7 +48,10 @@ Item = Task | Gap
 
 @dataclass(frozen=True)
 class Options:
-    """`num_answers` (n) for each task, of which every k of `ks` is estimated."""
+    """`num_answers` (n) for each task, of which every k of `ks` is estimated.
+
+    Raises InvalidRequest for a k that needs more answers, before anybody is asked.
+    """
 
     protection: Protection
     num_answers: int = 1
@@ -57,6 +60,16 @@ class Options:
     limits: Limits = field(default_factory=Limits)
     num_parallel: int = 4
     command: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.num_answers <= MAX_ANSWERS:
+            raise InvalidRequest(f"{self.num_answers} answers a task; take 1 to {MAX_ANSWERS}.")
+        if too_many := [k for k in self.ks if not 1 <= k <= self.num_answers]:
+            raise InvalidRequest(
+                f"pass@{too_many[0]} needs at least {too_many[0]} answers to each task, "
+                f"not {self.num_answers}.",
+                hint=f"-n {too_many[0]}",
+            )
 
 
 @dataclass(frozen=True)
@@ -77,7 +90,8 @@ def evaluate(
 ) -> Evaluation:
     """The models' scores; answers are kept below `folder`. Raises InvalidRequest, DiskFull, and
     what the client raises for a model that cannot be asked."""
-    _check(suite, options)
+    if not suite.items:
+        raise InvalidRequest("None of the tasks can be judged here.")
     started, now = time.monotonic(), datetime.datetime.now(datetime.UTC)
     for title, reason in suite.left_out.items():
         listener.say(f"left out: {title} ({reason})")
@@ -104,19 +118,6 @@ def evaluate(
         time_limit_s=options.limits.time_s,
         models=scores,
     )
-
-
-def _check(suite: Suite, options: Options) -> None:
-    if not suite.items:
-        raise InvalidRequest("None of the tasks can be judged here.")
-    if not 1 <= options.num_answers <= MAX_ANSWERS:
-        raise InvalidRequest(f"{options.num_answers} answers a task; take 1 to {MAX_ANSWERS}.")
-    if too_many := [k for k in options.ks if not 1 <= k <= options.num_answers]:
-        raise InvalidRequest(
-            f"pass@{too_many[0]} needs at least {too_many[0]} answers to each task, "
-            f"not {options.num_answers}.",
-            hint=f"-n {too_many[0]}",
-        )
 
 
 def _score(

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, BinaryIO, get_args
 
 from codehearth.errors import DiskFull
 from codehearth.lab.judging.verdict import Group
@@ -59,11 +60,19 @@ class Journal:
         with self._lock:
             try:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-                with self._path.open("ab") as file:
-                    file.write(line.encode("utf-8", "replace"))
+                with self._path.open("a+b") as file:
+                    file.write(_end_of_line(file) + line.encode("utf-8", "replace"))
             except OSError as error:
                 raise DiskFull(f"An answer cannot be written ({error.strerror}).") from error
             self._found[answered.task, answered.index] = answered
+
+
+def _end_of_line(file: BinaryIO) -> bytes:
+    """What the last line lacks where a kill or a full disk tore it: what follows is whole."""
+    if file.seek(0, os.SEEK_END) == 0:
+        return b""
+    file.seek(-1, os.SEEK_END)
+    return b"" if file.read(1) == b"\n" else b"\n"
 
 
 def _read(path: Path) -> dict[tuple[str, int], Answered]:

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from codehearth.errors import DiskFull
-from codehearth.lab.evaluation.estimator import Count, PassAt, estimate
-from codehearth.lab.evaluation.result import Evaluation, ModelScore
+from codehearth.lab.evaluation.estimator import Count, Method, PassAt, estimate
+from codehearth.lab.evaluation.result import Evaluation, ModelScore, figure_name
 from codehearth.lab.figures import COLOURS, Axis, Figure, Point, Series
 from codehearth.lab.report import draw
 from codehearth.lab.result import Files, Interval
@@ -130,41 +130,47 @@ def _lines(result: Evaluation) -> Iterator[str]:
 
 def _figures_table(result: Evaluation) -> Iterator[str]:
     ks = sorted({at.k for one in result.models for at in one.pass_at})
-    name = "exact match" if result.suite.is_fim else "pass"
-    headings = [name if result.suite.is_fim and k == 1 else f"{name}@{k}" for k in ks]
+    headings = [figure_name(k, is_fim=result.suite.is_fim) for k in ks]
     extra = ["edit similarity"] if result.suite.is_fim else []
     yield f"| model | precision | asked as | {' | '.join([*headings, *extra])} |"
     yield f"| --- | --- | --- |{' ---: |' * (len(ks) + len(extra))}"
     for one in result.models:
         cells = [share(at.interval) if (at := one.at(k)) else "" for k in ks]
         if one.similarity is not None:
-            low, high = one.similarity.low, one.similarity.high
-            cells.append(f"{one.similarity.value:.2f} ({low:.2f} to {high:.2f})")
+            cells.append(similarity(one.similarity))
         yield f"| {one.model} | {one.precision or ''} | {one.mode} | {' | '.join(cells)} |"
 
 
-def by_language(one: ModelScore, *, seed: int) -> dict[str, PassAt]:
-    """pass@1 of each language that the suite has."""
-    names = dict.fromkeys(task.language for task in one.tasks)
-    return {
-        name: estimate(
-            [Count(t.num_answers, t.num_passed) for t in one.tasks if t.language == name],
-            1,
-            seed=seed,
-        )
-        for name in names
-    }
+def by_language(result: Evaluation) -> list[dict[str, PassAt]]:
+    """Of each model pass@1 of each language; empty where the suite has only one."""
+    names = dict.fromkeys(task.language for one in result.models for task in one.tasks)
+    if len(names) < 2:
+        return [{} for _ in result.models]
+    return [{name: _in_language(one, name, result) for name in names} for one in result.models]
+
+
+def _in_language(one: ModelScore, name: str, result: Evaluation) -> PassAt:
+    counts = [Count(t.num_answers, t.num_passed) for t in one.tasks if t.language == name]
+    return estimate(counts, 1, seed=result.sampling.seed)
+
+
+def methods(result: Evaluation) -> set[Method]:
+    """How the intervals of all figures were made."""
+    found: set[Method] = {at.method for one in result.models for at in one.pass_at}
+    found |= {at.method for languages in by_language(result) for at in languages.values()}
+    return found | ({"bootstrap"} if result.suite.is_fim else set())  # of the similarity
 
 
 def _languages_table(result: Evaluation) -> Iterator[str]:
-    per_model = [by_language(one, seed=result.sampling.seed) for one in result.models]
-    names = list(dict.fromkeys(name for found in per_model for name in found))
-    if len(names) < 2:
+    per_model = by_language(result)
+    names = list(per_model[0])
+    if not names:
         return
-    yield f"| pass@1 by language | {' | '.join(names)} |"
+    figure = figure_name(1, is_fim=result.suite.is_fim)
+    yield f"| {figure} by language | {' | '.join(names)} |"
     yield f"| --- |{' ---: |' * len(names)}"
     for one, found in zip(result.models, per_model, strict=True):
-        cells = [share(found[name].interval) if name in found else "" for name in names]
+        cells = [share(found[name].interval) for name in names]
         yield f"| {one.model} | {' | '.join(cells)} |"
     yield ""
 
@@ -203,7 +209,7 @@ def _failures(one: ModelScore) -> Iterator[str]:
 
 
 def _explanation(result: Evaluation) -> Iterator[str]:
-    methods = {at.method for one in result.models for at in one.pass_at}
+    made = methods(result)
     yield "## What the figures mean"
     yield ""
     if result.suite.is_fim:
@@ -217,9 +223,9 @@ def _explanation(result: Evaluation) -> Iterator[str]:
             "- **pass@k**: the chance that at least one of k answers passes all tests, by the "
             "unbiased estimator (Chen et al. 2021), mean over tasks."
         )
-    if "bootstrap" in methods:
+    if "bootstrap" in made:
         yield "- Intervals in brackets are 95 %, by a bootstrap over tasks."
-    if "wilson" in methods:
+    if "wilson" in made:
         yield "- Intervals in brackets are 95 %, Wilson's over tasks: each counts as one trial."
     yield (
         "- **cut**: answers that ended at the limit of tokens. **passed together**: answers that "
@@ -230,3 +236,7 @@ def _explanation(result: Evaluation) -> Iterator[str]:
 
 def share(value: Interval) -> str:
     return f"{100 * value.value:.1f} % ({100 * value.low:.1f} to {100 * value.high:.1f})"
+
+
+def similarity(value: Interval) -> str:
+    return f"{value.value:.2f} ({value.low:.2f} to {value.high:.2f})"

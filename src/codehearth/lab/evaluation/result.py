@@ -80,6 +80,13 @@ class SuiteFacts:
     left_out: dict[str, str]
 
 
+def figure_name(k: int, *, is_fim: bool) -> str:
+    """What the share of answers that passed is called."""
+    if is_fim:
+        return "exact match" if k == 1 else f"exact match@{k}"
+    return f"pass@{k}"
+
+
 @dataclass(frozen=True)
 class Evaluation:
     id: str

@@ -10,16 +10,13 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
+from codehearth.lab.judging.harness import in_node, in_python
 from codehearth.lab.judging.verdict import EMPTY, FAILURES, Verdict, verdict_of
 from codehearth.lab.sandbox import Limits, Outcome, Program, Protection, run
-from codehearth.lab.sandbox.interpreters import program_path
-from codehearth.lab.sandbox.running import python_for
+from codehearth.lab.sandbox.interpreters import program_path, python_for
 
-_INSIDE = Path(__file__).parent / "inside"
-_START = "import sys; sys.path.insert(0, sys.argv.pop()); from inside.{} import run; run()"
 _TOLERANCE = 1e-9
 
 
@@ -96,10 +93,8 @@ def _function(
 ) -> Program:
     order = {"code": code, "function": function, "arguments": [case.given for case in cases]}
     if language.name == "python":
-        return _in_python("drive_function", order, protection)
-    driver = "drive_function.js"
-    argv = (str(program_path("node")), "--max-old-space-size=256", f"{{files}}/{driver}")
-    return Program(argv, {driver: _text(driver)}, json.dumps(order), reserves_memory=True)
+        return in_python("drive_function", order, protection)
+    return in_node("drive_function", order)
 
 
 def _program(
@@ -112,17 +107,7 @@ def _program(
         "start": language.start or (str(python_for(protection)), "-I", language.source),
         "inputs": [case.given for case in cases],
     }
-    return _in_python("drive_program", order, protection)
-
-
-def _in_python(driver: str, order: dict[str, Any], protection: Protection) -> Program:
-    argv = (str(python_for(protection)), "-I", "-S", "-c", _START.format(driver), "{files}")
-    files = {"inside/__init__.py": "", f"inside/{driver}.py": _text(f"{driver}.py")}
-    return Program(argv, files, json.dumps(order), reserves_memory=driver == "drive_program")
-
-
-def _text(name: str) -> str:
-    return (_INSIDE / name).read_text(encoding="utf-8")
+    return in_python("drive_program", order, protection, reserves_memory=True)
 
 
 def compared(outcome: Outcome, cases: Sequence[Case], name: str) -> Verdict:

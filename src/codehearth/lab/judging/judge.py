@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import threading
-from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
 
+from codehearth.lab.judging.harness import in_python
 from codehearth.lab.judging.verdict import EMPTY, Verdict, told_of, verdict_of
-from codehearth.lab.sandbox import Limits, Outcome, Program, Protection, run
-from codehearth.lab.sandbox.running import python_for
-
-_INSIDE = Path(__file__).parent / "inside"
-_START = (
-    "import sys; sys.path.insert(0, sys.argv.pop()); from inside.check import run; run()"
-)  # fmt: skip
+from codehearth.lab.sandbox import Limits, Protection, run
 
 
 def judge(
@@ -44,29 +35,8 @@ def judge(
             "together": not is_apart,
             "secret": secret,
         }
-        outcome = _run(order, limits, protection, stop)
+        outcome = run(in_python("check", order, protection), limits, protection, stop)
         told = told_of(outcome, secret)
         if told is None or told.get("group") != "not apart":
             break
     return verdict_of(outcome, told, is_apart=is_apart)
-
-
-def _run(
-    order: Mapping[str, object],
-    limits: Limits,
-    protection: Protection,
-    stop: threading.Event | None,
-) -> Outcome:
-    python = python_for(protection)
-    assert python is not None
-    program = Program(
-        (str(python), "-I", "-S", "-c", _START, "{files}"), _files(), json.dumps(dict(order))
-    )
-    return run(program, limits, protection, stop)
-
-
-@cache
-def _files() -> dict[str, str]:
-    return {
-        f"inside/{path.name}": path.read_text(encoding="utf-8") for path in _INSIDE.glob("*.py")
-    }

@@ -38,14 +38,8 @@ Not contained:
 `--unprotected` (protection "none") only limits resources and time: the code has this user's rights.
 """
 
-from codehearth.lab.sandbox.program import Limits, Outcome, Program
-from codehearth.lab.sandbox.protection import (
-    Protection,
-    Protections,
-    best_protection,
-    protections,
-    require_protection,
-)
+from codehearth.lab.sandbox.program import Limits, Outcome, Program, Protection
+from codehearth.lab.sandbox.protection import Protections, protections, require_protection
 from codehearth.lab.sandbox.running import run
 
 __all__ = [
@@ -54,7 +48,6 @@ __all__ = [
     "Program",
     "Protection",
     "Protections",
-    "best_protection",
     "protections",
     "require_protection",
     "run",

@@ -9,6 +9,8 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from codehearth.lab.sandbox.program import Protection
+
 # What every program may read: the system's programs and libraries, and how to find them.
 SYSTEM_FOLDERS = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32")
 SYSTEM_FILES = (
@@ -16,6 +18,13 @@ SYSTEM_FILES = (
     "/etc/localtime", "/etc/ssl/openssl.cnf",
 )  # fmt: skip
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+
+
+def python_for(protection: Protection) -> Path | None:
+    """The interpreter that can be started under a protection, None where there is none."""
+    if protection == "landlock" and os.geteuid() == 0:
+        return open_python()
+    return base_python()
 
 
 def base_python() -> Path:

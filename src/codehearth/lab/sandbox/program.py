@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+Protection = Literal["bubblewrap", "landlock", "none"]
+
 Ending = Literal["exit", "signal", "time", "memory", "disk", "stopped"]
 """How a program ended: by itself, by a signal, at one of its limits, or by who had it run."""
 

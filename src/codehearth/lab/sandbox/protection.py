@@ -11,13 +11,12 @@ import sys
 import threading
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
 
 from codehearth.errors import Unsupported
 from codehearth.lab.sandbox import seccomp
-from codehearth.lab.sandbox.program import Limits, Program
-
-Protection = Literal["bubblewrap", "landlock", "none"]
+from codehearth.lab.sandbox.interpreters import python_for
+from codehearth.lab.sandbox.program import Limits, Program, Protection
+from codehearth.lab.sandbox.running import run
 
 _INSTALL = "`apt install bubblewrap` (or your system's package of that name) gives a sandbox"
 _WORKS = "it works"
@@ -29,10 +28,6 @@ class Protections:
 
     best: Protection | None
     reasons: tuple[tuple[str, str], ...]
-
-    def reason(self, protection: str) -> str | None:
-        """Why this protection cannot be had; None where it can, or was not tried."""
-        return next((why for name, why in self.reasons if name == protection), None)
 
     def summary(self) -> str:
         refused = "; ".join(f"{name}: {reason}" for name, reason in self.reasons)
@@ -60,10 +55,6 @@ def _found() -> Protections:
             return Protections(None, tuple(reasons))
         return Protections("landlock", tuple(reasons))
     return Protections("bubblewrap", ())
-
-
-def best_protection() -> Protection | None:
-    return protections().best
 
 
 def require_protection(*, is_unprotected: bool = False) -> Protection:
@@ -95,8 +86,6 @@ def _why_not(protection: Protection) -> str | None:
         return "needs Linux"
     if not seccomp.is_known(platform.machine()):
         return f"no filter for {platform.machine()}"
-    from codehearth.lab.sandbox.running import python_for, run
-
     if python_for(protection) is None:
         return "no Python that another user may start"
     argv = (str(python_for(protection)), "-I", "-S", "-c", f"print({_WORKS!r})")

@@ -24,8 +24,7 @@ import psutil
 
 from codehearth.lab.sandbox import bubblewrap, interpreters, seccomp
 from codehearth.lab.sandbox.place import Place
-from codehearth.lab.sandbox.program import FILES, Ending, Limits, Outcome, Program
-from codehearth.lab.sandbox.protection import Protection
+from codehearth.lab.sandbox.program import FILES, Ending, Limits, Outcome, Program, Protection
 from codehearth.lab.sandbox.watch import Watch
 
 _ENTER = Path(__file__).with_name("enter.py")
@@ -35,13 +34,6 @@ _END_S = 20.0
 _MAX_VERDICT_BYTES = 1 << 20
 # Users that no system hands out; each run has one of its own, so that limits count one run only.
 _FIRST_USER, _NUM_USERS = 60_100, 4_800
-
-
-def python_for(protection: Protection) -> Path | None:
-    """The interpreter that can be started under a protection, None where there is none."""
-    if protection == "landlock" and os.geteuid() == 0:
-        return interpreters.open_python()
-    return interpreters.base_python()
 
 
 def run(
@@ -157,7 +149,7 @@ class _Run:
         is_walled = self.protection == "bubblewrap"
         files = bubblewrap.INSIDE_FILES if is_walled else str(self.place.files)
         folder = bubblewrap.INSIDE_FOLDER if is_walled else str(self.place.folder)
-        python = python_for(self.protection)
+        python = interpreters.python_for(self.protection)
         prefix = interpreters.python_prefix(python) if python else None
         readable = (*interpreters.SYSTEM_FOLDERS, *interpreters.SYSTEM_FILES, files, prefix)
         return {

@@ -25,7 +25,14 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from .tests import CodeEnded, CodeFailed, NotApart, is_doctest, run_tests
+from .tests import (
+    CodeEnded,
+    CodeFailed,
+    NotApart,
+    docstrings_with_examples,
+    is_doctest,
+    run_tests,
+)
 from .values import NotPlain, packed, unpacked
 
 _VERDICT_FD = 3
@@ -95,8 +102,8 @@ def _stand_ins(code: _Code, described: dict[str, Any], tests: str) -> dict[str, 
 
 def _names_used(tests: str) -> set[str]:
     if is_doctest(tests):
-        return set("".join(c if c.isidentifier() or c.isdigit() else " " for c in tests).split())
-    used = set()
+        return _words(tests)
+    used = _words(" ".join(docstrings_with_examples(tests)))
     for node in ast.walk(ast.parse(tests)):
         if isinstance(node, ast.Name):
             used.add(node.id)
@@ -105,6 +112,10 @@ def _names_used(tests: str) -> set[str]:
         elif isinstance(node, ast.alias):
             used.add(node.name)
     return used
+
+
+def _words(text: str) -> set[str]:
+    return set("".join(c if c.isidentifier() or c.isdigit() else " " for c in text).split())
 
 
 def _function(code: _Code, name: str) -> Callable[..., Any]:

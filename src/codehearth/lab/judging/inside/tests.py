@@ -1,4 +1,4 @@
-"""Tests run against a namespace: statements, test functions, test cases, doctests, HumanEval's.
+"""Tests run against a namespace: statements, functions, classes, cases, doctests, HumanEval's.
 
 What came of it is a dictionary: "group" (passed, wrong, exception, memory, exit, tests), "detail",
 "num_checks". "tests" means that the tests themselves cannot be run.
@@ -51,10 +51,17 @@ def run_tests(source: str, names: Mapping[str, Any], entry: str | None) -> dict[
             return _result("passed", "", max(1, count))
         for found in list(namespace.values()):
             if _is_test_function(found):
-                found()
+                _call(found)
                 count += 1
             elif _is_test_case(found):
                 count += _run_case(found)
+            elif _is_test_class(found):
+                count += _run_class(found)
+        for examples in docstrings_with_examples(source):
+            result = _run_doctest(examples, namespace)
+            count += result["num_checks"]
+            if result["group"] != "passed":
+                return result
     except NotApart:
         raise
     except BaseException as error:
@@ -67,7 +74,20 @@ def is_doctest(source: str) -> bool:
     with suppress(SyntaxError, ValueError):
         ast.parse(source)
         return False
-    return any(line.lstrip().startswith(">>> ") for line in source.splitlines())
+    return _has_examples(source)
+
+
+def _has_examples(text: str) -> bool:
+    return any(line.lstrip().startswith(">>> ") for line in text.splitlines())
+
+
+def docstrings_with_examples(source: str) -> list[str]:
+    """Those of the module, its functions and its classes that hold a dialogue with Python."""
+    kinds = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    found = [
+        ast.get_docstring(one) for one in ast.walk(ast.parse(source)) if isinstance(one, kinds)
+    ]
+    return [text for text in found if text and _has_examples(text)]
 
 
 def _num_asserts(source: str) -> int:
@@ -78,7 +98,30 @@ def _num_asserts(source: str) -> int:
 def _is_test_function(found: Any) -> bool:
     if not isinstance(found, types.FunctionType) or not found.__name__.startswith("test"):
         return False
-    return found.__module__ == NAME and found.__code__.co_argcount == 0
+    return found.__module__ == NAME
+
+
+class NotRunnable(Exception):
+    """A test that cannot be run here, whatever the code is."""
+
+
+def _call(test: Any) -> None:
+    """Raises what the test raises, and NotRunnable for arguments that only pytest gives."""
+    import inspect
+
+    parameters = inspect.signature(test).parameters.values()
+    wanted = [
+        one.name
+        for one in parameters
+        if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+    ]
+    if wanted:
+        raise NotRunnable(f"{test.__name__} takes '{wanted[0]}', and there are no fixtures here")
+    done = test()
+    if inspect.iscoroutine(done):
+        import asyncio
+
+        asyncio.run(done)
 
 
 def _is_test_case(found: Any) -> bool:
@@ -87,13 +130,51 @@ def _is_test_case(found: Any) -> bool:
 
 
 def _run_case(case: Any) -> int:
-    """Raises what the first failing test raised."""
+    """Raises what the first failing test raised, and NotRunnable where all are skipped."""
     import unittest
 
-    suite = unittest.defaultTestLoader.loadTestsFromTestCase(case)
-    for test in suite:
-        test.debug()
-    return suite.countTestCases()
+    raised: list[BaseException] = []
+
+    class Result(unittest.TestResult):
+        def addError(self, _test: Any, told: Any) -> None:  # noqa: N802
+            raised.append(told[1])
+            self.stop()
+
+        def addFailure(self, test: Any, told: Any) -> None:  # noqa: N802
+            self.addError(test, told)
+
+        def addSubTest(self, _test: Any, subtest: Any, told: Any) -> None:  # noqa: N802
+            if told is not None:
+                self.addError(subtest, told)
+
+        def addUnexpectedSuccess(self, test: Any) -> None:  # noqa: N802
+            raised.append(AssertionError(f"{test.id()} passed, though it was expected to fail"))
+
+    result = Result()
+    unittest.defaultTestLoader.loadTestsFromTestCase(case).run(result)
+    if raised:
+        raise raised[0]
+    if result.skipped and result.testsRun == len(result.skipped):
+        raise NotRunnable(f"all tests of {case.__name__} are skipped: {result.skipped[0][1]}")
+    return result.testsRun - len(result.skipped)
+
+
+def _is_test_class(found: Any) -> bool:
+    """A class as pytest finds them."""
+    return isinstance(found, type) and found.__module__ == NAME and found.__name__[:4] == "Test"
+
+
+def _run_class(found: Any) -> int:
+    """Raises what the first failing test raised; each has an object of its own."""
+    names = [name for name in dir(found) if name.startswith("test")]
+    if hasattr(found, "setup_class"):
+        _call(found.setup_class)
+    for name in names:
+        one = found()
+        if hasattr(one, "setup_method"):
+            _call(one.setup_method)
+        _call(getattr(one, name))
+    return len(names)
 
 
 def _run_doctest(source: str, namespace: dict[str, Any]) -> dict[str, Any]:
@@ -130,6 +211,8 @@ def _failure(error: BaseException, source: str, count: int) -> dict[str, Any]:
         return _result("wrong", told, count)
     if isinstance(error, MemoryError):
         return _result("memory", told, count)
+    if isinstance(error, NotRunnable):
+        return _result("tests", str(error), count)
     is_codes = isinstance(error.__cause__, CodeFailed)
     if isinstance(error, SyntaxError | ImportError | NameError) and not is_codes:
         missing = getattr(error, "name", None)
