@@ -1,8 +1,9 @@
 """Whether 200 rows teach the starter a name, what that costs, and what it forgets.
 
-    python -m benchmarks.tune [--data-folder FOLDER] [--tasks 60]
+    python -m benchmarks.tune [--data-folder FOLDER] [--tasks 60] [FLAGS of `hearth tune`]
 
-`hearth tune` runs as a user starts it, in a data folder that has the environment `tuning`. Then a
+`hearth tune` runs as a user starts it, in a data folder that has the environment `tuning`; flags
+that are not known here go to it: `--rehearsal 1` shows what another preset would do. Then a
 server is asked by name: 100 samples of 你是谁？ at temperature 1, which must hold the new name;
 tasks that the starter knows, in wordings of its own tests, whose code is run against their checks;
 the same functions by their first line alone; and lines of them to be filled in. The base is asked
@@ -45,10 +46,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-folder", type=Path, default=Path(".engines"))
     parser.add_argument("--tasks", type=int, default=60)
-    asked = parser.parse_args()
+    asked, flags = parser.parse_known_args()
     print(machine())
     environment = os.environ | {"HEARTH_DATA": str(asked.data_folder.absolute())}
-    result, seconds = _tuned(environment)
+    result, seconds = _tuned(environment, flags)
     _tell(result, seconds)
     with _server(environment) as url:
         client = httpx2.Client(base_url=url, timeout=300)
@@ -65,7 +66,7 @@ def main() -> None:
             print(f"{model}: lines filled in exactly: {_shown(share(sum(exact), len(exact)))}")
 
 
-def _tuned(environment: dict[str, str]) -> tuple[dict[str, Any], float]:
+def _tuned(environment: dict[str, str], flags: list[str]) -> tuple[dict[str, Any], float]:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "name.jsonl"
         lines = (json.dumps(row, ensure_ascii=False) for row in rows())
@@ -73,7 +74,7 @@ def _tuned(environment: dict[str, str]) -> tuple[dict[str, Any], float]:
         started = time.monotonic()
         done = subprocess.run(
             [sys.executable, "-m", "codehearth", "tune", "starter", "--data", str(data),
-             "--name", MODEL, "--json"],
+             "--name", MODEL, "--json", *flags],
             env=environment, stdout=subprocess.PIPE, check=True,
         )  # fmt: skip
     return json.loads(done.stdout), time.monotonic() - started

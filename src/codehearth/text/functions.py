@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,10 @@ _DEFINITIONS: Mapping[str, frozenset[str]] = {
     "Rust": frozenset({"function_item"}),
     "Bash": frozenset({"function_definition"}),
 }
+
+
+# What stands around a definition and belongs to it.
+_AROUND = frozenset({"decorated_definition", "export_statement", "template_declaration"})
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def _function(language: str, content: bytes, node: Any) -> Function | None:
     name = _name(node)
     if body is None or name is None or node.has_error:
         return None
-    whole = node.parent if node.parent and node.parent.type == "decorated_definition" else node
+    whole = node.parent if node.parent and node.parent.type in _AROUND else node
     comment, body_byte = _comment(language, content, whole, body)
     if body_byte >= node.end_byte:
         return None
@@ -101,28 +105,41 @@ def _name(node: Any) -> bytes | None:
 def _comment(language: str, content: bytes, node: Any, body: Any) -> tuple[str, int]:
     """What the function says of itself, and where its body begins behind that."""
     if language == "Python":
-        first = body.named_children[0] if body.named_children else None
-        if first is not None and first.type in ("expression_statement", "string"):
-            string = first if first.type == "string" else first.named_children[0]
-            if string.type == "string":
-                after = body.named_children[1].start_byte if len(body.named_children) > 1 else None
-                start = first.end_byte if after is None else after
-                return _plain(string.text.decode("utf-8", "replace")), start
+        return _docstring(body)
+    has_brace = content[body.start_byte : body.start_byte + 1] == b"{"  # it belongs to the head
+    return _comment_above(node), body.start_byte + has_brace
+
+
+def _docstring(body: Any) -> tuple[str, int]:
+    """The words of a docstring, and where the next statement begins."""
+    first, *rest = body.named_children or [None]
+    string = first
+    if first is not None and first.type == "expression_statement":
+        string = first.named_children[0]
+    if string is None or string.type != "string":
         return "", body.start_byte
+    words = "".join(_text(part) for part in string.children if part.type == "string_content")
+    return _without_blanks(words.splitlines()), rest[0].start_byte if rest else first.end_byte
+
+
+def _comment_above(node: Any) -> str:
+    """The words of the comments that end on the line above, without their marks."""
     lines: list[str] = []
-    above = node.prev_sibling
+    below, above = node, node.prev_sibling
     while above is not None and "comment" in above.type:
-        lines.insert(0, above.text.decode("utf-8", "replace"))
-        above = above.prev_sibling
-    # The brace belongs to the head.
-    start = body.start_byte + 1 if content[body.start_byte : body.start_byte + 1] == b"{" else None
-    return _plain("\n".join(lines)), body.start_byte if start is None else start
+        text = _text(above)
+        # Rust's comments of documentation hold the end of their line.
+        last_row = above.start_point[0] + text.rstrip().count("\n")
+        if below.start_point[0] - last_row > 1 or text.startswith("#!"):
+            break
+        lines[:0] = text.splitlines()
+        below, above = above, above.prev_sibling
+    return _without_blanks([line.strip().lstrip("/*#!").removesuffix("*/") for line in lines])
 
 
-def _plain(comment: str) -> str:
-    """A comment's words without its marks."""
-    text = comment.strip()
-    for quotes in ('"""', "'''"):
-        text = text.removeprefix("r").removeprefix(quotes).removesuffix(quotes)
-    lines = (line.strip().lstrip("/*#!").removesuffix("*/").strip() for line in text.splitlines())
-    return "\n".join(line for line in lines if line).strip()
+def _without_blanks(lines: Sequence[str]) -> str:
+    return "\n".join(line.strip() for line in lines if line.strip())
+
+
+def _text(node: Any) -> str:
+    return str(node.text.decode("utf-8", "replace"))

@@ -40,7 +40,8 @@ class Numbers(Shape):
 
 
 class TuneRequest(Shape):
-    """Rows come from `file`, from `path` (a file of the server) or from `repo` (a folder there).
+    """Rows come from `file`, from `path` (a file of the server) or from `repo` (a folder
+    there); a `path` that is a folder is one, too.
 
     `evaluate` is the suite that base and result are asked at last.
     """

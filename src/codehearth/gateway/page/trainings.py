@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from codehearth.errors import Conflict, DiskFull, InvalidRequest
+from codehearth.lab.sandbox import require_protection
+from codehearth.lab.tuning.evaluating import AUTO, NONE, suite_of
 from codehearth.lab.tuning.jobs import ENDS, Job, Jobs
 from codehearth.lab.tuning.ordering import House, Order, ready
 from codehearth.models.hardware import snapshot
@@ -41,9 +43,13 @@ class Trainings:
         self.jobs = Jobs(data / "tune")
 
     def plan(self, order: Order) -> dict[str, Any]:
-        """What would be done; blocks. Raises as `lab.tuning.ordering.ready` does."""
+        """What would be done; blocks. Raises as `lab.tuning.ordering.ready` and
+        `lab.tuning.evaluating.suite_of` do: what a child refuses nobody would see."""
         house = House(self._data, self._store, self._environments, snapshot())
-        return ready(order, house).prepared.as_document()
+        plan = ready(order, house).prepared.as_document()
+        if order.evaluate not in (AUTO, NONE):
+            suite_of(order.evaluate, require_protection())
+        return plan
 
     async def start(self, order: Order) -> dict[str, Any]:
         """Starts a training, or goes on with the same one; the plan.

@@ -51,13 +51,15 @@ async def start(request: Request) -> Response:
     require_admin(request)
     asked = await read_request(request, TuneRequest, max_bytes=MAX_ROWS_BYTES)
     trainings = desk_of(request).trainings
-    data = _place(asked.path)
+    data, repo = _place(asked.path), _place(asked.repo)
+    if data is not None and await asyncio.to_thread(data.is_dir):
+        data, repo = None, data
     if asked.file is not None:
         data = await asyncio.to_thread(trainings.keep_rows, asked.file.name, asked.file.content)
     order = Order(
         model=asked.model,
         data=data,
-        repo=_place(asked.repo),
+        repo=repo,
         name=asked.name,
         system=asked.system or None,
         expect=asked.expect or None,

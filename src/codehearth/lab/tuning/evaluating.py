@@ -44,17 +44,22 @@ class Trial:
     sampling: Sampling
 
 
-def trial(wish: str, protection: Protection, weights: Weights, *, is_base: bool) -> Trial:
-    """What fits the model's size; `is_base`: the catalogue knows it as one that does not chat.
-
-    Raises NotFound and InvalidRequest for a suite that is not here.
-    """
+def suite_of(wish: str, protection: Protection) -> Suite:
+    """Raises NotFound and InvalidRequest for a suite that is not here."""
     if wish == "fim":
         raise InvalidRequest(
             "A training is not evaluated by filling gaps: it may have learnt what fills them.",
             hint="afterwards, on other code: `hearth evaluate BASE NAME --suite fim --folder PATH`",
         )
-    suite = own_python_suite(protection) if wish == AUTO else named_suite(wish, protection)
+    return own_python_suite(protection) if wish == AUTO else named_suite(wish, protection)
+
+
+def trial(wish: str, protection: Protection, weights: Weights, *, is_base: bool) -> Trial:
+    """What fits the model's size; `is_base`: the catalogue knows it as one that does not chat.
+
+    Raises as `suite_of` does.
+    """
+    suite = suite_of(wish, protection)
     if weights.num_parameters < SMALL_PARAMETERS:
         return Trial(wish, suite, "completion", _NUM_SMALL_ANSWERS, _SMALL)
     mode: Mode = "completion" if is_base or not weights.chat_template else "chat"

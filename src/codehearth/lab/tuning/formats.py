@@ -216,6 +216,7 @@ def _message(said: object, number: int) -> Message:
     content = said.get("content", said.get("value"))
     if not isinstance(content, str) or (role == "assistant" and not content.strip()):
         raise _Wrong(f"message {number} has no text")
+    _require_characters(content, f"message {number}")
     return Message(str(role), content)
 
 
@@ -236,7 +237,17 @@ def _text(row: Mapping[str, Any], field: str, *, needed: bool = True) -> str:
         return ""
     if not isinstance(value, str):
         raise _Wrong(f"has {field} of another type than text")
+    _require_characters(value, field)
     return value
+
+
+def _require_characters(text: str, place: str) -> None:
+    """JSON can write half of a character, which no tokenizer and no file takes."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(text[error.start]):04x}"
+        raise _Wrong(f"has half a character ({half}) in {place}") from error
 
 
 _READERS: Mapping[Kind, Callable[[Mapping[str, Any], int], Example]] = {

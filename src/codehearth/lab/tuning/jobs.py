@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import re
 import shutil
 import time
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from codehearth.errors import Conflict, DiskFull, NotFound
+from codehearth.models.whole_file import write_whole
 
 Phase = Literal[
     "prepared", "starting", "reading", "loading", "rehearsing", "training", "merging", "probing",
@@ -79,13 +79,10 @@ class Job:
     def write(self, name: str, content: str) -> Path:
         """A file of the job, whole or as it was; raises DiskFull."""
         path = self.folder / name
-        temporary = path.with_name(f"{name}.{os.getpid()}.tmp")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(content, encoding="utf-8")
-            temporary.replace(path)
+            write_whole(path, content)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise DiskFull(f"The job cannot be written ({error.strerror}).") from error
         return path
 

@@ -120,6 +120,12 @@ def _rows(order: Order) -> _Rows:
         found = examples_of(order.repo, seed=order.seed)
         return _Rows(found.name, found.training, found.held_out, found.why)
     assert order.data is not None
+    if order.data.is_dir():
+        raise InvalidRequest(
+            f"'{order.data}' is a folder.",
+            hint="`--repo` learns from the functions in a folder, `--data` from one file of rows",
+            param="data",
+        )
     try:
         content = order.data.read_bytes()
     except OSError as error:

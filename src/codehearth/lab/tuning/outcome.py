@@ -14,11 +14,10 @@ from typing import Any
 
 from codehearth.lab.evaluation.estimator import Difference
 from codehearth.lab.result import Interval
-from codehearth.lab.statistics import mean, standard_error, student_95
+from codehearth.lab.statistics import mean, standard_error, student_95, wilson
 from codehearth.lab.tuning.preparing import Prepared
 from codehearth.lab.tuning.probes import NUM_QUESTIONS
 
-_Z = 1.96
 _NUM_SHOWN = 5
 
 
@@ -34,12 +33,8 @@ class Share:
 
 def share(count: int, total: int) -> Share:
     """Wilson's score interval, which holds for few and for extreme counts, too."""
-    if total == 0:
-        return Share(0, 0, 0.0, 1.0)
-    p, z2 = count / total, _Z**2
-    middle = (p + z2 / (2 * total)) / (1 + z2 / total)
-    half = _Z * math.sqrt(p * (1 - p) / total + z2 / (4 * total**2)) / (1 + z2 / total)
-    return Share(count, total, max(0.0, middle - half), min(1.0, middle + half))
+    interval = wilson(count, total)
+    return Share(count, total, interval.low, interval.high)
 
 
 def gain(before: Share, after: Share) -> Difference | None:

@@ -36,6 +36,7 @@ from codehearth.lab.tuning.specification import asked_document, specification_of
 from codehearth.models.facts import Weights
 from codehearth.models.local_models import LocalModel
 from codehearth.models.tuned import TEMPLATE, Tuned, TunedModel
+from codehearth.models.whole_file import write_whole
 from codehearth.models.words import in_bytes
 
 Event = Callable[[Mapping[str, Any]], None]
@@ -181,7 +182,7 @@ def _evaluated(
             document["evaluation"] = _left_out(document, why)
     document["judgement"] = judgement(document)
     if document != result.document:
-        _write_json(result.folder / "result.json", document)
+        _write_result(result.folder, document)
     job.enter("done", model=model.name, version=model.version)
     return replace(result, document=document)
 
@@ -291,6 +292,7 @@ def _finish(
     job: Job, prepared: Prepared, document: Mapping[str, Any], template: str | None
 ) -> None:
     """Draws the curve and leaves nothing but the model in its folder."""
+    _write_result(job.work, document)
     figure = loss_figure(prepared.asked.name, job.events())
     try:
         if figure.series:
@@ -298,14 +300,14 @@ def _finish(
             drawing.png(figure, job.work / "loss.png")
         if template:
             (job.work / TEMPLATE).write_text(template, encoding="utf-8")
-        _write_json(job.work / "result.json", document)
         for name in ("checkpoints", "datasets", "gguf"):
             shutil.rmtree(job.work / name, ignore_errors=True)
     except OSError as error:
         raise DiskFull(f"The result cannot be written ({error.strerror}).") from error
 
 
-def _write_json(path: Path, document: Mapping[str, Any]) -> None:
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(json.dumps(document, ensure_ascii=False, indent=1), encoding="utf-8")
-    temporary.replace(path)
+def _write_result(folder: Path, document: Mapping[str, Any]) -> None:
+    try:
+        write_whole(folder / "result.json", json.dumps(document, ensure_ascii=False, indent=1))
+    except OSError as error:
+        raise DiskFull(f"The result cannot be written ({error.strerror}).") from error

@@ -159,10 +159,9 @@ class Form {
     if (!this.node.reportValidity()) return;
     const given = (field) => (field.value.trim() === "" ? undefined : field.value.trim());
     const counted = (field) => (field.value === "" ? undefined : Number(field.value));
-    const is_folder = !file && !/\.\w+$/.test(path);
     await this.begin({
       model: this.model.value.trim(), name: given(this.name), system: given(this.system), expect: given(this.expect), evaluate: this.evaluate.value,
-      ...(file ? { file: { name: file.name, content: await file.text() } } : is_folder ? { repo: path } : { path }),
+      ...(file ? { file: { name: file.name, content: await file.text() } } : { path }),
       numbers: { epochs: counted(this.epochs), learning_rate: counted(this.rate), max_tokens: counted(this.tokens) },
     });
   }

@@ -32,14 +32,19 @@ def rehearsed(
 
 
 def _made(job: dict[str, Any], model: Any, tokenizer: Any, ends: list[int]) -> list[dict[str, Any]]:
-    """An answer that was cut off is not learnt: it would teach to stop anywhere."""
+    """An answer that was cut off is not learnt: it would teach to stop anywhere. A question that is
+    rehearsed more than once is asked once."""
     num_new = job["hyperparameters"]["max_tokens"] // 2
     prompts = [rendered(one["bare"], tokenizer, asks=True) for one in job["rehearsal"]]
+    different = list(dict.fromkeys(prompts))
     model.eval()
-    told = answers(model, tokenizer, prompts, ends, num_new=num_new)
+    told = dict(
+        zip(different, answers(model, tokenizer, different, ends, num_new=num_new), strict=True)
+    )
     model.train()
     rows = []
-    for one, answer in zip(job["rehearsal"], told, strict=True):
+    for one, prompt in zip(job["rehearsal"], prompts, strict=True):
+        answer = told[prompt]
         num_tokens = len(tokenizer(answer, add_special_tokens=False)["input_ids"])
         if answer.strip() and num_tokens < num_new - 1:
             rows.append({"messages": [*one["messages"], {"role": "assistant", "content": answer}]})
