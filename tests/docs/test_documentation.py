@@ -240,6 +240,15 @@ def test_every_product_that_is_compared_has_a_source() -> None:
     assert len(re.findall(r"\]\[\w\]", heads)) == 6
 
 
+_OURS = r"(?<![\w/.-])(?:tests|scripts|src/codehearth|deploy|examples|benchmarks)/[\w./-]*[\w/]"
+
+
+@pytest.mark.parametrize("page", LINKED, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_that_a_page_names_are_there(page: Path) -> None:
+    for file in re.findall(_OURS, page.read_text("utf-8")):
+        assert (ROOT / file).exists(), file
+
+
 def test_make_targets_in_the_documentation_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", ROOT.joinpath("Makefile").read_text(), re.MULTILINE))
     for page in PAGES:
