@@ -145,10 +145,7 @@ def _keeper(settings: Settings, flags: dict[str, Any]) -> _Keeper:
 
 
 def _variables(settings: Settings) -> dict[str, str]:
-    """What the server has to know of this environment; no tokens, they belong in no file of ours.
-
-    The service begins in another folder, so paths are whole.
-    """
+    """What the server has to know of this environment, without tokens."""
     kept = ("XDG_CONFIG_HOME", *PLACE_VARIABLES)
     return {
         "HEARTH_DATA": str(settings.data.absolute()),
