@@ -5,7 +5,7 @@
 #   docker build -t codehearth:slim --target slim .  without the page
 #
 # The steps are plain shell over one Debian base, so that scripts/build_without_docker.py can run
-# this very file in a root made by debootstrap. docs/container.md has the sizes.
+# this very file in a root made by debootstrap. docs/guide/container.md has the sizes.
 
 FROM debian:trixie-slim AS base
 # Versions are those of the release: Debian's security updates are wanted.

@@ -63,7 +63,7 @@ build/environments/%: pyproject.toml $(VENV)/installed-dev
 	@touch $@
 
 site: build/environments/docs ## build the documentation into build/site
-	build/environments/docs/bin/zensical build --clean
+	build/environments/docs/bin/zensical build --clean --strict
 
 container: build/environments/deploy ## lint container files; IMAGE=/tmp/image builds without Docker (root)
 	HEARTH_DEPLOY_TOOLS=$(CURDIR)/build/environments/deploy/bin \

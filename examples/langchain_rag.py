@@ -41,7 +41,8 @@ def pieces_of(folder: Path) -> list[Document]:
     """The folder's files in pieces of some lines, each with its file and first line."""
     pieces = []
     for path in sorted(folder.rglob("*")):
-        if path.suffix not in ENDINGS or not path.is_file() or "/." in str(path):
+        is_hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if is_hidden or path.suffix not in ENDINGS or not path.is_file():
             continue
         if path.stat().st_size > MAX_FILE_BYTES:
             continue

@@ -75,6 +75,14 @@ def test_nothing_is_replaced_unasked(hearth: Hearth) -> None:
     assert "add --yes" in result.err
 
 
+def test_a_folder_that_is_not_there_is_told_before_anything_is_fetched(hearth: Hearth) -> None:
+    result = hearth("bundle", "starter", "-o", "no/where.tar")
+
+    assert result.code == 4
+    assert "There is no folder 'no'" in result.err
+    assert "fetching" not in result.err
+
+
 def test_the_wheel_made_of_the_installed_files_is_one(tmp_path: Path) -> None:
     """pip unpacks it and finds every file of its record; what runs from it is the program."""
     version = _own_wheel(tmp_path)

@@ -158,6 +158,35 @@ def test_mirrors_that_cannot_be_reached(hearth: Hearth) -> None:
     assert "HF_ENDPOINT" in str(examined(hearth)["hubs"].hint)
 
 
+def test_a_mirror_that_does_not_answer_while_the_other_hub_does(hearth: Hearth) -> None:
+    with hub_at(0) as there:
+        report = examined(hearth, HF_ENDPOINT="http://127.0.0.1:9", MODELSCOPE_ENDPOINT=there)
+
+    assert report["hubs"].state == "ok"
+    assert report["mirror"].state == "warn"
+    assert report["mirror"].detail.startswith("http://127.0.0.1:9, named for Hugging Face")
+    assert "HF_ENDPOINT" in str(report["mirror"].hint)
+
+
+@pytest.mark.skipif(not shutil.which("unshare"), reason="no unshare here")
+def test_a_root_without_other_users(hearth: Hearth) -> None:
+    """As in a container without a map of users: no sandbox may be possible, and that is told."""
+    alone = ["unshare", "--user", "--map-root-user"]
+    if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("no namespaces of users here")
+
+    done = subprocess.run(
+        [*alone, *HEARTH, "doctor", "--json"],
+        env=hearth.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "sandbox" in {check["name"] for check in json.loads(done.stdout)}
+
+
 def test_too_little_memory() -> None:
     assert memory(2**30, 2**34) == Check(
         "memory", "warn", "1.0 GiB of 16.0 GiB free", memory(2**30, 2**34).hint

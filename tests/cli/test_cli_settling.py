@@ -61,7 +61,7 @@ def test_systemd_accepts_the_unit(hearth: Hearth, tmp_path: Path) -> None:
 def test_whatever_a_path_holds_reaches_the_program(word: str, tmp_path: Path) -> None:
     """systemd expands `%` and `$`, and splits at spaces."""
     unit = tmp_path / "hearth.service"
-    unit.write_text(systemd_unit(["/bin/echo", word], data=Path("/d 1"), path="/bin"))
+    unit.write_text(systemd_unit(["/bin/echo", word], {"HEARTH_DATA": "/d 1", "PATH": "/bin"}))
 
     done = subprocess.run(
         ["systemd-analyze", "--user", "verify", str(unit)],
@@ -94,6 +94,7 @@ def test_a_service_is_installed_shown_and_removed(hearth: Hearth) -> None:
     }
     assert not unit_of(hearth).exists()
     assert asked == [
+        "--user show-environment",
         "--user daemon-reload",
         "--user enable hearth.service",
         "--user restart hearth.service",
@@ -112,6 +113,24 @@ def test_without_a_login_session_the_reason_is_told(hearth: Hearth) -> None:
     assert result.code == 1
     assert "Failed to connect to bus" in result.err
     assert "XDG_RUNTIME_DIR" in result.err
+    assert not unit_of(hearth).exists()
+
+
+@pytest.mark.skipif(os.uname().sysname != "Linux", reason="systemd is Linux's")
+def test_the_service_finds_what_was_found_here(hearth: Hearth) -> None:
+    """It begins in another folder, and without the variables of the shell that installed it."""
+    variables = {
+        **{"HF_HOME": "/models/a $b", "HF_ENDPOINT": "http://mirror", "HF_TOKEN": "hf_secret"},
+        **as_systemd(hearth, "exit 0"),
+    }
+    argv = ("service", "install", "--print", "-m", "./own.gguf")
+
+    unit = hearth(*argv, variables=variables).out
+
+    assert f"--model {hearth.home / 'own.gguf'}\n" in unit
+    assert 'Environment="HF_HOME=/models/a $b"\n' in unit  # systemd expands `$` in commands alone
+    assert "Environment=HF_ENDPOINT=http://mirror\n" in unit
+    assert "hf_secret" not in unit
 
 
 @pytest.mark.skipif(os.uname().sysname != "Linux", reason="systemd is Linux's")
@@ -141,13 +160,15 @@ def test_without_a_service_status_exits_1(hearth: Hearth) -> None:
 
 
 def test_macos_gets_an_agent_that_starts_again_when_it_failed() -> None:
-    text = launchd_plist(["/p/python", "-m", "codehearth"], data=Path("/数据"), path="/bin")
+    argv = ["/p/python", "-m", "codehearth"]
+    text = launchd_plist(argv, {"HEARTH_DATA": "/数据"}, log=Path("/数据/service.log"))
 
     agent = plistlib.loads(text.encode())
 
     assert agent["ProgramArguments"] == ["/p/python", "-m", "codehearth"]
     assert agent["KeepAlive"] == {"SuccessfulExit": False}
-    assert agent["EnvironmentVariables"]["HEARTH_DATA"] == "/数据"
+    assert agent["EnvironmentVariables"] == {"HEARTH_DATA": "/数据"}
+    assert agent["StandardErrorPath"] == "/数据/service.log"
 
 
 def test_every_package_that_is_needed_has_a_licence(hearth: Hearth) -> None:

@@ -110,10 +110,13 @@ def test_langchain_finds_pieces_and_answers_from_them(url: str, tmp_path: Path) 
     python = python_with("langchain_openai", "langchain_core")
     (tmp_path / "ports.py").write_text("DEFAULT_PORT = 8765\n\ndef listen(port): ...\n")
     (tmp_path / "other.py").write_text("def reverse(text):\n    return text[::-1]\n" * 3)
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "theirs.py").write_text("DEFAULT_PORT = default_port = 80\n")
 
-    argv = [python, str(EXAMPLES / "langchain_rag.py"), str(tmp_path), "which default port?"]
+    argv = [python, str(EXAMPLES / "langchain_rag.py"), ".", "which default port?"]
     done = subprocess.run(
         argv,
+        cwd=tmp_path,
         env={**os.environ, "HEARTH_URL": url, "NO_PROXY": "*"},
         capture_output=True,
         text=True,
@@ -123,6 +126,7 @@ def test_langchain_finds_pieces_and_answers_from_them(url: str, tmp_path: Path) 
 
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[0] == "- ports.py:1"
+    assert "theirs.py" not in done.stderr
     assert done.stdout.strip()
 
 

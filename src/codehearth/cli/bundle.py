@@ -37,12 +37,14 @@ def bundle(model: tuple[str, ...], output: Path, no_packages: bool, yes: bool) -
     """
     from codehearth.cli.questions import agreed
     from codehearth.cli.shelf import store_of
-    from codehearth.errors import InvalidRequest
+    from codehearth.errors import InvalidRequest, NotFound
     from codehearth.models import transfer
     from codehearth.models.packing import pack
 
     if no_packages and not model:
         raise InvalidRequest("Without packages and models there is nothing to pack.")
+    if not output.absolute().parent.is_dir():
+        raise NotFound(f"There is no folder '{output.parent}' for the bundle.")
     if output.exists() and not agreed(f"Replace '{output}'?", yes=yes, default=False):
         say("Nothing was written.")
         return

@@ -25,6 +25,10 @@ _NO_DISK_BYTES = 2**30
 _OTHER_VARIABLES = ("HEARTH_URL", "HEARTH_API_KEY", "HEARTH_ENGINE_KEY")
 
 
+# Variables that name another address of a hub, as a pattern.
+_MIRRORS = {"huggingface": "HF_ENDPOINT", "modelscope": "MODELSCOPE_"}
+
+
 @dataclass(frozen=True)
 class Check:
     """One line of the report."""
@@ -246,6 +250,13 @@ def hubs() -> Iterator[Check]:
         return
     reachable = reachable_hubs(places)
     yield clock(places.endpoint(reachable[0]) if reachable else None)
+    standard = hub_places({})
+    for hub in HUB_TITLES:
+        address = places.endpoint(hub)
+        if hub not in reachable and address != standard.endpoint(hub):
+            problem = f"{address}, named for {HUB_TITLES[hub]}, does not answer"
+            hint = f"`env | grep -E '{_MIRRORS[hub]}'` shows who names it: correct or unset it"
+            yield Check("mirror", "warn", problem, hint)
     if not reachable:
         asked = " nor ".join(places.endpoint(hub) for hub in HUB_TITLES)
         hint = "models that are here work; for a mirror set HF_ENDPOINT, for a proxy HTTPS_PROXY"

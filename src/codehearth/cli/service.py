@@ -15,6 +15,9 @@ import click
 from codehearth.cli.options import json_option, settings_options
 from codehearth.cli.output import print_data, print_json, say
 from codehearth.errors import HearthError, Unsupported
+from codehearth.models.hubs import PLACE_VARIABLES
+from codehearth.models.names import PathName, parse_name
+from codehearth.models.whole_file import write_whole
 from codehearth.settings import Settings, read_settings, setting_fields
 
 # Programs of the machine that engines may look for; the user's own PATH may name anything.
@@ -23,10 +26,16 @@ _PATH = "/usr/local/bin:/usr/bin:/bin"
 
 @dataclass(frozen=True)
 class _Keeper:
-    """What keeps services here: its file for us, and its commands."""
+    """What keeps services here: its file for us, and its commands.
+
+    `reach` fails where it cannot be spoken to. `replace` ends what was installed before, if
+    anything was.
+    """
 
     file: Path
     text: str
+    reach: tuple[str, ...]
+    replace: tuple[tuple[str, ...], ...]
     begin: tuple[tuple[str, ...], ...]
     end: tuple[tuple[str, ...], ...]
     ask: tuple[str, ...]
@@ -47,8 +56,9 @@ def service() -> None:
 def install(only_print: bool, **flags: Any) -> None:
     """Write the unit, start it, and start it with every login.
 
-    Flags become those of `hearth serve` in it; other settings are read from the user's file at
-    each start. Installed anew, it takes the place of what was there.
+    Flags become those of `hearth serve` in it; variables that name the hubs and their caches go
+    along, without tokens. Other settings are read from the user's file at each start. Installed
+    anew, it takes the place of what was there.
     """
     settings = read_settings(flags=flags)
     keeper = _keeper(settings, flags)
@@ -57,8 +67,13 @@ def install(only_print: bool, **flags: Any) -> None:
         return
     _check_can_start(settings)
     _require_program(keeper)
-    _write(keeper.file, keeper.text)
+    _run(keeper.reach)
+    (settings.data / "logs").mkdir(parents=True, exist_ok=True)  # launchd makes no folders
+    keeper.file.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(keeper.file, keeper.text)
     say(f"{keeper.file} is written.")
+    for command in keeper.replace:
+        subprocess.run(command, capture_output=True, check=False)  # it may not have been there
     for command in keeper.begin:
         _run(command)
     say("The server runs, and starts again by itself. `hearth service status` shows it.")
@@ -99,14 +114,15 @@ def _keeper(settings: Settings, flags: dict[str, Any]) -> _Keeper:
     from codehearth.cli.units import LABEL, UNIT, launchd_plist, systemd_unit
 
     argv = (sys.executable, "-m", "codehearth", "serve", *_serve_flags(flags))
-    data = settings.data.absolute()
-    path = f"{Path(sys.executable).parent}:{_PATH}"
+    variables = _variables(settings)
     if sys.platform == "darwin":
         file = Path.home() / "Library" / "LaunchAgents" / f"{LABEL}.plist"
         domain = f"gui/{os.getuid()}"
         return _Keeper(
             file,
-            launchd_plist(argv, data=data, path=path),
+            launchd_plist(argv, variables, log=settings.data.absolute() / "logs" / "service.log"),
+            reach=("launchctl", "print", domain),
+            replace=(("launchctl", "bootout", f"{domain}/{LABEL}"),),
             begin=(("launchctl", "bootstrap", domain, str(file)),),
             end=(("launchctl", "bootout", f"{domain}/{LABEL}"),),
             ask=("launchctl", "print", f"{domain}/{LABEL}"),
@@ -115,7 +131,9 @@ def _keeper(settings: Settings, flags: dict[str, Any]) -> _Keeper:
     control = ("systemctl", "--user")
     return _Keeper(
         Path(base) / "systemd" / "user" / UNIT,
-        systemd_unit(argv, data=data, path=path),
+        systemd_unit(argv, variables),
+        reach=(*control, "show-environment"),
+        replace=(),
         begin=(
             (*control, "daemon-reload"),
             (*control, "enable", UNIT),
@@ -126,18 +144,36 @@ def _keeper(settings: Settings, flags: dict[str, Any]) -> _Keeper:
     )
 
 
+def _variables(settings: Settings) -> dict[str, str]:
+    """What the server has to know of this environment, without tokens."""
+    kept = ("XDG_CONFIG_HOME", *PLACE_VARIABLES)
+    return {
+        "HEARTH_DATA": str(settings.data.absolute()),
+        "PATH": f"{Path(sys.executable).parent}:{_PATH}",
+        **{name: os.environ[name] for name in kept if os.environ.get(name)},
+    }
+
+
 def _serve_flags(flags: dict[str, Any]) -> list[str]:
     words = []
     for setting in setting_fields():
         value = flags.get(setting.name)
         if value is None:
             continue
+        if setting.name == "model":
+            value = _whole_name(value)
         name = setting.name.replace("_", "-")
         if setting.metadata["kind"] == "switch":
             words.append(f"--{name}" if value else f"--no-{name}")
         else:
             words += [f"--{name}", str(value)]
     return words
+
+
+def _whole_name(model: str) -> str:
+    """A model's name; a path from the root on, for the service begins in another folder."""
+    named = parse_name(model, allow_path=True)
+    return str(named.path.absolute()) if isinstance(named, PathName) else model
 
 
 def _check_can_start(settings: Settings) -> None:
@@ -165,17 +201,6 @@ def _require_program(keeper: _Keeper) -> None:
             hint="`hearth service install --print` shows the unit; in a container, the container's "
             "own restart policy does this",
         )
-
-
-def _write(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(file)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _run(command: tuple[str, ...]) -> None:

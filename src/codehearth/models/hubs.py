@@ -29,6 +29,13 @@ HUB_TITLES: dict[Hub, str] = {"huggingface": "Hugging Face", "modelscope": "Mode
 # How long a hub may take to say that it is there before the other one is asked.
 PROBE_TIMEOUT_S = 1.5
 
+# What `hub_places` reads, without the tokens.
+PLACE_VARIABLES = (
+    *("XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_ENDPOINT"),
+    *("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "MODELSCOPE_CACHE", "MODELSCOPE_HOME"),
+    *("MODELSCOPE_ENDPOINT", "MODELSCOPE_DOMAIN", "MODELSCOPE_PREFER_AI_SITE"),
+)
+
 _TRUE = ("1", "ON", "YES", "TRUE")  # as huggingface_hub reads its switches
 
 

@@ -11,7 +11,7 @@ Two protections, the better first; where neither works, nothing is run unless so
 Both: an empty environment, no new privileges, a seccomp filter (`seccomp.py`), resource limits, a
 watch on the memory of all processes together, an end of everything after the time.
 
-Contained (`tests/lab/sandbox/hostile` tries each):
+Contained (`tests/lab/sandbox/hostile.py` tries each):
 
 - network: no connection out, none to this machine, no abstract socket;
 - files: the system is read-only and only /usr, the libraries and the interpreter are seen; nobody's

@@ -89,7 +89,10 @@ def _why_not(protection: Protection) -> str | None:
     if python_for(protection) is None:
         return "no Python that another user may start"
     argv = (str(python_for(protection)), "-I", "-S", "-c", f"print({_WORKS!r})")
-    outcome = run(Program(argv), Limits(time_s=20.0), protection)
+    try:
+        outcome = run(Program(argv), Limits(time_s=20.0), protection)
+    except OSError as error:  # root of a container that has no other user
+        return f"cannot begin: {error.strerror or error}"
     if outcome.exit_code == 0 and outcome.stdout.strip() == _WORKS:
         return None
     lines = outcome.stderr.strip().splitlines()
