@@ -14,15 +14,19 @@ import numpy as np
 import pytest
 
 from codehearth.engines import transformers_at
+from codehearth.engines.endpoint import Endpoint
+from codehearth.engines.environments import Installed
+from codehearth.engines.transformers import Transformers
 from codehearth.errors import BadWeights, DiskFull
 from codehearth.lab import library, scoring
-from codehearth.lab.candidates import Listener, Place, candidates_of
+from codehearth.lab.candidates import Candidate, Listener, Place, candidates_of
 from codehearth.lab.sandbox import protections
 from codehearth.lab.scoring import kept_logits, score, tokenize
 from codehearth.lab.source import gguf_source
 from codehearth.models.hardware import snapshot
 from codehearth.models.made import Made
 from codehearth.models.store import Store
+from codehearth.models.weights import read_weights
 from tests.cli.command_line import STARTER, Hearth, served
 from tests.engine_environments import installed
 from tests.lab.checkpoints import make_checkpoint
@@ -298,3 +302,21 @@ def test_what_transformers_makes_as_it_loads_is_read_the_same_way(tmp_path: Path
     assert 0 < np.mean(scored["int8"].kl) < np.mean(scored["int4"].kl) < 0.5
     assert np.mean(scored["int8"].top_1) > 0.8
     assert [len(one) for one in scored["int4"].greedy] > [0, 0]
+
+
+def test_what_is_made_at_load_is_timed_and_solves_tasks_in_that_precision() -> None:
+    """It was timed as int8, and its tasks were solved by whatever loads the checkpoint as it is."""
+    folder = STARTER.parent / "starter"
+    python = Path("/data/engines/transformers/0a/bin/python")
+    state = Installed("transformers", "cpu", python, "5.23.0", "digest", {})
+    weights = read_weights(folder)
+    one = Candidate("int8", folder, weights, 1, "", loaded_by=Transformers(state))
+
+    launch = one.launch(context_tokens=1024, num_slots=4, num_threads=1, machine="x86_64")
+
+    assert (launch.precision, launch.stored_precision) == ("int8", "BF16")
+    endpoint = Endpoint(Path("/run/engine.sock"), "http://engine", "key")
+    assert one.loaded_by is not None
+    argv = one.loaded_by.command(launch, endpoint).argv
+    assert argv[argv.index("--quantise") + 1] == "int8"
+    assert one.loading == scoring.Loading("int8", python)

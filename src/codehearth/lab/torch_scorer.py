@@ -7,7 +7,6 @@ one table with llama.cpp's: the tokens are the same ids.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ import torch
 
 from codehearth.lab.scorer import EXIT_REFUSED, Array, Refused, compared, tell
 from codehearth.workers.transformers.loading import Loaded, load
+from codehearth.workers.transformers.program import parse_arguments
 from codehearth.workers.transformers.serving import CannotLoad
 
 
@@ -54,15 +54,10 @@ class _Network:
     """The model on the CPU, as the engine loads it."""
 
     def __init__(self, job: dict[str, Any]) -> None:
-        asked = argparse.Namespace(
-            model=job["model"],
-            threads=job["num_threads"],
-            device="cpu",
-            dtype="bf16",
-            quantise=job["precision"],
-            allow_code=False,
-        )
-        self._loaded: Loaded = load(asked, say=lambda _: None)
+        asked = {"model": job["model"], "threads": job["num_threads"], "device": "cpu",
+                 "dtype": "bf16", "quantise": job["precision"]}  # fmt: skip
+        argv = [word for name, value in asked.items() for word in (f"--{name}", str(value))]
+        self._loaded: Loaded = load(parse_arguments(argv), say=lambda _: None)
         self._vocabulary = int(job["vocabulary_size"])
         if self._loaded.vocabulary_size < self._vocabulary:
             raise Refused("The checkpoint has fewer tokens than the reference.")
