@@ -354,7 +354,7 @@ def test_an_unknown_tokenizer_is_refused(hearth: Hearth) -> None:
 
 
 def test_a_precision_of_another_engine_is_named(hearth: Hearth) -> None:
-    refused = hearth("quantize", "starter", "--to", "gptq4")
+    refused = hearth("quantize", "starter", "--to", "gptq8")
 
     assert refused.code == 2
     assert "GPTQModel" in refused.err

@@ -253,7 +253,7 @@ def _precision(
 
 
 def _bits(one: Candidate) -> float:
-    if one.loaded_by is None:
+    if one.loaded_by is None or one.is_packed:
         return one.weights.bits_per_weight
     return 8 * weights_bytes(one.weights, one.precision) / one.weights.num_parameters
 

@@ -49,7 +49,8 @@ class Windows:
 
 @dataclass(frozen=True)
 class Loading:
-    """A precision that transformers makes as it loads, by the Python of its environment."""
+    """How a checkpoint is read by the Python of transformers' environment. `precision` is what it
+    becomes as it is loaded, "" for one that is packed already."""
 
     precision: str
     python: Path

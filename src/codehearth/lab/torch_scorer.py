@@ -1,4 +1,4 @@
-"""Reads a text with a checkpoint that transformers quantises as it loads: `scorer`'s sibling.
+"""Reads a text with a quantised checkpoint, or one that is quantised as it loads: `scorer`'s kin.
 
 A child of `scoring.py` under the Python of the engine's own environment. Job, windows, figures and
 lines are `scorer`'s, and the weights are loaded by the engine's own code, so that its rows stand in
@@ -8,6 +8,7 @@ one table with llama.cpp's: the tokens are the same ids.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,12 +19,15 @@ import torch
 
 from codehearth.lab.scorer import EXIT_REFUSED, Array, Refused, compared, tell
 from codehearth.workers.transformers.loading import Loaded, load
-from codehearth.workers.transformers.program import parse_arguments
+from codehearth.workers.transformers.program import forbid_fetching_and_compiling, parse_arguments
 from codehearth.workers.transformers.serving import CannotLoad
 
 
 def main() -> int:
     job = json.load(sys.stdin)
+    forbid_fetching_and_compiling()
+    # GPTQModel waits for ever where it has more workers than there are cores.
+    os.environ["GPTQMODEL_CPU_WORKERS"] = str(max(2, job["num_threads"]))
     try:
         network = _Network(job)
         with torch.inference_mode():
@@ -55,7 +59,9 @@ class _Network:
 
     def __init__(self, job: dict[str, Any]) -> None:
         asked = {"model": job["model"], "threads": job["num_threads"], "device": "cpu",
-                 "dtype": "bf16", "quantise": job["precision"]}  # fmt: skip
+                 "dtype": "bf16"}  # fmt: skip
+        if job["precision"]:
+            asked["quantise"] = job["precision"]
         argv = [word for name, value in asked.items() for word in (f"--{name}", str(value))]
         self._loaded: Loaded = load(parse_arguments(argv), say=lambda _: None)
         self._vocabulary = int(job["vocabulary_size"])
