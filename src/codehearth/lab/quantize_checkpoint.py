@@ -138,9 +138,9 @@ def run(
         return _result(present, target, 0.0, was_there=True)
     with made_alone(target):
         unfinished = target.with_name(target.name + UNFINISHED)
-        _cleared(unfinished)
-        require_room(planned.num_bytes, target.parent, free_bytes)
         try:
+            _cleared(unfinished)
+            require_room(planned.num_bytes, target.parent, free_bytes)
             _compute(planned, unfinished, num_threads, step)
             whole = unfinished / "model"
             _complete(whole, planned)
@@ -161,10 +161,10 @@ def _cleared(folder: Path) -> None:
 
 def _compute(planned: Plan, unfinished: Path, num_threads: int, step: Step) -> None:
     job: dict[str, Any] = {
-        "model": str(planned.source.folder),
+        "model": str(planned.source.folder.absolute()),
         "precision": planned.precision,
-        "target": str(unfinished / "model"),
-        "scratch": str(unfinished / "scratch"),
+        "target": str(unfinished.absolute() / "model"),
+        "scratch": str(unfinished.absolute() / "scratch"),
         "num_threads": num_threads,
         "num_layers": planned.weights.num_layers,
         "text": planned.text.content if planned.text else "",

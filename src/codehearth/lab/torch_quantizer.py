@@ -13,17 +13,16 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from codehearth.lab.voice import Tell, own_voice
 
 EXIT_REFUSED = 3
 
 # GPTQ's scales stand for so many weights of a row each; the first that divides every row is taken.
 _GROUP_SIZES = (128, 64, 32)
 _MIN_WINDOWS = 4
-
-Tell = Callable[..., None]
 
 
 class Refused(Exception):
@@ -36,33 +35,21 @@ class Refused(Exception):
 
 def main() -> int:
     job = json.load(sys.stdin)
-    tell = _voice()
+    tell = own_voice()
     try:
         quantise = _with_gptqmodel if job["precision"] == "gptq4" else _with_bitsandbytes
         quantise(job, tell)
         _restore_config(Path(job["model"]), Path(job["target"]))
     except Refused as error:
-        tell(error=error.kind, message=str(error), hint=error.hint)
+        tell({"error": error.kind, "message": str(error), "hint": error.hint})
         return EXIT_REFUSED
     except OSError as error:
         kind = "DiskFull" if error.errno in (28, 122) else "EngineFailed"  # no space, over quota
-        tell(error=kind, message=f"The model cannot be written: {error.strerror or error}.")
+        message = f"The model cannot be written: {error.strerror or error}."
+        tell({"error": kind, "message": message})
         return EXIT_REFUSED
-    tell(stage="done")
+    tell({"stage": "done"})
     return 0
-
-
-def _voice() -> Tell:
-    """Says what happens, on the standard output that libraries cannot reach."""
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    sys.stdout = sys.stderr
-
-    def tell(**line: Any) -> None:
-        out.write(json.dumps(line) + "\n")
-        out.flush()
-
-    return tell
 
 
 def _with_bitsandbytes(job: dict[str, Any], tell: Tell) -> None:
@@ -73,7 +60,7 @@ def _with_bitsandbytes(job: dict[str, Any], tell: Tell) -> None:
     from codehearth.workers.transformers.serving import CannotLoad
 
     forbid_fetching_and_compiling()
-    tell(stage="starting", share=0.0)
+    tell({"stage": "starting", "share": 0.0})
     import transformers
 
     from codehearth.workers.transformers.loading import load
@@ -87,7 +74,7 @@ def _with_bitsandbytes(job: dict[str, Any], tell: Tell) -> None:
     except CannotLoad as error:
         raise Refused("BadWeights", f"The checkpoint cannot be loaded: {error}.") from error
     transformers.utils.logging.set_tqdm_hook(None)
-    tell(stage="writing", share=1.0)
+    tell({"stage": "writing", "share": 1.0})
     loaded.model.save_pretrained(job["target"], max_shard_size="4GB")
 
 
@@ -100,7 +87,7 @@ class _Told:
 
     def __iter__(self) -> Any:
         for number, item in enumerate(self._items):
-            self._tell(stage="quantising", share=number / len(self._items))
+            self._tell({"stage": "quantising", "share": number / len(self._items)})
             yield item
 
     def __getattr__(self, name: str) -> Any:
@@ -111,9 +98,12 @@ def _with_gptqmodel(job: dict[str, Any], tell: Tell) -> None:
     from codehearth.workers.transformers.program import forbid_fetching_and_compiling
 
     forbid_fetching_and_compiling()
+    # It writes a folder of logs into the one that it is started in.
+    Path(job["scratch"]).mkdir()
+    os.chdir(job["scratch"])
     # It waits for ever where it has more workers than there are cores.
     os.environ["GPTQMODEL_CPU_WORKERS"] = str(max(2, job["num_threads"]))
-    tell(stage="starting", share=0.0)
+    tell({"stage": "starting", "share": 0.0})
     import torch
     from gptqmodel import GPTQModel, QuantizeConfig
 
@@ -138,12 +128,12 @@ def _with_gptqmodel(job: dict[str, Any], tell: Tell) -> None:
     def layer_done(*, layer_idx: int, submodule_finalized: bool) -> None:
         if not submodule_finalized:
             share = (layer_idx + 1) / job["num_layers"]
-            tell(stage=f"layer {layer_idx + 1} of {job['num_layers']}", share=share)
+            tell({"stage": f"layer {layer_idx + 1} of {job['num_layers']}", "share": share})
 
     model.layer_callback = layer_done
-    tell(stage=f"layer 1 of {job['num_layers']}", share=0.0)
+    tell({"stage": f"layer 1 of {job['num_layers']}", "share": 0.0})
     model.quantize(windows, batch_size=1)
-    tell(stage="writing", share=1.0)
+    tell({"stage": "writing", "share": 1.0})
     model.save(job["target"], max_shard_size="4GB")
 
 

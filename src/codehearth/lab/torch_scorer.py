@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from codehearth.lab.scorer import EXIT_REFUSED, Array, Refused, compared, tell
+from codehearth.lab.logits import Array, compared, is_finite
+from codehearth.lab.scorer import EXIT_REFUSED, Refused
+from codehearth.lab.voice import own_voice
 from codehearth.workers.transformers.loading import Loaded, load
 from codehearth.workers.transformers.program import forbid_fetching_and_compiling, parse_arguments
 from codehearth.workers.transformers.serving import CannotLoad
@@ -25,6 +27,7 @@ from codehearth.workers.transformers.serving import CannotLoad
 
 def main() -> int:
     job = json.load(sys.stdin)
+    tell = own_voice()
     forbid_fetching_and_compiling()
     # GPTQModel waits for ever where it has more workers than there are cores.
     os.environ["GPTQMODEL_CPU_WORKERS"] = str(max(2, job["num_threads"]))
@@ -43,13 +46,13 @@ def _score(network: _Network, job: dict[str, Any]) -> Iterator[dict[str, Any]]:
     with Path(job["logits"]).open("rb") as kept:
         for number, tokens in enumerate(job["windows"]):
             logits = network.second_half(tokens)
-            if not np.isfinite(logits).all():
+            if not is_finite(logits):
                 raise Refused(
                     f"The model computes NaN or infinity in window {number + 1} of the text."
                 )
             reference = np.fromfile(kept, np.float32, logits.size).reshape(logits.shape)
             targets = np.asarray(tokens[len(tokens) // 2 + 1 :])
-            yield {"window": number, **compared(reference, logits, targets)}
+            yield {"window": number, **compared(reference, logits, targets, job["num_threads"])}
     for prompt in job["prompts"]:
         yield {"greedy": network.continued(prompt, job["num_new_tokens"])}
 
