@@ -4,11 +4,10 @@
         [--windows 20]
 
 The starter and its Q4_K_M (with --shape 0.5b random weights in the sizes of Qwen2.5-0.5B, 151,936
-tokens among them, as Q8_0 and Q4_K_M) read the same windows, both programs in turn and with the same number of
-threads that spin for as long; medians of time (and of the processors' time, which other programs
-disturb less), and perplexity and mean KL of both are printed with
-their ratios. `llama-perplexity` is looked for in FOLDER and on PATH; without it only our own
-figures are printed.
+tokens among them, as Q8_0 and Q4_K_M) read the same windows, both programs in turn and with the
+same number of threads that spin for as long; medians of time (and of the processors' time, which
+other programs disturb less), and perplexity and mean KL of both are printed with their ratios.
+`llama-perplexity` is looked for in FOLDER and on PATH; without it only our own figures are printed.
 """
 
 from __future__ import annotations
@@ -30,6 +29,7 @@ from benchmarks.quantize import quantise
 from codehearth.engines.threads import child_environment
 from codehearth.lab import scoring, statistics
 from codehearth.lab.checkpoint_source import checkpoint_source
+from codehearth.lab.keeping import kept
 from codehearth.lab.layout import layout
 from codehearth.lab.mixture import recipe_of
 from codehearth.lab.quantize import run
@@ -111,12 +111,12 @@ def read(
     """By our own children, without what the reference program does not do."""
     windows = replace(windows, prompts=())
     started, cpu = time.perf_counter(), cpu_of_children_s()
-    with scoring.kept_logits(windows, folder, free_bytes_at) as logits:
+    with kept(windows, files[0].name, folder, free_bytes_at) as keeping:
         for path in files:
             found = scoring.score(
                 path,
                 windows,
-                logits,
+                keeping.logits,
                 is_reference=path == files[0],
                 num_threads=num_threads,
                 done=lambda _: None,

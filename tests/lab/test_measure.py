@@ -17,11 +17,12 @@ from codehearth.engines import transformers_at
 from codehearth.engines.endpoint import Endpoint
 from codehearth.engines.environments import Installed
 from codehearth.engines.transformers import Transformers
-from codehearth.errors import BadWeights, DiskFull
+from codehearth.errors import BadWeights, DiskFull, Overloaded
 from codehearth.lab import library, scoring
 from codehearth.lab.candidates import Candidate, Listener, Place, candidates_of
+from codehearth.lab.keeping import kept
 from codehearth.lab.sandbox import protections
-from codehearth.lab.scoring import kept_logits, score, tokenize
+from codehearth.lab.scoring import score, tokenize
 from codehearth.lab.source import gguf_source
 from codehearth.models.hardware import snapshot
 from codehearth.models.made import Made
@@ -91,7 +92,8 @@ def test_a_precision_of_another_engine_is_told_and_does_not_stop_the_others(
     missing = measured[1]["not_measured"]
 
     assert [one["precision"] for one in missing] == ["gptq4"]
-    assert "GPTQModel" in missing[0]["reason"]
+    assert "not made" in missing[0]["reason"]
+    assert "hearth quantize starter --to gptq4" in missing[0]["hint"]
 
 
 def test_the_result_lies_with_its_report_and_plots(
@@ -146,8 +148,9 @@ def scores(path: Path, folder: Path, *, reference: Path | None = None) -> scorin
     windows = scoring.cut(
         tokens, vocabulary_size=vocabulary, context_tokens=64, max_windows=4, num_prompts=2
     )
-    with kept_logits(windows, folder, room) as logits:
+    with kept(windows, "", folder, room) as keeping:
         first = reference or path
+        logits = keeping.logits
         score(first, windows, logits, is_reference=True, num_threads=1, done=lambda _: None)
         return score(path, windows, logits, is_reference=False, num_threads=1, done=lambda _: None)
 
@@ -175,9 +178,9 @@ def test_greedy_completions_are_those_of_the_engine_that_serves(
     prompt = "def is_even(number):\n    "
     tokens, vocabulary = tokenize(STARTER, prompt)
     windows = scoring.Windows((tuple(tokens * 8)[:32],), (tuple(tokens),), vocabulary)
-    with kept_logits(windows, tmp_path, room) as logits:
+    with kept(windows, "", tmp_path, room) as keeping:
         found = score(
-            STARTER, windows, logits, is_reference=True, num_threads=1, done=lambda _: None
+            STARTER, windows, keeping.logits, is_reference=True, num_threads=1, done=lambda _: None
         )
 
     with served(hearth, "-m", "starter"):
@@ -216,9 +219,37 @@ def test_a_full_disk_is_seen_before_any_work(tmp_path: Path) -> None:
 
     with (
         pytest.raises(DiskFull, match=r"5\.8 GiB while measuring; 100 MiB are free"),
-        kept_logits(windows, tmp_path, lambda _: 100 << 20),
+        kept(windows, "", tmp_path, lambda _: 100 << 20),
     ):
         raise AssertionError
+
+
+def test_what_was_read_before_a_stop_is_not_read_again(tmp_path: Path) -> None:
+    windows = scoring.Windows(((0,) * 64,) * 4, (), 1000)
+    read = scoring.Scores(nll=(1.5, 0.1), greedy=((1, 2), ()), kl=(1e-7, 0.25))
+
+    with pytest.raises(KeyboardInterrupt), kept(windows, "hash", tmp_path, room) as first:
+        first.logits.write_bytes(b"logits")
+        first.keep("q8_0", read)
+        with pytest.raises(Overloaded), kept(windows, "hash", tmp_path, room):
+            raise AssertionError
+        raise KeyboardInterrupt
+    with kept(windows, "hash", tmp_path, room) as again:
+        assert again.logits.read_bytes() == b"logits"
+        assert (again.scores("q8_0"), again.scores("q4_0")) == (read, None)
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_stopped_measurement_left_goes_with_the_next_other_one(tmp_path: Path) -> None:
+    """A killed one left gigabytes that nothing deleted."""
+    windows = scoring.Windows(((0,) * 64,) * 4, (), 1000)
+    with pytest.raises(KeyboardInterrupt), kept(windows, "one", tmp_path, room):
+        raise KeyboardInterrupt
+    assert len(list(tmp_path.iterdir())) == 1
+
+    with kept(windows, "two", tmp_path, room) as other:
+        assert [place.name for place in tmp_path.iterdir()] == [other.logits.parent.name]
 
 
 def test_memory_of_the_reference_is_that_of_one_window() -> None:
@@ -289,10 +320,10 @@ def test_what_transformers_makes_as_it_loads_is_read_the_same_way(tmp_path: Path
         tokens, vocabulary_size=vocabulary, context_tokens=64, max_windows=4, num_prompts=2
     )
 
-    with kept_logits(windows, tmp_path, room) as logits:
+    with kept(windows, "", tmp_path, room) as keeping:
         scored = {
             one.precision: score(
-                one.path, windows, logits, is_reference=one.is_reference, num_threads=1,
+                one.path, windows, keeping.logits, is_reference=one.is_reference, num_threads=1,
                 done=lambda _: None, loaded=one.loading,
             )
             for one in found

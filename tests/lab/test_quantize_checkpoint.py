@@ -19,7 +19,8 @@ from codehearth.engines.vllm import Vllm
 from codehearth.errors import DiskFull, EngineMissing
 from codehearth.lab import quantize_checkpoint, scoring
 from codehearth.lab.candidates import Listener, Place, candidates_of
-from codehearth.lab.scoring import kept_logits, score, tokenize
+from codehearth.lab.keeping import kept
+from codehearth.lab.scoring import score, tokenize
 from codehearth.lab.texts import calibration_text, packaged_text
 from codehearth.models.hardware import snapshot
 from codehearth.models.made import Made, MadeModel
@@ -175,18 +176,18 @@ def test_what_was_saved_answers_as_what_is_made_at_load(made: Hearth, tmp_path: 
     model = Store(made.data).find("starter:bf16")
     listener = Listener(say=lambda _: None, step=lambda *_: None)
     scores = {}
-    for kept in (Made(made.data / "made"), Made(tmp_path / "made")):
-        place = Place(kept, tmp_path, room, engine)
+    for place_of in (Made(made.data / "made"), Made(tmp_path / "made")):
+        place = Place(place_of, tmp_path, room, engine)
         found, missing = candidates_of(model, ("int4",), place, snapshot(), listener)
-        assert not missing and found[1].is_packed is (kept.folder != tmp_path / "made")
+        assert not missing and found[1].is_packed is (place_of.folder != tmp_path / "made")
         tokens, vocabulary = tokenize(found[0].path, TEXT)
         windows = scoring.cut(
             tokens, vocabulary_size=vocabulary, context_tokens=64, max_windows=4, num_prompts=1
         )
-        with kept_logits(windows, tmp_path, room) as logits:
+        with kept(windows, "", tmp_path, room) as keeping:
             for one in found:
-                scores[kept.folder, one.precision] = score(
-                    one.path, windows, logits, is_reference=one.is_reference, num_threads=1,
+                scores[place_of.folder, one.precision] = score(
+                    one.path, windows, keeping.logits, is_reference=one.is_reference, num_threads=1,
                     done=lambda _: None, loaded=one.loading,
                 )  # fmt: skip
 
@@ -276,10 +277,10 @@ def test_gptq_is_calibrated_made_and_measured(hearth: Hearth, tmp_path: Path) ->
     windows = scoring.cut(
         tokens, vocabulary_size=vocabulary, context_tokens=64, max_windows=4, num_prompts=1
     )
-    with kept_logits(windows, tmp_path, room) as logits:
+    with kept(windows, "", tmp_path, room) as keeping:
         _, packed = (
             score(
-                one.path, windows, logits, is_reference=one.is_reference, num_threads=1,
+                one.path, windows, keeping.logits, is_reference=one.is_reference, num_threads=1,
                 done=lambda _: None, loaded=one.loading,
             )
             for one in found

@@ -151,13 +151,13 @@ def _measured(
         command=("hearth", *sys.argv[1:]),
     )
     folder = settings.data / "lab"
-    with shown() as step:
-        result = run(
-            options,
-            Place(store.made, folder, free_bytes_at, transformers_at(environments_of(settings))),
-            snapshot(),
-            Listener(say=say, step=step),
-        )
+    place = Place(store.made, folder, free_bytes_at, transformers_at(environments_of(settings)))
+    try:
+        with shown() as step:
+            result = run(options, place, snapshot(), Listener(say=say, step=step))
+    except KeyboardInterrupt:
+        say("\nStopped. What was made and read is kept; the same command goes on from there.")
+        raise
     return keep(result, folder)
 
 
@@ -175,7 +175,8 @@ def _print(result: Result) -> None:
             f"{one.precision} ({one.source})"
         )
     for missing in result.not_measured:
-        say(f"{missing.precision} was not measured: {missing.reason}")
+        hint = f" ({missing.hint})" if missing.hint else ""
+        say(f"{missing.precision} was not measured: {missing.reason}{hint}")
 
 
 def _cells(one: Precision) -> tuple[str, ...]:

@@ -171,7 +171,7 @@ def _want_checkpoint(name: str, wanted: _Wanted, model: LocalModel, place: Place
     availability = engine.availability()
     if made is None and (model.format != "safetensors" or name not in LOADED_PRECISIONS):
         hint = f"`hearth quantize {model.name} --to {name}` makes it"
-        wanted.missing.append(NotMeasured(name, f"{name} of this model was not made yet", hint))
+        wanted.missing.append(NotMeasured(name, "it was not made of this model yet", hint))
     elif isinstance(availability, Unavailable):
         reason = f"the engine transformers reads it, and {availability.reason}"
         wanted.missing.append(NotMeasured(name, reason, availability.hint))

@@ -27,6 +27,7 @@ from codehearth.errors import InvalidRequest, Unsupported
 from codehearth.lab import passing, scoring, timing
 from codehearth.lab.candidates import Candidate, Listener, Place, candidates_of
 from codehearth.lab.extent import extent, timing_plan
+from codehearth.lab.keeping import kept
 from codehearth.lab.naming import base_of, run_id
 from codehearth.lab.passing import Wish
 from codehearth.lab.result import (
@@ -174,17 +175,24 @@ def _scores(
     listener: Listener,
 ) -> dict[str, scoring.Scores]:
     found: dict[str, scoring.Scores] = {}
-    with scoring.kept_logits(windows, place.scratch, place.free_bytes) as logits:
+    with kept(windows, candidates[0].sha256, place.scratch, place.free_bytes) as keeping:
         for one in candidates:
+            key = f"{one.precision} {one.sha256} {one.is_packed}"
+            there = keeping.scores(key)
+            if there is not None:
+                listener.say(f"{one.precision}: was read before the last run was stopped")
+                found[one.precision] = there
+                continue
             found[one.precision] = scoring.score(
                 one.path,
                 windows,
-                logits,
+                keeping.logits,
                 is_reference=one.is_reference,
                 num_threads=num_threads,
                 done=_windows_done(listener, one.precision, len(windows.windows)),
                 loaded=one.loading,
             )
+            keeping.keep(key, found[one.precision])
     return found
 
 
