@@ -164,7 +164,7 @@ def _measured(
 def _print(result: Result) -> None:
     headings = ("PRECISION", "SIZE", "BITS", "MEMORY", "LOAD", "FIRST TOKEN", "READ", "WRITE",
                 "WRITE x8", "PERPLEXITY", "KL", "KL 99 %", "SAME TOKEN", "PASS@1")  # fmt: skip
-    print_table(headings, map(_cells, result.precisions))
+    print_table(headings, [(result.label_of(one), *_cells(one)) for one in result.precisions])
     print_data(
         "\nread, write: tokens/s of one request, and of 8 together; KL: mean divergence from "
         f"{result.reference} in nats; same token: how often the likeliest one is the same"
@@ -183,7 +183,6 @@ def _cells(one: Precision) -> tuple[str, ...]:
     alone, many, loss = one.at(1), one.at(8), one.loss
     kl, same = loss.kl, loss.top_1_agreement
     return (
-        one.precision,
         size(one.file.num_bytes),
         f"{one.bits_per_weight:.2f}",
         size(one.memory.peak_bytes),

@@ -65,6 +65,7 @@ class Candidate:
     is_reference: bool = False
     loaded_by: Transformers | None = None
     is_packed: bool = False
+    calibrated_on: str = ""
 
     @property
     def loading(self) -> Loading | None:
@@ -199,6 +200,7 @@ def _packed(made: MadeModel, place: Place, listener: Listener) -> Candidate:
         sha256=",".join(made.files[name] for name in files),
         loaded_by=place.transformers,
         is_packed=True,
+        calibrated_on=made.calibrated_on,
     )
 
 
@@ -242,7 +244,14 @@ def _calibrated(present: MadeModel, place: Place, listener: Listener) -> Candida
     """One that was made with an importance matrix is measured as it is."""
     path = place.made.path_of(present)
     _tell_calibrated(present, listener)
-    return Candidate(present.precision, path, read_weights(path), present.num_bytes, present.sha256)
+    return Candidate(
+        present.precision,
+        path,
+        read_weights(path),
+        present.num_bytes,
+        present.sha256,
+        calibrated_on=present.calibrated_on,
+    )
 
 
 def _tell_calibrated(made: MadeModel, listener: Listener) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 from codehearth import __version__
 from codehearth.engines import choose_engine
 from codehearth.engines.base import Engine
+from codehearth.engines.environments import Installed
 from codehearth.engines.threads import threads_for
 from codehearth.errors import InvalidRequest, Unsupported
 from codehearth.lab import passing, scoring, timing
@@ -95,7 +96,7 @@ def run(options: Options, place: Place, hardware: Hardware, listener: Listener) 
         command=options.command,
         seed=options.seed,
         duration_s=round(time.monotonic() - started, 1),
-        versions=_versions(),
+        versions=_versions(candidates),
         machine=_machine(hardware),
         noise=timed.noise,
         model=_model_facts(options.model, reference.weights),
@@ -120,7 +121,7 @@ def run(options: Options, place: Place, hardware: Hardware, listener: Listener) 
         reference=reference.precision,
         precisions=tuple(
             replace(
-                _precision(one, scores, scores[reference.precision], timed, options.seed),
+                _precision(one, scores, scores[reference.precision], timed, engine, options.seed),
                 pass_at_1=passed.by_precision.get(one.precision),
             )
             for one in sorted(candidates, key=lambda one: -one.num_bytes)
@@ -239,6 +240,7 @@ def _precision(
     scores: dict[str, scoring.Scores],
     reference: scoring.Scores,
     timed: timing.Timed,
+    engine: Engine,
     seed: int,
 ) -> Precision:
     found, ours = timed.timings[one.precision], scores[one.precision]
@@ -257,6 +259,8 @@ def _precision(
             else scoring.loss_of(ours, reference, seed=seed)
         ),
         kl_quantiles=() if one.is_reference else quantiles(ours.kl),
+        engine=(one.loaded_by or engine).name,
+        calibrated_on=one.calibrated_on,
     )
 
 
@@ -286,12 +290,15 @@ def _published(model: LocalModel) -> tuple[Published, ...]:
     )
 
 
-def _versions() -> dict[str, str]:
+def _versions(candidates: Sequence[Candidate]) -> dict[str, str]:
     packages = ("xllamacpp", "numpy")
+    states = (one.loaded_by.state for one in candidates if one.loaded_by is not None)
+    engine = next((state for state in states if isinstance(state, Installed)), None)
     return {
         "codehearth": __version__,
         "python": platform.python_version(),
         **{package: importlib.metadata.version(package) for package in packages},
+        **({engine.engine: engine.version, "torch": str(engine.facts["torch"])} if engine else {}),
     }
 
 
