@@ -32,6 +32,7 @@ from tests.cli.command_line import STARTER, Hearth, served
 from tests.engine_environments import installed
 from tests.lab.checkpoints import make_checkpoint
 from tests.lab.test_quantize import quantised, room
+from tests.tiny_gptq import tiny_gptq
 from tests.tiny_models import make_gguf
 
 TEXT = "def add(first, second):\n    return first + second\n\n\n" * 60
@@ -289,6 +290,15 @@ def test_a_wrong_precision_is_refused_before_anything_is_made(
     assert refused.code == 2
     assert "q9_k" in refused.err
     assert not list((hearth.data / "made").glob("*.gguf"))
+
+
+def test_a_packed_checkpoint_is_no_reference(hearth: Hearth, tmp_path: Path) -> None:
+    packed, _ = tiny_gptq(tmp_path)
+
+    refused = hearth("measure", str(packed))
+
+    assert refused.code == 2
+    assert "INT4 (GPTQ)" in refused.err and "--engines transformers" in refused.err
 
 
 def test_a_model_that_is_not_here_is_not_measured(hearth: Hearth) -> None:

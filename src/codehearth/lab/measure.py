@@ -136,6 +136,15 @@ def _check(options: Options, weights: Weights) -> None:
     """What can be seen before anything is made."""
     if weights.is_embedding_model:
         raise Unsupported(f"'{options.model.name}' makes vectors, no text: nothing to measure.")
+    if weights.kind == "safetensors" and weights.precision.startswith("INT"):
+        base, _, precision = options.model.name.rpartition(":")
+        compares = f"`hearth measure {base} --precisions {precision}` compares it"
+        times = f"`hearth measure {options.model.name} --engines transformers` times it"
+        raise Unsupported(
+            f"'{options.model.name}' is quantised ({weights.precision}): there is nothing to count "
+            "its loss from.",
+            hint=compares if options.model.source == "made" else times,
+        )
     if options.context_tokens > weights.context_tokens:
         raise InvalidRequest(
             f"The model has a context of {weights.context_tokens} tokens, not "
