@@ -69,6 +69,7 @@ async def complete(request: Request) -> Response:
         ends_with_block=asked.ending != "none",
         is_warm_up=asked.max_tokens == 0,
         keep_alive_s=house_of(request).keep_alive_s(asked.keep_alive),
+        repository=asked.repository,
     )
     shape = CompletionFormat(model=infill.model)
     dialect = OpenAIDialect(shape, wants_usage=asked.wants_usage)
@@ -83,6 +84,7 @@ async def _complete_segments(request: Request, asked: SegmentsRequest) -> Respon
         asked=sampling_of_segments(asked),
         client=client_of(request, user=asked.user),
         keep_alive_s=house.keep_alive_s(asked.keep_alive),
+        git_url=asked.segments.git_url,
     )
     suggestion_id = CompletionFormat(model=infill.model).id
     dialect = TabbyDialect(suggestion_id)
