@@ -6,27 +6,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
-from codehearth.cli.options import json_option, settings_now
+from codehearth.cli.options import json_option, repositories_here, settings_now
 from codehearth.cli.output import count, moment, print_data, print_json, print_table, say
 
 if TYPE_CHECKING:
     from codehearth.repo.shelf import Shelf
 
 
-def _names_here(
-    context: click.Context, parameter: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    return [CompletionItem(name) for name in _shelf().names() if name.startswith(incomplete)]
-
-
-_name_argument = click.argument("name", shell_complete=_names_here)
+_name_argument = click.argument("name", shell_complete=repositories_here)
 
 
 @click.group()
 def repo() -> None:
-    """Index repositories, so that chats and completions are shown the code they ask about.
+    """Index repositories, whose code models are then shown.
 
     `hearth repo add` in a folder, then `hearth run --repo NAME`, the page's list below the text, or
     "repository": "NAME" in a request. Everything stays on this machine.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from codehearth.cli.asking import DEFAULT_MAX_TOKENS, Sampling, sampling_options
-from codehearth.cli.options import json_lines_option, settings_now, yes_option
+from codehearth.cli.options import json_lines_option, repository_option, settings_now, yes_option
 from codehearth.cli.output import is_interactive
 from codehearth.cli.reach import Server, client_of, find_server, found_or_started
 from codehearth.cli.wanted import available
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="How many prompts of a file are asked at the same time.",
 )
+@repository_option
 @click.option(
     "--verify",
     "tests_file",
@@ -76,6 +77,7 @@ def run(
     system: str | None,
     prompts_file: str | None,
     parallel: int,
+    repository: str | None,
     tests_file: Path | None,
     candidates: int,
     repairs: int,
@@ -90,6 +92,7 @@ def run(
       hearth run qwen2.5-coder:7b "quicksort in Go"
       git diff | hearth run -s "Write a commit message."
       hearth run --file prompts.txt --json
+      hearth run --repo shop "where are prices rounded?"
       hearth run --verify test_slug.py "a function slug(title)" > slug.py
       hearth run                            (a conversation; /help there)
 
@@ -101,6 +104,8 @@ def run(
     asked = _asked(settings, server, words, model)
     piped = "" if prompts_file or sys.stdin.isatty() else _standard_input()
     prompt = joined_prompt(piped, asked.prompt)
+    if repository and tests_file is not None:
+        raise click.UsageError("--repo and --verify do not go together yet.")
     verified = None if tests_file is None else Verified(tests_file, candidates, repairs)
     answer = _way(prompt, prompts_file, verified, settings, parallel=parallel, as_json=as_json)
     name = available(settings, server, asked.model, yes=yes)
@@ -112,7 +117,7 @@ def run(
 
         # A server of our own has the model as its default, whatever it was called by.
         asks = (name if server else None) or _default_model(client)
-        answer(Questions(client, asks, system or "", Sampling(**sampling)))
+        answer(Questions(client, asks, system or "", Sampling(**sampling), repository))
 
 
 @dataclass(frozen=True)
