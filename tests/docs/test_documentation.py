@@ -190,6 +190,27 @@ def test_the_site_has_every_guide_and_reference_page() -> None:
         assert f"'{page}'" in text
 
 
+ZENSICAL = ROOT / "build" / "environments" / "docs" / "bin" / "zensical"
+
+
+@pytest.mark.skipif(not ZENSICAL.exists(), reason="`make site` has not made the generator's place")
+def test_the_site_speaks_the_language_of_its_page(tmp_path: Path) -> None:
+    """Around Chinese guides the theme said "On this page" and "Next", and called them English."""
+    shutil.copy(ROOT / "zensical.toml", tmp_path)
+    for name in ("docs", "scripts/site"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+
+    argv = [str(ZENSICAL), "build", "--strict"]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    site = tmp_path / "build" / "site"
+    assert '<html lang="en"' in site.joinpath("guide", "team.html").read_text("utf-8")
+    assert '<html lang="zh"' in site.joinpath("zh", "team.html").read_text("utf-8")
+    assert "On this page" not in site.joinpath("zh", "team.html").read_text("utf-8")
+    assert site.joinpath("assets", "site.css").is_file()
+
+
 READMES = (ROOT / "README.md", ROOT / "README.zh-CN.md")
 
 
