@@ -16,7 +16,9 @@ from urllib.parse import unquote
 import pytest
 
 from codehearth.cli.group import SECTIONS
-from scripts.write_figures import BLOCKS, written
+from scripts.comparison import read as read_comparison
+from scripts.write_figures import PAGES as FIGURES
+from scripts.write_figures import written
 from scripts.write_reference import PAGES as REFERENCE
 from tests.cli.command_line import HEARTH, Hearth, served
 
@@ -245,20 +247,22 @@ def test_a_readme_shows_the_page_in_light_and_dark(page: Path) -> None:
     assert (ROOT / dark[1]).is_file() and (ROOT / light[1]).is_file()
 
 
-@pytest.mark.parametrize("page", BLOCKS)
+@pytest.mark.parametrize("page", FIGURES)
 def test_figures_are_those_of_the_results(page: str) -> None:
     assert (ROOT / page).read_text("utf-8") == written(page), (
         "run `python scripts/write_figures.py`"
     )
 
 
-def test_every_product_that_is_compared_has_a_source() -> None:
-    text = READMES[0].read_text("utf-8")
-    heads = next(line for line in text.splitlines() if line.startswith("| | CodeHearth"))
+def test_every_cell_of_the_comparison_has_a_source_and_both_languages() -> None:
+    table = read_comparison()
+    known = {product["key"] for product in table.products}
 
-    for mark in re.findall(r"\]\[(\w)\]", heads):
-        assert re.search(rf"^\[{mark}\]: https://", text, re.MULTILINE)
-    assert len(re.findall(r"\]\[\w\]", heads)) == 6
+    for row in table.rows:
+        assert set(row) - {"title", "codehearth"} <= known
+        for said, source in (row[key] for key in known & set(row)):
+            assert source.startswith("https://"), (row["title"], said)
+            assert table.words(said, "zh")
 
 
 _OURS = r"(?<![\w/.-])(?:tests|scripts|src/codehearth|deploy|examples|benchmarks)/[\w./-]*[\w/]"
