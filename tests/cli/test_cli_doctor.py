@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
-from codehearth.cli.checks import Check, memory
-from codehearth.cli.troubles import clock, cuda_wanted, driver_check
+from codehearth.cli.doctor.check import Check
+from codehearth.cli.doctor.hardware import cuda_wanted, driver_check, memory
+from codehearth.cli.doctor.network import clock
 from tests.cli.command_line import HEARTH, NOBODY, SOURCES, Hearth
 
 # The functions of NVIDIA's library that are called before a GPU is asked for.
