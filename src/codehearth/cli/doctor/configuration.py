@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
 from codehearth.cli.doctor.check import Check
 from codehearth.errors import HearthError
-from codehearth.settings import Settings, read_settings, setting_fields, user_config_path
+from codehearth.settings import (
+    Settings,
+    default_data_path,
+    read_settings,
+    setting_fields,
+    user_config_path,
+)
 
 # Variables that begin as settings do and are none.
 _OTHER_VARIABLES = ("HEARTH_URL", "HEARTH_API_KEY", "HEARTH_ENGINE_KEY")
@@ -21,7 +26,7 @@ def settings() -> tuple[Settings, Check]:
     try:
         found = read_settings(flags={})
     except HearthError as error:
-        defaults = read_settings(flags={}, environment={}, folder=Path(os.devnull))
+        defaults = Settings(data=default_data_path())
         return defaults, Check("settings", "fail", error.message, error.hint)
     detail = f"read from {', '.join(files)}" if files else "all at their defaults"
     return found, Check("settings", "ok", detail)

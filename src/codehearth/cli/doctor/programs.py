@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 
 from codehearth.cli.doctor.check import Check
+from codehearth.cli.doctor.storage import is_folder
 from codehearth.errors import HearthError
 from codehearth.settings import Settings
 
@@ -42,6 +43,8 @@ def environments(settings: Settings) -> Iterator[Check]:
     from codehearth.engines.recipes import RECIPES
     from codehearth.gateway.opening import environments_of
 
+    if not is_folder(settings.data):  # its own line says so
+        return
     made = Environments(environments_of(settings))
     for name, devices in RECIPES.items():
         state = made.state(name)

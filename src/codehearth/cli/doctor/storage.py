@@ -23,18 +23,28 @@ def data_folder(folder: Path) -> Check:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryFile(dir=folder):
             pass
+    except FileExistsError:
+        problem = f"{folder} is a file, and a folder is wanted"
+        return Check("data folder", "fail", problem, "name another with HEARTH_DATA")
     except OSError as error:
         problem = f"{folder} cannot be written: {error.strerror or error}"
         return Check("data folder", "fail", problem, "name another with HEARTH_DATA")
     return Check("data folder", "ok", str(folder))
 
 
-def permissions(folder: Path) -> Check | None:
-    """Whether others may read keys and conversations; None where the folder is not there."""
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder that can be looked at."""
     try:
-        facts = folder.stat()
-    except OSError:
+        return path.is_dir()
+    except PermissionError:  # until Python 3.14 `is_dir` raises it
+        return False
+
+
+def permissions(folder: Path) -> Check | None:
+    """Whether others may read keys and conversations; None where there is no such folder."""
+    if not is_folder(folder):
         return None
+    facts = folder.stat()
     if facts.st_uid != os.getuid():
         detail = f"{folder} belongs to another user (number {facts.st_uid})"
         return Check("permissions", "warn", detail, f"`sudo chown -R $(id -un) {folder}`")
