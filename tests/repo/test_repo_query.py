@@ -15,6 +15,7 @@ from codehearth.repo.shelf import same_place
         ("Where is parseConfig used?", ("parseconfig", "parse", "config")),
         ("what does MAX_BODY_BYTES mean", ("max_body_bytes", "mean", "body", "bytes")),
         ("how do I write a function for this in Python", ("python",)),
+        ("invoices parsed by parsers, used once", ("invoic", "pars", "once")),
         ("HTTPServer", ("httpserver", "http", "server")),
         ("如何解析配置", ("如何解", "何解析", "解析配", "析配置")),
         ("a b 1 22 x = y", ()),

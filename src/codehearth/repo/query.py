@@ -20,6 +20,21 @@ _WORD = re.compile(r"[^\W\d]\w*", re.ASCII)
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]+")
 _CJK_TERM = 3
+_ENDINGS = (
+    "ations",
+    "ation",
+    "ings",
+    "ing",
+    "ions",
+    "ion",
+    "ers",
+    "ed",
+    "es",
+    "er",
+    "ly",
+    "s",
+    "e",
+)
 
 
 def terms_of(text: str) -> tuple[str, ...]:
@@ -31,13 +46,22 @@ def terms_of(text: str) -> tuple[str, ...]:
         if len(word) < _MIN_CHARACTERS or word.lower() in _common():
             continue
         pieces = [piece.lower() for piece in _PARTS.findall(word)]
-        (names if len(pieces) > 1 else words)[word.lower()] = None
-        if len(pieces) > 1:
+        if len(pieces) == 1:
+            words[_stem(word.lower())] = None
+        else:
+            names[word.lower()] = None
             parts |= dict.fromkeys(
                 piece for piece in pieces if len(piece) >= _MIN_PART and piece not in _common()
             )
     words |= dict.fromkeys(_cjk_terms(text))
     return tuple(dict.fromkeys([*names, *words, *parts]))[:MAX_TERMS]
+
+
+def _stem(word: str) -> str:
+    """An English word without its ending, as trigrams find what goes on otherwise: `parsing` asks
+    for `pars`, and finds `parse` and `parser`."""
+    ending = next((e for e in _ENDINGS if word.endswith(e)), "")
+    return word.removesuffix(ending) if len(word) - len(ending) >= _MIN_PART else word
 
 
 @cache
