@@ -33,15 +33,14 @@ test-page: $(VENV)/installed-dev tests/clients/node_modules ## the page in a rea
 # A C++ compiler is needed for one of them; `hearth engines install` says so before it begins.
 # Engines that live in environments of their own are installed once, into .engines (gigabytes).
 test-engines: $(VENV)/installed-dev .engines/lmdeploy-parser/made ## run the contract suite on every engine that can run here
-	for name in llamacpp-native vllm fastllm tuning; do \
+	for name in llamacpp-native vllm fastllm; do \
 		HEARTH_DATA=$(CURDIR)/.engines $(BIN)/hearth engines install $$name --cpu || exit 1; \
 	done
 	HEARTH_DATA=$(CURDIR)/.engines $(BIN)/hearth engines install transformers --cpu --with gptq
 	HEARTH_TEST_ENGINES=required $(BIN)/python -m pytest tests/engines/contract tests/workers \
-		tests/lab/test_parity.py tests/lab/test_speeds.py \
+		tests/lab/test_parity.py tests/lab/test_speeds.py tests/lab/test_measure.py \
 		tests/engines/test_vllm.py tests/engines/test_lmdeploy.py tests/deploy/test_scale.py \
-		tests/system/test_transformers_served.py tests/system/test_engines_served.py \
-		tests/system/test_tune.py tests/examples $(ARGS)
+		tests/system/test_transformers_served.py tests/system/test_engines_served.py $(ARGS)
 
 # The same for the environment that trains alone: minutes instead of gigabytes.
 test-tuning: $(VENV)/installed-dev build/environments/examples ## train the starter, by command and by notebook

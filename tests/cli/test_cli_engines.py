@@ -77,5 +77,5 @@ def test_a_gguf_file_is_refused_by_vllm_before_anything_starts(hearth: Hearth) -
     done = hearth("run", "starter", "x", variables={"HEARTH_ENGINE": "vllm"})
 
     assert done.code != 0
-    assert "vllm reads checkpoints of safetensors" in done.err
+    assert "vllm is started here for checkpoints of safetensors" in done.err
     assert "auto" in done.err

@@ -16,7 +16,9 @@ from urllib.parse import unquote
 import pytest
 
 from codehearth.cli.group import SECTIONS
-from scripts.write_figures import BLOCKS, written
+from scripts.comparison import read as read_comparison
+from scripts.write_figures import PAGES as FIGURES
+from scripts.write_figures import written
 from scripts.write_reference import PAGES as REFERENCE
 from tests.cli.command_line import HEARTH, Hearth, served
 
@@ -190,6 +192,27 @@ def test_the_site_has_every_guide_and_reference_page() -> None:
         assert f"'{page}'" in text
 
 
+ZENSICAL = ROOT / "build" / "environments" / "docs" / "bin" / "zensical"
+
+
+@pytest.mark.skipif(not ZENSICAL.exists(), reason="`make site` has not made the generator's place")
+def test_the_site_speaks_the_language_of_its_page(tmp_path: Path) -> None:
+    """Around Chinese guides the theme said "On this page" and "Next", and called them English."""
+    shutil.copy(ROOT / "zensical.toml", tmp_path)
+    for name in ("docs", "scripts/site"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+
+    argv = [str(ZENSICAL), "build", "--strict"]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    site = tmp_path / "build" / "site"
+    assert '<html lang="en"' in site.joinpath("guide", "team.html").read_text("utf-8")
+    assert '<html lang="zh"' in site.joinpath("zh", "team.html").read_text("utf-8")
+    assert "On this page" not in site.joinpath("zh", "team.html").read_text("utf-8")
+    assert site.joinpath("assets", "site.css").is_file()
+
+
 READMES = (ROOT / "README.md", ROOT / "README.zh-CN.md")
 
 
@@ -224,20 +247,22 @@ def test_a_readme_shows_the_page_in_light_and_dark(page: Path) -> None:
     assert (ROOT / dark[1]).is_file() and (ROOT / light[1]).is_file()
 
 
-@pytest.mark.parametrize("page", BLOCKS)
+@pytest.mark.parametrize("page", FIGURES)
 def test_figures_are_those_of_the_results(page: str) -> None:
     assert (ROOT / page).read_text("utf-8") == written(page), (
         "run `python scripts/write_figures.py`"
     )
 
 
-def test_every_product_that_is_compared_has_a_source() -> None:
-    text = READMES[0].read_text("utf-8")
-    heads = next(line for line in text.splitlines() if line.startswith("| | CodeHearth"))
+def test_every_cell_of_the_comparison_has_a_source_and_both_languages() -> None:
+    table = read_comparison()
+    known = {product["key"] for product in table.products}
 
-    for mark in re.findall(r"\]\[(\w)\]", heads):
-        assert re.search(rf"^\[{mark}\]: https://", text, re.MULTILINE)
-    assert len(re.findall(r"\]\[\w\]", heads)) == 6
+    for row in table.rows:
+        assert set(row) - {"title", "codehearth"} <= known
+        for said, source in (row[key] for key in known & set(row)):
+            assert source.startswith("https://"), (row["title"], said)
+            assert table.words(said, "zh")
 
 
 _OURS = r"(?<![\w/.-])(?:tests|scripts|src/codehearth|deploy|examples|benchmarks)/[\w./-]*[\w/]"
