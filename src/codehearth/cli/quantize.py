@@ -73,11 +73,14 @@ def quantize(
     """
     from codehearth.cli.quantize_checkpoint import plans
     from codehearth.cli.shelf import store_of
+    from codehearth.lab.sources import require_sound
 
     recipes, packed = _wanted(precisions, calibration)
     settings = read_settings(flags=flags)
     store = store_of(settings)
     found = store.find(model, allow_path=True, runs_code=False)
+    if not dry_run:
+        require_sound(found)
     planned = plans(store, settings, model, packed, calibration)
     layouts = _layouts(store, settings, found, recipes, calibration) if recipes else []
     if dry_run:

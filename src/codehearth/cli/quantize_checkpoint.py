@@ -28,11 +28,14 @@ def plans(
     from codehearth.gateway.opening import environments_of
     from codehearth.lab.bases import checkpoint_of
     from codehearth.lab.quantize_checkpoint import FORMATS, plan
+    from codehearth.lab.sources import require_sound
 
     if not precisions:
         return []
     engine = transformers_at(environments_of(settings))
     source = checkpoint_of(store, model, " and ".join(precisions))
+    if source.name != model:
+        require_sound(source)
     is_calibrated = any(FORMATS[precision].calibrated for precision in precisions)
     found = _text(text) if is_calibrated else None
     return [plan(precision, source, engine, found) for precision in precisions]

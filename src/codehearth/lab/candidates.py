@@ -19,7 +19,7 @@ from codehearth.lab.quantize_checkpoint import FORMATS
 from codehearth.lab.result import NotMeasured
 from codehearth.lab.scoring import Loading
 from codehearth.lab.source import SourceModel
-from codehearth.lab.sources import source_of
+from codehearth.lab.sources import require_sound, source_of
 from codehearth.models import precisions as names
 from codehearth.models.facts import Weights
 from codehearth.models.hardware import Hardware
@@ -109,6 +109,7 @@ def candidates_of(
 ) -> tuple[list[Candidate], list[NotMeasured]]:
     """The reference first, then the others, made where they are missing."""
     source = source_of(model)
+    require_sound(model)
     # Before anything is made, which may take minutes.
     wanted = _wanted(precisions, reference_precision(model), model, place)
     if not wanted.recipes and not wanted.loaded and not wanted.packed:
