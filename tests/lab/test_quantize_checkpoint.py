@@ -149,10 +149,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hearth]:
     home = tmp_path_factory.mktemp("made")
     hearth = Hearth(home)
     with_engines(hearth, "bitsandbytes")
-    told = hearth("quantize", "starter", "--to", "int8,int4", "--json")
-    assert told.code == 0, told.err
-    assert [one["name"] for one in told.document] == ["starter:int8", "starter:int4"]
-    assert "quantising" in told.err
+    for precision in ("int8", "int4"):
+        told = hearth("quantize", "starter", "--to", precision, "--json")
+        assert told.code == 0, told.err
+        assert [one["name"] for one in told.document] == [f"starter:{precision}"]
+        assert "quantising" in told.err
     yield hearth
 
 
