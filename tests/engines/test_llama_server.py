@@ -184,7 +184,7 @@ def test_the_setting_off_finds_nothing() -> None:
     assert find("off") is None
 
 
-def test_adapters_are_loaded_and_wait_to_be_asked_for(tmp_path: Path) -> None:
+def test_several_adapters_are_loaded_and_wait_to_be_asked_for(tmp_path: Path) -> None:
     server = probe(make_server(tmp_path / "llama-server"), ours={})
     assert isinstance(server, LlamaServer)
     adapters = (Adapter("ours", Path("/a.gguf")), Adapter("theirs", Path("/b.gguf")))
@@ -199,12 +199,10 @@ def test_adapters_are_loaded_and_wait_to_be_asked_for(tmp_path: Path) -> None:
     assert "--lora-init-without-apply" in argv
 
 
-def test_an_adapter_that_makes_the_model_what_it_is_named_is_applied_at_once(
-    tmp_path: Path,
-) -> None:
+def test_one_adapter_alone_answers_every_request(tmp_path: Path) -> None:
     server = probe(make_server(tmp_path / "llama-server"), ours={})
     assert isinstance(server, LlamaServer)
-    launch = Launch(Path("/m.gguf"), "m", 512, 4, 2, adapters=(Adapter("m", Path("/a.gguf")),))
+    launch = Launch(Path("/m.gguf"), "m", 512, 4, 2, adapters=(Adapter("a", Path("/a.gguf")),))
 
     argv = server.command(launch, Endpoint(Path("/tmp/h/e.sock"), "http://engine", "key")).argv
 
