@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from engines.asking import Facts
 
 from codehearth.engines import choose_engine
 from codehearth.engines.overview import overview
 from codehearth.engines.recipes import RECIPES
-
-
-@dataclass(frozen=True)
-class Facts:
-    kind: str = "safetensors"
-    architecture: str = "qwen2"
-    precision: str = "BF16"
-    is_embedding_model: bool = False
-    key_size: int = 64
-    output_bytes: int = 1
 
 
 def pretend(environments: Path, engine: str, *, device: str = "cpu", **facts: object) -> Path:

@@ -9,7 +9,8 @@ from typing import Literal
 
 from codehearth.engines import engines
 from codehearth.engines.base import Engine, Unavailable
-from codehearth.engines.environments import Broken, Environments, Installed
+from codehearth.engines.environments import Environments
+from codehearth.engines.installed import Broken, Installed
 from codehearth.engines.recipes import RECIPES, recipes_of
 from codehearth.models.remotes import Server
 

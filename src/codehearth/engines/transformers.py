@@ -17,7 +17,7 @@ from codehearth.engines.base import (
     not_generating,
 )
 from codehearth.engines.endpoint import Endpoint
-from codehearth.engines.environments import Installed, State, unavailable
+from codehearth.engines.installed import Installed, State, unavailable
 from codehearth.engines.worker import loading, started, worker_environment
 
 INSTALL = "`hearth engines install transformers`"
