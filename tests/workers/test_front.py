@@ -161,6 +161,8 @@ def test_each_engine_gets_the_fields_that_it_knows() -> None:
 )
 def test_an_adapter_is_a_model_of_its_own_there(lora: Any, model: str) -> None:
     assert model_of({"model": "b", "lora": lora}, "m", ("a", "b")) == model
+    assert model_of({}, "m", ("a",)) == "a"
+    assert model_of({}, "m", ()) == "m"
 
 
 @pytest.mark.parametrize(

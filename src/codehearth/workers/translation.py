@@ -38,9 +38,12 @@ def asked_of(body: bytes) -> dict[str, Any]:
 
 
 def model_of(asked: Mapping[str, Any], alias: str, adapters: Sequence[str]) -> str:
-    """What is asked by its place here is another server's model of its own. Raises Refused."""
+    """What is asked by its place here is another server's model of its own. One adapter alone
+    answers every request. Raises Refused."""
     place = adapter_of(asked, len(adapters))
-    return alias if place is None else adapters[place]
+    if place is None:
+        return adapters[0] if len(adapters) == 1 else alias
+    return adapters[place]
 
 
 def passed_on(asked: Mapping[str, Any], *, is_chat: bool) -> dict[str, Any]:

@@ -125,7 +125,7 @@ def load(asked: argparse.Namespace, *, say: Callable[[str], None]) -> Loaded:
             dtype=dtype,
             use_safetensors=True,
             output_loading_info=True,
-            **(_quantisation(asked.quantise, dtype) or _unpacking(path, place)),
+            **(_quantisation(asked.quantise, dtype, place) or _unpacking(path, place)),
             **options,
         )
     except MemoryError:
@@ -184,11 +184,19 @@ def _gpus() -> list[Gpu]:
     ]
 
 
-def _quantisation(bits: str | None, dtype: torch.dtype) -> dict[str, Any]:
+def _quantisation(bits: str | None, dtype: torch.dtype, place: str) -> dict[str, Any]:
     """What is said of quantising at load. Nothing where nothing is asked: even a None would hide
-    how a packed checkpoint says that it is packed."""
+    how a packed checkpoint says that it is packed.
+
+    On a CPU torchao makes int8, which then takes a ninth of bitsandbytes' time (a row of 896
+    through 4864: 0.97 ms against 8.7, and 0.35 in bf16; one thread, AVX-512).
+    """
     if bits is None:
         return {}
+    if bits == "int8" and place == "cpu" and _has("torchao"):
+        from torchao.quantization import Int8WeightOnlyConfig
+
+        return {"quantization_config": transformers.TorchAoConfig(Int8WeightOnlyConfig())}
     if not _has("bitsandbytes"):
         raise CannotLoad(f"{bits} needs the package bitsandbytes, which is not installed")
     if bits == "int8":
