@@ -13,12 +13,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from codehearth.engines import choose_engine
+from codehearth.engines import Choice, choose_engine
 from codehearth.engines.base import Adapter, Engine, Launch, Parallel
 from codehearth.engines.process import EngineProcess, Patience
 from codehearth.engines.remote import REMOTE_KEY_VARIABLE, Remote
 from codehearth.engines.threads import batch_tokens_for, threads_for
-from codehearth.errors import DoesNotFit
+from codehearth.errors import DoesNotFit, Unsupported
 from codehearth.gateway.infilling.proving import ErrandChild, prove_when_idle
 from codehearth.lab.speeds import measured_speeds
 from codehearth.models.facts import UNKNOWN_WEIGHTS, Weights
@@ -59,15 +59,8 @@ class Opener:
         model = models[0]
         if model.format == "remote":
             return self._open_remote(model) if attempt == 0 else None
-        weights = read_weights(model.path)
         machine = snapshot()
-        choice = choose_engine(
-            weights,
-            wanted=self._settings.engine,
-            llama_server=self._settings.llama_server,
-            environments=environments_of(self._settings),
-            speeds=measured_speeds(self._settings.data / "lab", name, machine),
-        )
+        model, weights, choice = self._chosen(model, machine)
         engine = choice.engine
         hardware = self._as_seen_by(engine, machine)
         num_threads = self._settings.threads or threads_for(
@@ -113,6 +106,28 @@ class Opener:
             engine=engine.name,
             why=choice.why + chosen.why + _why_together(adapters),
         )
+
+    def _chosen(self, model: LocalModel, machine: Hardware) -> tuple[LocalModel, Weights, Choice]:
+        """The engine for a model, with the model in a format that it reads: where the wanted engine
+        does not read what was named, the same model may be here in the other format."""
+        choose = partial(
+            choose_engine,
+            wanted=self._settings.engine,
+            llama_server=self._settings.llama_server,
+            environments=environments_of(self._settings),
+            speeds=measured_speeds(self._settings.data / "lab", model.process, machine),
+        )
+        weights = read_weights(model.path)
+        try:
+            return model, weights, choose(weights)
+        except Unsupported:
+            other = None if model.adapter else self._store.in_other_format(model)
+            if other is None:
+                raise
+        weights = read_weights(other.path)
+        choice = choose(weights)
+        why = f"its {other.format}: {choice.engine.name} does not read the model's {model.format}"
+        return other, weights, replace(choice, why=(*choice.why, why))
 
     def _as_seen_by(self, engine: Engine, hardware: Hardware) -> Hardware:
         """The machine without GPUs that the engine cannot use, and with those of a Ray cluster.
