@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from codehearth.engines.environments import Broken, Environments, Installed
+from codehearth.engines.environments import Environments
 from codehearth.engines.failure import Death, oom_kills
 from codehearth.engines.failure import failure_of as death_of
+from codehearth.engines.installed import Broken, Installed
 from codehearth.engines.threads import child_environment
 from codehearth.engines.worker import START
 from codehearth.errors import (
