@@ -126,7 +126,7 @@ def _death(status: int, log: Path, kills: int | None) -> EngineFailed:
         return OutOfMemory(
             "The training ran out of memory.",
             log_tail=tail,
-            hint="take a smaller --batch, --checkpointing, or --quantize int4 where there is a GPU",
+            hint="take a smaller --batch, --checkpointing, or --quantize int4",
         )
     return EngineFailed(
         f"The training broke off: the trainer {death.manner}.",
