@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -111,7 +112,9 @@ def _job(
 def _trained(python: Path, job: Path) -> Iterator[dict[str, Any]]:
     """What the trainer says until the adapter is trained."""
     argv = trainer.command(python, job, num_gpus=1)
-    child = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    child = subprocess.Popen(
+        argv, env=trainer.environment(os.environ), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
     assert child.stdout is not None
     try:
         for line in child.stdout:

@@ -9,8 +9,8 @@ A small model that is taught hard forgets how to answer anything else: after 96 
 starter told its name to whoever asked for a function. Three things help, and the small preset has
 them: a smaller step (1e-3), ending as soon as the held-out rows are known, and rehearsal: among the
 rows are questions of every day with the answers that the base itself gives, two for each row. So 75
-and 78 of 80 known tasks pass afterwards (two seeds; 76 before). With one for each row it was 73,
-with one for two rows 72 and 69, and the name was learnt in as many steps.
+and 78 of 80 known tasks pass afterwards (two seeds; 76 before). With one for each row it was 73
+twice, with one for two rows 72 and 69, and the name was learnt in as many steps.
 
 Few rows make few steps: learnt 8 times, 40 rows left the starter muddling its name in Chinese,
 learnt 16 times it answered 25 of 25 questions word for word. So few rows are learnt more often.
