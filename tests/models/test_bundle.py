@@ -346,7 +346,7 @@ def own(make_store: MakeStore, tmp_path: Path) -> Path:
     store = make_store()
     record = TunedModel("me", "starter:bf16", "1", row="starter")
     record = replace(record, sha256=hashlib.sha256(b"GGUF").hexdigest())
-    store.tuned.put(record, tuned_files(tmp_path / "data" / "work"))
+    store.tuned.put(record, tuned_files(tmp_path / "data" / "training"))
     target = tmp_path / "own.tar"
     pack(store, ["me:adapter"], None, target, say=print, free_bytes=lambda _: 10**15)
     return target

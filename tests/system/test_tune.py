@@ -89,7 +89,9 @@ def _trainer_at_work(hearth: Hearth, child: subprocess.Popen[bytes]) -> list[psu
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         assert child.poll() is None, "the command ended before it was killed"
-        states = list(hearth.data.glob("tune/*/work/checkpoints/checkpoint-4/trainer_state.json"))
+        states = list(
+            hearth.data.glob("tune/*/training/checkpoints/checkpoint-4/trainer_state.json")
+        )
         if states and any(event.get("step", 0) > 4 for event in _events(hearth)):
             return psutil.Process(child.pid).children(recursive=True)
         time.sleep(0.1)

@@ -110,6 +110,24 @@ def model_argument(
     return click.argument("model", required=required, nargs=nargs, shell_complete=complete)
 
 
+def repositories_here(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    from codehearth.repo.shelf import Shelf
+
+    names = Shelf(read_settings(flags={}).data).names()
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+repository_option = click.option(
+    "--repo",
+    "repository",
+    metavar="NAME",
+    shell_complete=repositories_here,
+    help="Show the model what this repository holds of the question (`hearth repo add`).",
+)
+
+
 def settings_now() -> Settings:
     """The settings of a verb that has no flags for them."""
     return read_settings(flags={})

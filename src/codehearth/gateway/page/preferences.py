@@ -13,7 +13,7 @@ from codehearth.gateway.body import read_request
 from codehearth.gateway.page.desk import desk_of
 from codehearth.gateway.replies import JsonResponse
 from codehearth.wire.conversations import Parameters, SystemPrompt, Turns
-from codehearth.wire.requests import ModelId, Shape
+from codehearth.wire.requests import ModelId, RepositoryName, Shape
 
 router = APIRouter()
 
@@ -31,6 +31,7 @@ class PreferencesDocument(Shape):
     language: Literal["en", "zh-CN"] | None = None
     theme: Literal["light", "dark", "system"] = "system"
     model: ModelId | None = None
+    repository: RepositoryName | None = None
     system_prompt: SystemPrompt = ""
     parameters: Parameters = Field(default_factory=Parameters)
     max_turns: Turns | None = None

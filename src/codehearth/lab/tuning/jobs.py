@@ -4,7 +4,7 @@
     tune/ID/state.json      the phase; replaced in one step
     tune/ID/events.jsonl    losses as the trainer told them
     tune/ID/training.jsonl, held_out.jsonl, trainer.log
-    tune/ID/work/           the trainer's folder; moved to the registered models when it is done
+    tune/ID/training/       the trainer's folder; moved to the registered models when it is done
 
 A lock that the kernel holds says whether somebody works on it: a job whose phase is not an end and
 that nobody works on was cut off, and the same command goes on with it.
@@ -68,7 +68,7 @@ class Job:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.work = folder / "work"
+        self.training = folder / "training"
         self.events_path = folder / "events.jsonl"
         self.log_path = folder / "trainer.log"
 

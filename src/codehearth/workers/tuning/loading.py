@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import transformers
 
-from .program import Refused
+from .parent import Refused
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 # Below this, comparisons are made in 32-bit floats: it costs little and hides nothing.
