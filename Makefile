@@ -52,7 +52,7 @@ test-examples: build/environments/examples tests/clients/node_modules ## with St
 	HEARTH_EXAMPLES_PYTHON=$(CURDIR)/build/environments/examples/bin/python \
 		$(BIN)/python -m pytest -q tests/examples $(ARGS)
 
-package: $(VENV)/installed-dev ## build wheel and sdist, try the wheel in an empty environment
+package: $(VENV)/installed-dev ## build wheel and sdist into dist/, try the wheel in an empty environment
 	scripts/check_package.sh $(ARGS)
 
 # An environment for each group of pyproject.toml that would only be in the way elsewhere.

@@ -16,7 +16,10 @@ from urllib.parse import unquote
 import pytest
 
 from codehearth.cli.group import SECTIONS
+from codehearth.cli.reference import command_page, settings_page
+from scripts.chinese import chinese
 from scripts.comparison import read as read_comparison
+from scripts.reference_pages import errors_page
 from scripts.write_figures import PAGES as FIGURES
 from scripts.write_figures import written
 from scripts.write_reference import PAGES as REFERENCE
@@ -161,6 +164,22 @@ def test_a_chinese_page_is_in_chinese(name: str) -> None:
 
     assert chinese > 2 * latin
     assert not re.search(r"[\u4e00-\u9fff],|[\u4e00-\u9fff]\. ", prose), "half-width punctuation"
+
+
+def test_the_chinese_reference_is_in_chinese() -> None:
+    """A new text may wait for its translation; a page that is mostly English is none."""
+    known, asked = chinese(), set[str]()
+
+    def said(text: str) -> str:
+        asked.add(text)
+        return known.get(text, text)
+
+    for page in (command_page, settings_page, errors_page):
+        page(said)
+
+    missing = sorted(text for text in asked - {""} if text not in known)
+    assert len(missing) < len(asked) / 10, missing
+    assert not re.search(r"[\u4e00-\u9fff],|[\u4e00-\u9fff]\. ", " ".join(known.values()))
 
 
 @pytest.mark.parametrize("folder", ["guide", "zh"])
