@@ -22,7 +22,7 @@ from pathlib import Path
 from codehearth import __version__
 from codehearth.engines import choose_engine
 from codehearth.engines.base import Engine
-from codehearth.engines.environments import Installed
+from codehearth.engines.installed import Installed
 from codehearth.engines.threads import threads_for
 from codehearth.errors import InvalidRequest, Unsupported
 from codehearth.lab import passing, scoring, timing
