@@ -41,7 +41,9 @@ test-engines: $(VENV)/installed-dev .engines/lmdeploy-parser/made ## run the con
 		tests/lab/test_parity.py tests/lab/test_speeds.py \
 		tests/engines/test_vllm.py tests/engines/test_lmdeploy.py tests/deploy/test_scale.py \
 		tests/system/test_transformers_served.py tests/system/test_engines_served.py \
-		tests/system/test_tune.py tests/examples $(ARGS)
+		tests/system/test_tune.py tests/examples \
+		tests/system/test_adapters.py::test_transformers_serves_them_in_one_process_too \
+		tests/lab/test_measure.py::test_what_transformers_makes_as_it_loads_is_read_the_same_way $(ARGS)
 
 # The same for the environment that trains alone: minutes instead of gigabytes.
 test-tuning: $(VENV)/installed-dev build/environments/examples ## train the starter, by command and by notebook

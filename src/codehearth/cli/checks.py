@@ -193,7 +193,7 @@ def keys(settings: Settings) -> Check:
 def engine(settings: Settings) -> Check:
     from codehearth.engines import engines
     from codehearth.engines.base import Unavailable
-    from codehearth.gateway.opening import environments_of
+    from codehearth.gateway.choosing import environments_of
 
     try:
         found = engines(

@@ -101,7 +101,7 @@ def environments(settings: Settings) -> Iterator[Check]:
     from codehearth.engines.environments import Environments
     from codehearth.engines.installed import Broken, Installed
     from codehearth.engines.recipes import RECIPES
-    from codehearth.gateway.opening import environments_of
+    from codehearth.gateway.choosing import environments_of
 
     made = Environments(environments_of(settings))
     for name, devices in RECIPES.items():

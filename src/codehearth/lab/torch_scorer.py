@@ -7,7 +7,6 @@ one table with llama.cpp's: the tokens are the same ids.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ import torch
 
 from codehearth.lab.scorer import EXIT_REFUSED, Array, Refused, compared, tell
 from codehearth.workers.transformers.loading import Loaded, load
+from codehearth.workers.transformers.program import parse_arguments
 from codehearth.workers.transformers.serving import CannotLoad
 
 
@@ -54,13 +54,17 @@ class _Network:
     """The model on the CPU, as the engine loads it."""
 
     def __init__(self, job: dict[str, Any]) -> None:
-        asked = argparse.Namespace(
-            model=job["model"],
-            threads=job["num_threads"],
-            device="cpu",
-            dtype="bf16",
-            quantise=job["precision"],
-            allow_code=False,
+        asked = parse_arguments(
+            [
+                "--model",
+                job["model"],
+                "--threads",
+                str(job["num_threads"]),
+                "--dtype",
+                "bf16",
+                "--quantise",
+                job["precision"],
+            ]
         )
         self._loaded: Loaded = load(asked, say=lambda _: None)
         self._vocabulary = int(job["vocabulary_size"])
