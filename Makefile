@@ -40,7 +40,8 @@ test-engines: $(VENV)/installed-dev .engines/lmdeploy-parser/made ## run the con
 	HEARTH_TEST_ENGINES=required $(BIN)/python -m pytest tests/engines/contract tests/workers \
 		tests/lab/test_parity.py tests/lab/test_speeds.py tests/lab/test_measure.py \
 		tests/engines/test_vllm.py tests/engines/test_lmdeploy.py tests/deploy/test_scale.py \
-		tests/system/test_transformers_served.py tests/system/test_engines_served.py $(ARGS)
+		tests/system/test_transformers_served.py tests/system/test_engines_served.py \
+		tests/system/test_adapters.py $(ARGS)
 
 # The same for the environment that trains alone: minutes instead of gigabytes.
 test-tuning: $(VENV)/installed-dev build/environments/examples ## train the starter, by command and by notebook

@@ -15,8 +15,8 @@ from codehearth.engines.installed import Installed
 from codehearth.errors import InvalidRequest
 from codehearth.gateway.auth import require_admin
 from codehearth.gateway.body import read_request
+from codehearth.gateway.choosing import environments_of
 from codehearth.gateway.house import house_of
-from codehearth.gateway.opening import environments_of
 from codehearth.gateway.page.desk import desk_of
 from codehearth.gateway.page.trainings import Trainings
 from codehearth.gateway.replies import JsonResponse
