@@ -182,6 +182,14 @@ def test_the_chinese_reference_is_in_chinese() -> None:
     assert not re.search(r"[\u4e00-\u9fff],|[\u4e00-\u9fff]\. ", " ".join(known.values()))
 
 
+def test_every_route_says_what_it_is_for() -> None:
+    sections = re.split(r"^## ", (DOCS / "routes.md").read_text("utf-8"), flags=re.MULTILINE)[1:]
+    silent = [section.split("\n")[0] for section in sections if not section.split("\n")[2].strip()]
+
+    assert len(sections) > 60
+    assert not silent
+
+
 @pytest.mark.parametrize("folder", ["guide", "zh"])
 def test_every_guide_is_reached_from_the_first_page(folder: str) -> None:
     index = DOCS / "index.md" if folder == "guide" else DOCS / "zh" / "index.md"
