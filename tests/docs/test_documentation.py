@@ -301,6 +301,25 @@ def test_files_that_a_page_names_are_there(page: Path) -> None:
         assert (ROOT / file).exists(), file
 
 
+# What other programs say, as their makers wrote it.
+_FOREIGN = ("libgomp.so.1: cannot open",)
+
+
+def test_a_symptom_is_what_the_program_says() -> None:
+    """Who meets a message looks for its words: an old wording is never found."""
+    files = [*(ROOT / "src").rglob("*.py"), ROOT / "Makefile"]
+    program = " ".join(file.read_text("utf-8") for file in files)
+    program = re.sub(r'"\s*\n\s*f?"', "", program)  # a text over several lines
+    page = (DOCS / "guide" / "troubleshooting.md").read_text("utf-8")
+    symptoms = re.findall(r"^\| (.+?) \|", page, re.MULTILINE)
+    quoted = [text for symptom in symptoms for text in re.findall(r"`([^`]+)`", symptom)]
+
+    assert len(quoted) > 10
+    for text in {*quoted} - {*_FOREIGN}:
+        for part in filter(None, map(str.strip, text.split("…"))):
+            assert part in program, text
+
+
 def test_make_targets_in_the_documentation_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", ROOT.joinpath("Makefile").read_text(), re.MULTILINE))
     for page in PAGES:
