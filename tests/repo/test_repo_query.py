@@ -28,6 +28,7 @@ def test_the_telling_words(text: str, terms: tuple[str, ...]) -> None:
 
 def test_there_are_never_too_many_terms_and_quotes_are_harmless() -> None:
     assert len(terms_of(" ".join(f"name_{n}" for n in range(99)))) == MAX_TERMS
+    assert terms_of("early " + "x " * 20_000 + "late") == ("late",)
     assert expression(('a"b', "c")) == '"a""b" OR "c"'
 
 

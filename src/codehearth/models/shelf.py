@@ -8,10 +8,11 @@ Reads the disk, never the network, and opens nothing larger than a header.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from codehearth.errors import BadWeights, ModelNotFound
+from codehearth.errors import BadWeights, InvalidRequest, ModelNotFound
 from codehearth.models import caches, local_models
 from codehearth.models.catalogue import nearest, resolve
 from codehearth.models.hubs import HubPlaces
@@ -99,6 +100,17 @@ class Shelf:
             return local_models.from_made(made, self._made.path_of(made))
         return self.locate_name(parse_name(text, allow_path=allow_path))
 
+    def sharing(self, process: str) -> tuple[LocalModel, ...]:
+        """The tuned models that are served by one process, each adapter once."""
+        found: dict[Path, LocalModel] = {}
+        for tuned in self._tuned.all():
+            for form in ("adapter", "peft"):
+                with suppress(ModelNotFound, BadWeights, InvalidRequest):  # its base is gone
+                    model = self._of_tuned(tuned, form)
+                    if model.shared == process and model.adapter is not None:
+                        found.setdefault(model.adapter, model)
+        return tuple(found.values())
+
     def locate_name(self, name: ModelName) -> LocalModel:
         match name:
             case PathName(path):
@@ -119,6 +131,21 @@ class Shelf:
             return local_models.with_adapter(gguf, name, folder / GGUF_ADAPTER)
         base = self.locate(tuned.base, allow_path=True)
         return local_models.with_adapter(base, name, folder / ADAPTER)
+
+    def in_other_format(self, model: LocalModel) -> LocalModel | None:
+        """The same model as a checkpoint where it is a GGUF, and the other way round; None where
+        that is not here."""
+        if model.name == STARTER:
+            return local_models.starter_checkpoint()
+        if model.name == STARTER_CHECKPOINT:
+            return local_models.starter()
+        if model.row is None or model.source == "tuned":
+            return None
+        return best(
+            one
+            for one in self.downloaded()
+            if one.row and one.row.name == model.row.name and one.format != model.format
+        )
 
     def _gguf_of(self, base: str) -> LocalModel | None:
         """A GGUF of the same model as the checkpoint `base`, for an adapter to be loaded beside."""

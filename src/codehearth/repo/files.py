@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,10 +20,11 @@ _HARMLESS = ("-c", "core.fsmonitor=false")  # a folder's own configuration may n
 _SKIPPED = frozenset(
     {"node_modules", "vendor", "third_party", "build", "dist", "target", "__pycache__", "venv"}
 )
-_SECRETS = (
+_SECRET_NAMES = (
     "*.pem", "*.key", "*.p12", "*.pfx", "*.keystore", "*.jks", "*.kdbx", "*.env", "id_rsa*",
     "id_ed25519*", "credentials*.json", "secrets.*ml", "secrets.json",
 )  # fmt: skip
+_SECRET = re.compile("|".join(map(fnmatch.translate, _SECRET_NAMES)), re.IGNORECASE)
 
 
 def files_of(root: Path) -> list[str]:
@@ -71,7 +73,7 @@ def _is_wanted(name: str) -> bool:
     parts = name.split("/")
     if any(map(_is_left_out, parts)) or language_of_file(name) is None:
         return False
-    return not any(fnmatch.fnmatch(parts[-1].lower(), pattern) for pattern in _SECRETS)
+    return _SECRET.match(parts[-1]) is None
 
 
 def _is_left_out(part: str) -> bool:

@@ -13,6 +13,8 @@ from functools import cache
 from importlib.resources import files
 
 MAX_TERMS = 24
+MAX_CHARACTERS = 16_000
+"""Of a text, its end: where the question stands below what it is about."""
 _MIN_CHARACTERS = 3  # what a trigram index can answer
 _MIN_PART = 4
 
@@ -42,6 +44,7 @@ def terms_of(text: str) -> tuple[str, ...]:
     names: dict[str, None] = {}
     words: dict[str, None] = {}
     parts: dict[str, None] = {}
+    text = text[-MAX_CHARACTERS:]
     for word in _WORD.findall(text):
         if len(word) < _MIN_CHARACTERS or word.lower() in _common():
             continue
@@ -81,7 +84,7 @@ def before_cursor(prefix: str, *, max_lines: int = 12) -> str:
     The line itself is left out, so that the answer stays the same while somebody types in it: what
     stands before the cursor is then still in the engine's cache.
     """
-    return "\n".join(prefix.split("\n")[-max_lines - 1 : -1])
+    return "\n".join(prefix[-MAX_CHARACTERS:].split("\n")[-max_lines - 1 : -1])
 
 
 def _cjk_terms(text: str) -> Iterator[str]:

@@ -39,7 +39,8 @@ def engine(settings: Settings) -> Check:
 
 def environments(settings: Settings) -> Iterator[Check]:
     """Engines' own environments: one line for each that is there and does not work."""
-    from codehearth.engines.environments import Broken, Environments, Installed
+    from codehearth.engines.environments import Environments
+    from codehearth.engines.installed import Broken, Installed
     from codehearth.engines.recipes import RECIPES
     from codehearth.gateway.opening import environments_of
 

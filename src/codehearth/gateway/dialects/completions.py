@@ -160,7 +160,7 @@ async def _echoes(house: House, asked: CompletionRequest, model: str, owner: str
         return [""] * len(asked.prompts)
     if all(isinstance(prompt, str) for prompt in asked.prompts):
         return [str(prompt) for prompt in asked.prompts]
-    async with house.pool.lease(model, owner=owner) as lease:
+    async with house.lease(model, owner=owner) as lease:
         return [
             str(
                 (

@@ -89,7 +89,7 @@ async def props(request: Request) -> Response:
     """What clients probe before they ask: the context of the default model, where it is loaded."""
     house = house_of(request)
     model = await house.name_of(request.query_params.get("model"))
-    live = house.live(model)
+    live = await house.live(model)
     slots, context = (live.num_slots, live.context_tokens) if live else (0, 0)
     return JsonResponse(
         {

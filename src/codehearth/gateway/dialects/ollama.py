@@ -153,8 +153,8 @@ def _moved(
     leaves = keep_alive_s == 0
 
     async def work(writer: Writer) -> None:
-        if not leaves or house.live(model) is not None:
-            async with house.pool.lease(model, owner=owner, keep_alive_s=keep_alive_s):
+        if not leaves or await house.live(model) is not None:
+            async with house.lease(model, owner=owner, keep_alive_s=keep_alive_s):
                 pass
         last = dialect.last([], {}, done_reason="unload" if leaves else "load")
         body = dump_json(last)

@@ -19,12 +19,13 @@ from codehearth.gateway.auth import caller_of
 from codehearth.gateway.body import read_request
 from codehearth.gateway.dialects.ollama_names import name_of, rfc3339
 from codehearth.gateway.engine.link import engine_json
-from codehearth.gateway.house import House, house_of
+from codehearth.gateway.house import house_of
 from codehearth.gateway.replies import JsonResponse
 from codehearth.gateway.streams import Generation, Writer
 from codehearth.models.facts import Weights
 from codehearth.models.store import LocalModel
 from codehearth.models.weights import read_weights
+from codehearth.pool.status import ModelStatus
 from codehearth.text.fim import fim_format_of
 from codehearth.text.fim_formats import FIM_FORMATS
 from codehearth.wire.bounded_json import dump_json
@@ -80,7 +81,8 @@ async def show(request: Request) -> Response:
         raise InvalidRequest("'model' is missing.", param="model")
     model = await house.find(await name_of(house, name))
     weights = await asyncio.to_thread(read_weights, model.path)
-    return JsonResponse(_shown(house, model, weights))
+    live = await house.live(model.name)
+    return JsonResponse(_shown(model, weights, live))
 
 
 @router.post("/api/embed")
@@ -92,7 +94,7 @@ async def embed(request: Request) -> Response:
     began_at = time.monotonic()
 
     async def work(writer: Writer) -> None:
-        async with house.pool.lease(model, owner=owner, keep_alive_s=keep_alive_s) as lease:
+        async with house.lease(model, owner=owner, keep_alive_s=keep_alive_s) as lease:
             if not lease.model.weights.is_embedding_model:
                 raise Unsupported("This model does not make embeddings.", param="model")
             body = dump_json({"input": asked.input, "encoding_format": "float"})
@@ -153,9 +155,8 @@ def _details(model: LocalModel) -> dict[str, Any]:
     }
 
 
-def _shown(house: House, model: LocalModel, weights: Weights) -> dict[str, Any]:
+def _shown(model: LocalModel, weights: Weights, live: ModelStatus | None) -> dict[str, Any]:
     format_name = fim_format_of(weights.fim_marks, preferred=model.row.fim if model.row else None)
-    live = house.live(model.name)
     return {
         "modelfile": f"FROM {model.name}\n",
         "parameters": f"num_ctx {live.context_tokens}" if live else "",

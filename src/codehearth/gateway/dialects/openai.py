@@ -71,7 +71,7 @@ async def embed(request: Request) -> Response:
     owner, keep_alive_s = caller_of(request).owner, house.keep_alive_s(asked.keep_alive)
 
     async def work(writer: Writer) -> None:
-        async with house.pool.lease(model, owner=owner, keep_alive_s=keep_alive_s) as lease:
+        async with house.lease(model, owner=owner, keep_alive_s=keep_alive_s) as lease:
             if not lease.model.weights.is_embedding_model:
                 raise Unsupported("This model does not make embeddings.", param="model")
             body = dump_json({"input": asked.input, "encoding_format": "float"})

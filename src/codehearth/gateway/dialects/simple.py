@@ -190,7 +190,7 @@ async def _completed(request: Request, name: str | None, prompt: str, options: _
 
 
 async def _num_tokens(house: House, model: str, prompt: str, owner: str) -> int:
-    async with house.pool.lease(model, owner=owner) as lease:
+    async with house.lease(model, owner=owner) as lease:
         body = dump_json({"content": prompt, "add_special": True})
         return len((await engine_json(lease.endpoint, "/tokenize", body))["tokens"])
 

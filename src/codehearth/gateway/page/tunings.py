@@ -10,7 +10,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from codehearth.engines.environments import Environments, Installed
+from codehearth.engines.environments import Environments
+from codehearth.engines.installed import Installed
 from codehearth.errors import InvalidRequest
 from codehearth.gateway.auth import require_admin
 from codehearth.gateway.body import read_request

@@ -22,21 +22,25 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--dtype", choices=("bf16", "fp16", "fp32"), default="fp32")
     parser.add_argument("--quantise", choices=("int8", "int4"), default=None)
     parser.add_argument("--chat-template", help="a file, instead of the checkpoint's own")
-    parser.add_argument("--adapter", action="append", default=[], help="PEFT's folder, applied")
+    parser.add_argument("--adapter", action="append", default=[], help="PEFT's folder; several")
     parser.add_argument("--allow-code", action="store_true", help="run the checkpoint's own code")
     return parser.parse_args(arguments)
 
 
-def main(arguments: list[str]) -> int:
-    asked = parse_arguments(arguments)
-    # Whatever a checkpoint says, nothing is fetched, and nothing is compiled: packages that do so
-    # (GPTQModel) take minutes for it at each start, and a compiler.
+def forbid_fetching_and_compiling() -> None:
+    """Whatever a checkpoint says, nothing is fetched, and nothing is compiled: packages that do so
+    (GPTQModel) take minutes for it at each start, and a compiler."""
     os.environ.update(
         HF_HUB_OFFLINE="1",
         TRANSFORMERS_OFFLINE="1",
         TOKENIZERS_PARALLELISM="false",
         TORCHDYNAMO_DISABLE="1",
     )
+
+
+def main(arguments: list[str]) -> int:
+    asked = parse_arguments(arguments)
+    forbid_fetching_and_compiling()
     if asked.check:
         from .loading import facts
 
