@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from codehearth.engines.environments import Environments, Installed
+from codehearth.engines.environments import Environments
+from codehearth.engines.installed import Installed
 
 # Below the data folder that the Makefile names.
 ENGINES_DATA = Path(__file__).parent.parent / ".engines"

@@ -110,6 +110,26 @@ def test_the_gateway_asks_for_models_under_the_names_and_ports_that_they_have() 
             assert served[server.model] == port
 
 
+@pytest.mark.parametrize("name", ["vllm.yaml", "vllm-ray.yaml"])
+def test_only_the_gateway_and_a_models_own_nodes_get_in(name: str) -> None:
+    """Ray runs whatever it is sent, so who reaches its port owns the nodes."""
+    gateway, app = {"app": "codehearth"}, Path(name).stem
+    pods = [one["spec"] for one in documents(name) if one["kind"] == "StatefulSet"]
+    (policy,) = [one["spec"] for one in documents(name) if one["kind"] == "NetworkPolicy"]
+    selected = policy["podSelector"]["matchLabels"]
+
+    let_in = [
+        (one["podSelector"]["matchLabels"], rule.get("ports"))
+        for rule in policy["ingress"]
+        for one in rule["from"]
+    ]
+
+    assert policy["policyTypes"] == ["Ingress"] and selected == {"app": app}
+    assert all(selected.items() <= pod["template"]["metadata"]["labels"].items() for pod in pods)
+    among_nodes = [({"app": app}, None)] if len(pods) > 1 else []
+    assert let_in == [(gateway, [{"port": "api"}]), *among_nodes]
+
+
 def test_the_guide_names_every_file_and_no_other() -> None:
     named = set(re.findall(r"deploy/scale/([a-z-]+\.yaml)", GUIDE.read_text()))
 

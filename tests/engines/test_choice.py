@@ -2,39 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from engines.asking import Facts, pretend
 
 from codehearth.engines import choose_engine
 from codehearth.engines.overview import overview
-from codehearth.engines.recipes import RECIPES
-
-
-@dataclass(frozen=True)
-class Facts:
-    kind: str = "safetensors"
-    architecture: str = "qwen2"
-    precision: str = "BF16"
-    is_embedding_model: bool = False
-    key_size: int = 64
-    output_bytes: int = 1
-
-
-def pretend(environments: Path, engine: str, *, device: str = "cpu", **facts: object) -> Path:
-    """An environment that looks whole; nothing is started from it here."""
-    folder = environments / engine / "0a"
-    (folder / "bin").mkdir(parents=True)
-    (folder / "lib" / "python3" / "site-packages").mkdir(parents=True)
-    python = folder / "bin" / "python"
-    python.write_text("#!/bin/sh\n")
-    python.chmod(0o755)
-    digest = RECIPES[engine][device].digest  # type: ignore[index]
-    record = {"folder": "0a", "device": device, "version": "1", "digest": digest, "facts": facts}
-    (environments / engine / "environment.json").write_text(json.dumps(record))
-    return folder
 
 
 def test_on_a_cpu_transformers_comes_before_vllm_and_fastllm(tmp_path: Path) -> None:
@@ -101,8 +75,11 @@ def test_a_newcomer_sees_every_engine_and_one_command_for_each(
         "vllm",
         "lmdeploy",
         "fastllm",
+        "remote",
     ]
     assert listed["llama.cpp"].state == "ready" and listed["llama.cpp"].hint is None
+    remote = listed.pop("remote")
+    assert remote.state == "missing" and "`hearth serve --remotes " in (remote.hint or "")
     for name, one in listed.items():
         if name != "llama.cpp":
             recipe = "llamacpp-native" if name == "llama-server" else name

@@ -13,12 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from codehearth.engines.environments import (
-    Broken,
-    Environments,
-    Installed,
-    NotInstalled,
-)
+from codehearth.engines.environments import Environments
+from codehearth.engines.installed import Broken, Installed, NotInstalled
 from codehearth.engines.packages import step_of
 from codehearth.engines.recipes import RECIPES, Recipe
 from codehearth.errors import BadSetting, DiskFull, EngineFailed

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from engines.asking import Facts
 
 from codehearth.engines.base import Adapter, Available, Launch, Unavailable
 from codehearth.engines.endpoint import Endpoint
-from codehearth.engines.environments import Installed, NotInstalled
 from codehearth.engines.fastllm import Fastllm
+from codehearth.engines.installed import Installed, NotInstalled
 from codehearth.errors import Unsupported
 from codehearth.workers.fastllm.loop import Loop
 from codehearth.workers.transformers.job import Job, Sampling
@@ -18,16 +19,6 @@ from codehearth.workers.transformers.listener import Refused
 
 ENDPOINT = Endpoint(Path("/tmp/h/e.sock"), "http://engine", "the-key")
 LAUNCH = Launch(Path("/m"), "m", 4096, 2, num_threads=2)
-
-
-@dataclass(frozen=True)
-class Facts:
-    kind: str = "safetensors"
-    architecture: str = "qwen2"
-    precision: str = "BF16"
-    is_embedding_model: bool = False
-    key_size: int = 64
-    output_bytes: int = 1
 
 
 def engine() -> Fastllm:

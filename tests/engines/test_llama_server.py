@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import pytest
+from engines.asking import GGUF, Facts
 from engines.children import FAKE, post
 
 from codehearth.engines import choose_engine, engines
@@ -53,16 +53,6 @@ os.execv(sys.executable, [sys.executable, {fake!r}, "--socket", socket])
 """
 
 
-@dataclass(frozen=True)
-class Facts:
-    kind: str = "gguf"
-    architecture: str = "qwen2"
-    precision: str = "F16"
-    is_embedding_model: bool = False
-    key_size: int = 64
-    output_bytes: int = 1
-
-
 def make_server(
     path: Path, *, version: str = "version: 6789 (abc)\nbuilt with cc", help_text: str = HELP
 ) -> Path:
@@ -83,19 +73,19 @@ def test_a_server_on_the_path_is_preferred_and_announced(
     assert native.name == "llama-server"
     assert "6789" in getattr(native.availability(), "detail", "")
     assert embedded.name == "llama.cpp"
-    assert choose_engine(Facts()).engine.name == "llama-server"
+    assert choose_engine(GGUF).engine.name == "llama-server"
 
 
 def test_it_can_be_switched_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_server(tmp_path / "llama-server")
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    assert choose_engine(Facts(), llama_server="off").engine.name == "llama.cpp"
+    assert choose_engine(GGUF, llama_server="off").engine.name == "llama.cpp"
 
 
 def test_it_serves_on_its_socket_with_its_key(tmp_path: Path) -> None:
     path = make_server(tmp_path / "my-server")
-    engine = choose_engine(Facts(), llama_server=str(path)).engine
+    engine = choose_engine(GGUF, llama_server=str(path)).engine
     launch = Launch(tmp_path / "m.gguf", "m", 512, 2, 1)
 
     async def story() -> None:
@@ -136,9 +126,9 @@ def test_a_server_that_lacks_what_we_depend_on_is_too_old(
     path = make_server(tmp_path / "llama-server", help_text=HELP.replace(missing, "--other"))
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    assert choose_engine(Facts()).engine.name == "llama.cpp"
+    assert choose_engine(GGUF).engine.name == "llama.cpp"
     with pytest.raises(EngineMissing, match=told):
-        choose_engine(Facts(), llama_server=str(path))
+        choose_engine(GGUF, llama_server=str(path))
 
 
 def test_a_program_that_is_no_llama_server_is_told(tmp_path: Path) -> None:
@@ -161,7 +151,7 @@ def test_a_program_that_cannot_run_is_told(tmp_path: Path) -> None:
 
 def test_a_named_server_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(EngineMissing, match="no program"):
-        choose_engine(Facts(), llama_server=str(tmp_path / "none"))
+        choose_engine(GGUF, llama_server=str(tmp_path / "none"))
 
 
 def test_an_updated_server_is_asked_again(tmp_path: Path) -> None:
@@ -184,7 +174,7 @@ def test_the_setting_off_finds_nothing() -> None:
     assert find("off") is None
 
 
-def test_adapters_are_loaded_and_wait_to_be_asked_for(tmp_path: Path) -> None:
+def test_several_adapters_are_loaded_and_wait_to_be_asked_for(tmp_path: Path) -> None:
     server = probe(make_server(tmp_path / "llama-server"), ours={})
     assert isinstance(server, LlamaServer)
     adapters = (Adapter("ours", Path("/a.gguf")), Adapter("theirs", Path("/b.gguf")))
@@ -199,12 +189,10 @@ def test_adapters_are_loaded_and_wait_to_be_asked_for(tmp_path: Path) -> None:
     assert "--lora-init-without-apply" in argv
 
 
-def test_an_adapter_that_makes_the_model_what_it_is_named_is_applied_at_once(
-    tmp_path: Path,
-) -> None:
+def test_one_adapter_alone_answers_every_request(tmp_path: Path) -> None:
     server = probe(make_server(tmp_path / "llama-server"), ours={})
     assert isinstance(server, LlamaServer)
-    launch = Launch(Path("/m.gguf"), "m", 512, 4, 2, adapters=(Adapter("m", Path("/a.gguf")),))
+    launch = Launch(Path("/m.gguf"), "m", 512, 4, 2, adapters=(Adapter("a", Path("/a.gguf")),))
 
     argv = server.command(launch, Endpoint(Path("/tmp/h/e.sock"), "http://engine", "key")).argv
 

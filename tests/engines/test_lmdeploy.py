@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import subprocess
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from engine_environments import lmdeploy_parser
+from engines.asking import Facts, value_of
 
 from codehearth.engines.base import Adapter, Available, Launch, Parallel, Unavailable
 from codehearth.engines.endpoint import Endpoint
-from codehearth.engines.environments import Installed, NotInstalled
+from codehearth.engines.installed import Installed, NotInstalled
 from codehearth.engines.lmdeploy import Lmdeploy, arguments
 from codehearth.errors import Unsupported
 
@@ -27,23 +28,9 @@ FULL = replace(
 )
 
 
-@dataclass(frozen=True)
-class Facts:
-    kind: str = "safetensors"
-    architecture: str = "qwen2"
-    precision: str = "BF16"
-    is_embedding_model: bool = False
-    key_size: int = 64
-    output_bytes: int = 1
-
-
 def made(*gpus: str) -> Installed:
     python = Path("/data/engines/lmdeploy/0a/bin/python")
     return Installed("lmdeploy", "cuda", python, "0.18.0", "digest", {"devices": list(gpus)})
-
-
-def value_of(argv: tuple[str, ...], flag: str) -> str:
-    return argv[argv.index(flag) + 1]
 
 
 def test_it_says_that_it_needs_a_gpu_installed_or_not() -> None:

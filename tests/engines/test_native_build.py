@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from codehearth.engines.environments import Broken, Environments, Installed
+from codehearth.engines.environments import Environments
+from codehearth.engines.installed import Broken, Installed
 from codehearth.engines.native_build import Compiled, jobs_for, missing_tools
 from codehearth.engines.native_tools import native_tools
 from codehearth.engines.recipes import RECIPES, Recipe, Sources

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from engines.asking import Facts, value_of
 
 from codehearth.engines import choose_engine
 from codehearth.engines.base import Available, Launch, Unavailable
 from codehearth.engines.endpoint import Endpoint
-from codehearth.engines.environments import Broken, Installed, NotInstalled, State
+from codehearth.engines.installed import Broken, Installed, NotInstalled, State
 from codehearth.engines.transformers import Transformers, dtype_for
 from codehearth.errors import EngineMissing, Unsupported
 
 CPU = {"torch": "2.13.0+cpu", "devices": ["cpu"], "quantisers": ["bitsandbytes"]}
 GPU = CPU | {"devices": ["cpu", "cuda: A GPU"]}
 ENDPOINT = Endpoint(Path("/tmp/h/e.sock"), "http://engine", "the-key")
-
-
-@dataclass(frozen=True)
-class Facts:
-    kind: str = "safetensors"
-    architecture: str = "qwen2"
-    precision: str = "BF16"
-    is_embedding_model: bool = False
-    key_size: int = 64
-    output_bytes: int = 1
 
 
 def installed(facts: dict[str, object] = CPU) -> Installed:
@@ -36,10 +27,6 @@ def installed(facts: dict[str, object] = CPU) -> Installed:
 
 def argv_of(launch: Launch, facts: dict[str, object] = CPU) -> tuple[str, ...]:
     return Transformers(installed(facts)).command(launch, ENDPOINT).argv
-
-
-def value_of(argv: tuple[str, ...], flag: str) -> str:
-    return argv[argv.index(flag) + 1]
 
 
 @pytest.mark.parametrize(

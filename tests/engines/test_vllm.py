@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import subprocess
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from engine_environments import installed
+from engines.asking import Facts, value_of
 
 from codehearth.engines import choose_engine
 from codehearth.engines.base import Adapter, Available, Launch, Parallel, Unavailable
 from codehearth.engines.endpoint import Endpoint
-from codehearth.engines.environments import Broken, Installed, NotInstalled
+from codehearth.engines.installed import Broken, Installed, NotInstalled
 from codehearth.engines.vllm import Vllm, arguments
 from codehearth.errors import EngineMissing, Unsupported
 
@@ -31,24 +32,10 @@ FULL = replace(
 )
 
 
-@dataclass(frozen=True)
-class Facts:
-    kind: str = "safetensors"
-    architecture: str = "qwen2"
-    precision: str = "BF16"
-    is_embedding_model: bool = False
-    key_size: int = 64
-    output_bytes: int = 1
-
-
 def made(device: str = "cpu") -> Installed:
     facts = {"torch": "2.13.0", "devices": ["NVIDIA H100"] if device == "cuda" else ["cpu"]}
     python = Path("/data/engines/vllm/0a/bin/python")
     return Installed("vllm", device, python, "0.32.0", "digest", facts)
-
-
-def value_of(argv: tuple[str, ...], flag: str) -> str:
-    return argv[argv.index(flag) + 1]
 
 
 def test_it_says_what_installs_it_and_what_it_has() -> None:

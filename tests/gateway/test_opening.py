@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from engines.asking import pretend
 
 from codehearth.gateway import opening
 from codehearth.gateway.stores import make_store
@@ -31,6 +32,19 @@ def open_starter(
     opened = asyncio.run(opener("starter", attempt=0, room=Room(free, capacity)))
     assert opened is not None
     return opened
+
+
+def test_an_engine_that_reads_no_gguf_gets_the_same_model_as_a_checkpoint(tmp_path: Path) -> None:
+    """`hearth serve -m starter --engine vllm` was refused, although the checkpoint is here too."""
+    pretend(tmp_path / "engines", "vllm", devices=["cpu"])
+    settings = Settings(data=tmp_path, engine="vllm")
+    opener = opening.Opener(settings, make_store(settings))
+    room = Room(Amount(32 * GIB), Amount(32 * GIB))
+
+    opened = asyncio.run(opener("starter", attempt=0, room=room))
+
+    assert opened is not None and (opened.engine, opened.facts.name) == ("vllm", "starter")
+    assert any("vllm does not read the model's gguf" in one for one in opened.why)
 
 
 def test_a_gpu_full_of_models_that_could_leave_is_planned_with(

@@ -15,7 +15,7 @@ import pytest
 
 from codehearth.engines import transformers_at
 from codehearth.engines.endpoint import Endpoint
-from codehearth.engines.environments import Installed
+from codehearth.engines.installed import Installed
 from codehearth.engines.transformers import Transformers
 from codehearth.errors import BadWeights, DiskFull, Overloaded
 from codehearth.lab import library, scoring

@@ -3,7 +3,6 @@ the judge."""
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -22,29 +21,9 @@ from codehearth.lab.tuning.asking import answers
 from codehearth.lab.tuning.parity import compare
 from codehearth.models.made import Made, MadeModel
 from tests.lab.checkpoints import make_checkpoint, write_safetensors
+from tests.tiny_adapters import ALPHA, RANK, make_adapter
 
-RANK, ALPHA = 4, 16
-SEVEN = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
-         "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")  # fmt: skip
 PROBES = [{"prompt": "def add(a, b):"}, {"messages": [{"role": "user", "content": "hi"}]}]
-
-
-def make_adapter(folder: Path, tensors: Any, **changes: Any) -> dict[str, Any]:
-    """PEFT's files with random numbers for every matrix of the layers; the numbers."""
-    generator = np.random.default_rng(1)
-    folder.mkdir()
-    numbers = {}
-    for name, values in tensors.items():
-        module = name.removesuffix(".weight")
-        if not module.endswith(SEVEN):
-            continue
-        for letter, shape in (("A", (RANK, values.shape[1])), ("B", (values.shape[0], RANK))):
-            key = f"base_model.model.{module}.lora_{letter}.weight"
-            numbers[key] = generator.standard_normal(shape, dtype=np.float32) * 0.2
-    write_safetensors(folder / "adapter_model.safetensors", numbers, dtype="F32")
-    facts = {"peft_type": "LORA", "r": RANK, "lora_alpha": ALPHA, "bias": "none", **changes}
-    (folder / "adapter_config.json").write_text(json.dumps(facts))
-    return numbers
 
 
 def as_gguf(checkpoint: Path, folder: Path, name: str) -> Path:

@@ -58,6 +58,32 @@ def test_an_adapter_brings_the_template_of_its_training(tmp_path: Path) -> None:
     assert store(tmp_path).find("me:adapter").chat_template == template
 
 
+def test_adapters_on_one_base_with_one_template_are_served_by_one_process(tmp_path: Path) -> None:
+    for name in ("me", "you", "they"):
+        put(tmp_path, name)
+    (tmp_path / "tuned" / "they" / "1" / "chat_template.jinja").write_text("x")
+    found = store(tmp_path)
+
+    process, other = found.find("me:adapter").process, found.find("they:adapter").process
+
+    assert process == "starter+adapters" == found.find("you:adapter").process != other
+    assert [one.name for one in found.served_by(process)] == ["me:adapter", "you:adapter"]
+    assert [one.name for one in found.served_by(other)] == ["they:adapter"]
+    assert [one.name for one in found.served_by("starter")] == ["starter"]
+    assert found.find("me").process == "me"
+
+
+def test_a_damaged_adapter_is_told_and_takes_no_other_with_it(tmp_path: Path) -> None:
+    put(tmp_path, "me")
+    put(tmp_path, "you")
+    (tmp_path / "tuned" / "me" / "1" / "adapter.gguf").write_bytes(b"")
+    found = store(tmp_path)
+
+    assert [one.name for one in found.served_by("starter+adapters")] == ["you:adapter"]
+    with pytest.raises(BadWeights, match="its adapter is gone or damaged"):
+        found.find("me:adapter")
+
+
 def test_it_is_listed_once_and_deleted_with_all_its_versions(tmp_path: Path) -> None:
     put(tmp_path, identity="1")
     put(tmp_path, identity="2")

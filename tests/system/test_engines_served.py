@@ -17,8 +17,8 @@ ASK: Any = [{"role": "user", "content": "Write a function that reverses a string
     ("recipe", "model", "flags", "engine"),
     [
         ("llamacpp-native", "starter", (), "llama-server"),
-        ("vllm", "starter:bf16", ("--engine", "vllm", "--load-timeout", "300"), "vllm"),
-        ("fastllm", "starter:bf16", ("--engine", "fastllm"), "fastllm"),
+        ("vllm", "starter", ("--engine", "vllm", "--load-timeout", "300"), "vllm"),
+        ("fastllm", "starter", ("--engine", "fastllm"), "fastllm"),
     ],
 )
 def test_the_starter_answers_whatever_computes_it(

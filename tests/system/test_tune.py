@@ -197,6 +197,18 @@ def test_the_same_order_again_is_done_at_once_and_a_changed_one_is_a_version(
     assert json.loads(plan.stdout)["job"] != Jobs(house.data / "tune").all()[0].id
 
 
+def test_a_base_in_four_bits_is_trained_on_a_cpu_too(house: Hearth) -> None:
+    """bitsandbytes packed the weights anew when held-out rows were read, and the step behind that
+    broke off."""
+    quick = ("--quantize", "int4", "--name", "four", "--epochs", "2", "--rehearsal", "0")
+
+    result = tune(house, *quick, "--evaluate", "none")
+
+    assert result["quantise"] == "int4"
+    assert result["loss"]["held_out_after"] < result["loss"]["held_out_before"] - 0.5
+    assert len(result["parity"]) == 3 and all(one["agrees"] for one in result["parity"])
+
+
 def test_the_curve_is_drawn(tuned: dict[str, Any], house: Hearth) -> None:
     curve = (house.data / "tuned" / "me" / "1" / "loss.svg").read_text()
 

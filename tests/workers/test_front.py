@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from typing import Any
 
 import psutil
 import pytest
@@ -27,6 +28,8 @@ from codehearth.workers.dialects import (
     token_id_of,
     tokenize_body,
 )
+from codehearth.workers.transformers.listener import Refused
+from codehearth.workers.translation import model_of
 
 
 def front(*flags: str, dialect: str = "vllm") -> EngineProcess:
@@ -150,6 +153,34 @@ def test_each_engine_gets_the_fields_that_it_knows() -> None:
         "ignore_eos": True,
     }
     assert tokenize_body({"content": "x"}) == {"prompt": "x", "add_special_tokens": False}
+
+
+@pytest.mark.parametrize(
+    ("lora", "model"),
+    [(None, "m"), ([], "m"), ([{"id": 0, "scale": 1}], "a"), ([{"id": 1, "scale": 1.0}], "b")],
+)
+def test_an_adapter_is_a_model_of_its_own_there(lora: Any, model: str) -> None:
+    assert model_of({"model": "b", "lora": lora}, "m", ("a", "b")) == model
+    assert model_of({}, "m", ("a",)) == "a"
+    assert model_of({}, "m", ()) == "m"
+
+
+@pytest.mark.parametrize(
+    "lora",
+    [
+        [{"id": 2, "scale": 1}],
+        [{"id": -1, "scale": 1}],
+        [{"id": "0", "scale": 1}],
+        [{"id": 0, "scale": 0.5}],
+        [{"id": 0}],
+        [{"id": 0, "scale": 1}, {"id": 1, "scale": 1}],
+        "a",
+        7,
+    ],
+)
+def test_what_names_no_adapter_is_refused_and_not_answered_by_the_base(lora: Any) -> None:
+    with pytest.raises(Refused, match="lora"):
+        model_of({"lora": lora}, "m", ("a", "b"))
 
 
 def test_tokens_are_asked_for_by_their_ids_and_told_from_texts() -> None:

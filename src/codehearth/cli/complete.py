@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from codehearth.cli.asking import Sampling, sampling_options
-from codehearth.cli.options import json_option, repository_option, settings_now
+from codehearth.cli.options import (
+    complete_model_here,
+    json_option,
+    repository_option,
+    settings_now,
+)
 from codehearth.cli.output import print_data, print_json, say
 from codehearth.cli.reach import Server, client_of, find_server, found_or_started
 from codehearth.cli.wanted import available
@@ -43,7 +48,12 @@ class Completion:
 
 @click.command()
 @click.argument("place", metavar="[FILE[:LINE[:COL]]]", default="-")
-@click.option("-m", "--model", help="The model; without it the server's default.")
+@click.option(
+    "-m",
+    "--model",
+    shell_complete=complete_model_here,
+    help="The model; without it the server's default.",
+)
 @click.option("--language", metavar="NAME", help="The language, where the file does not tell it.")
 @repository_option
 @sampling_options(max_tokens=256)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
 from codehearth.cli.options import settings_now
 from codehearth.cli.output import print_data, say
-from codehearth.errors import NotFound
+from codehearth.errors import HearthError, NotFound
+from codehearth.settings import Settings
 
 _LOOK_AGAIN_S = 0.2
 _BLOCK_BYTES = 64 * 1024
@@ -31,8 +33,7 @@ _BLOCK_BYTES = 64 * 1024
 )
 def logs(model: str | None, follow: bool, lines: int) -> None:
     """Show what the server, or a model's engine, wrote last."""
-    folder = settings_now().data / "logs"
-    file = _file_of(folder, model)
+    file = _file_of(settings_now(), model)
     say(f"{file}:")
     with file.open("rb") as opened:
         for line in last_lines(opened.fileno(), lines):
@@ -43,23 +44,33 @@ def logs(model: str | None, follow: bool, lines: int) -> None:
             print_data(line)
 
 
-def _file_of(folder: Path, model: str | None) -> Path:
+def _file_of(settings: Settings, model: str | None) -> Path:
     """The log of the server or of a model; raises NotFound."""
+    folder = settings.data / "logs"
     if model is None:
         file = folder / "server.log"
         if file.exists():
             return file
         raise NotFound("There is no log yet.", hint="`hearth serve` writes one")
     known = {file.stem: file for file in sorted(folder.glob("*.log"))}
-    name = file_name(model)
-    if name in known:
-        return known[name]
+    for name in (file_name(model), file_name(_process_of(settings, model))):
+        if name in known:
+            return known[name]
     from codehearth.models.catalogue import nearest
 
     others = [stem for stem in known if stem != "server"]
-    near = nearest(name, others) or tuple(others)
+    near = nearest(file_name(model), others) or tuple(others)
     hint = f"there are logs of {', '.join(near)}" if near else "no model was loaded yet"
     raise NotFound(f"There is no log of a model '{model}'.", hint=hint)
+
+
+def _process_of(settings: Settings, model: str) -> str:
+    """The name of the process that serves a model: adapters share one."""
+    from codehearth.gateway.stores import make_store
+
+    with suppress(HearthError):
+        return make_store(settings).locate(model).process
+    return model
 
 
 def file_name(model: str) -> str:

@@ -25,7 +25,7 @@ def plans(
 ) -> list[Plan]:
     """What is to be made of the checkpoint that `model` stands for, before any work."""
     from codehearth.engines import transformers_at
-    from codehearth.gateway.opening import environments_of
+    from codehearth.gateway.choosing import environments_of
     from codehearth.lab.bases import checkpoint_of
     from codehearth.lab.quantize_checkpoint import FORMATS, plan
     from codehearth.lab.sources import require_sound

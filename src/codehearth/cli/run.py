@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from codehearth.cli.asking import DEFAULT_MAX_TOKENS, Sampling, sampling_options
-from codehearth.cli.options import json_lines_option, repository_option, settings_now, yes_option
+from codehearth.cli.options import (
+    complete_model_here,
+    json_lines_option,
+    repository_option,
+    settings_now,
+    yes_option,
+)
 from codehearth.cli.output import is_interactive
 from codehearth.cli.reach import Server, client_of, find_server, found_or_started
 from codehearth.cli.wanted import available
@@ -27,7 +33,12 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("words", nargs=-1, metavar="[MODEL] [PROMPT]")
-@click.option("-m", "--model", help="The model; then all words are the prompt.")
+@click.option(
+    "-m",
+    "--model",
+    shell_complete=complete_model_here,
+    help="The model; then all words are the prompt.",
+)
 @click.option("-s", "--system", help="What the model is told before everything else.")
 @click.option(
     "-f",

@@ -166,6 +166,8 @@ def _missing(engine: Engine, availability: Unavailable) -> EngineMissing:
 
 
 def _hint(weights: LoadableWeights, wanted: str) -> str:
+    if wanted != "auto" and weights.kind == "gguf":
+        return f"name a checkpoint of this model, which {wanted} reads, or leave `engine` at auto"
     if wanted != "auto":
         return "leave `engine` at auto, which takes one that can load them"
     return "pull the model in GGUF format" if weights.kind != "gguf" else f"try {INSTALL}"

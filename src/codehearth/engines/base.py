@@ -16,7 +16,7 @@ from codehearth.engines.endpoint import Endpoint
 
 @dataclass(frozen=True)
 class Adapter:
-    """A LoRA adapter that is loaded beside the weights and asked for by its name.
+    """A LoRA adapter that is loaded beside the weights: a request asks for it by its place.
 
     `path` is what the engine reads: a GGUF file for llama.cpp, PEFT's folder for the others.
     """
@@ -49,8 +49,8 @@ class Launch:
     stored, which is `stored_precision`. `allows_code`: the checkpoint may run code of its own.
     llama.cpp's weights are what they are; these three mean nothing to it.
     `chat_template` is a file whose template takes the place of the weights' own.
-    `adapters` are loaded with the model, each under a name of its own; the one that is named as
-    the child itself (`alias`) is applied to every request.
+    `adapters` are loaded with the model and share it. Of several a request asks for one as
+    llama.cpp's server is asked (`lora`), by its place among them; one alone answers every request.
     `kv_bytes` of memory are planned for keys and values, and `gpu_share` of all GPUs' memory for
     the whole (0 to 1): for engines that take their memory at once. `kv_precision` (int8, int4) is
     what keys and values are kept in; `speculates`: tokens are guessed from what was written before.
@@ -76,6 +76,11 @@ class Launch:
     gpu_share: float = 0.0
     kv_precision: str = "auto"
     speculates: bool = False
+
+    @property
+    def chooses_adapters(self) -> bool:
+        """Whether a request has to say which adapter answers it."""
+        return len(self.adapters) > 1
 
 
 @dataclass(frozen=True)

@@ -18,16 +18,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from codehearth.engines.base import Unavailable
 from codehearth.engines.first_start import check
+from codehearth.engines.installed import RECORD, Installed, State, folders_in, state_in
 from codehearth.engines.native_build import build, missing_tools
 from codehearth.engines.packages import install_packages, make_virtual_environment
 from codehearth.engines.recipes import Recipe
@@ -36,59 +34,10 @@ from codehearth.errors import BadSetting, DiskFull, EngineFailed
 from codehearth.models.whole_file import write_whole
 from codehearth.models.words import in_bytes
 
-_RECORD = "environment.json"
 _LOCK = ".lock"
 _RESERVE_BYTES = 1 << 30  # pip keeps an archive beside what it unpacks
 
 FreeBytes = Callable[[Path], int]
-
-
-@dataclass(frozen=True)
-class Installed:
-    """An environment that was checked when it was made. `facts` is what its engine said then."""
-
-    engine: str
-    device: str
-    python: Path
-    version: str
-    digest: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-    def program(self, name: str) -> Path:
-        """One of the environment's own programs."""
-        return self.python.parent / name
-
-    def is_of(self, recipe: Recipe) -> bool:
-        """Whether its pins are those of today's recipe."""
-        return self.device == recipe.device and self.digest == recipe.digest
-
-
-@dataclass(frozen=True)
-class NotInstalled:
-    """There is nothing, and that is no fault."""
-
-
-@dataclass(frozen=True)
-class Broken:
-    """There is something, and it cannot be used; `reason` is the end of a sentence."""
-
-    reason: str
-
-
-State = Installed | NotInstalled | Broken
-
-
-def is_for_cuda(state: State) -> bool:
-    """Whether the environment is there, and what it holds was built for NVIDIA's GPUs."""
-    return isinstance(state, Installed) and state.device == "cuda"
-
-
-def unavailable(engine: str, state: NotInstalled | Broken) -> Unavailable:
-    """Why an engine without a whole environment does not run, and the command that changes it."""
-    install = f"`hearth engines install {engine}`"
-    if isinstance(state, Broken):
-        return Unavailable(f"its environment is broken: {state.reason}", f"{install} makes it anew")
-    return Unavailable("it is not installed", install)
 
 
 class Environments:
@@ -99,24 +48,7 @@ class Environments:
 
     def state(self, engine: str) -> State:
         """What is there, as far as can be seen without starting it."""
-        home = self._root / engine
-        try:
-            record = json.loads((home / _RECORD).read_bytes())
-            folder = home / str(record["folder"])
-            found = Installed(
-                engine=engine,
-                device=str(record["device"]),
-                python=folder / "bin" / "python",
-                version=str(record["version"]),
-                digest=str(record["digest"]),
-                facts=dict(record["facts"]),
-            )
-        except FileNotFoundError:
-            is_half_made = home.is_dir() and any(_folders(home))
-            return Broken("it was not made to its end") if is_half_made else NotInstalled()
-        except (OSError, ValueError, KeyError, TypeError):
-            return Broken("its record cannot be read")
-        return _fault(found, folder) or found
+        return state_in(self._root / engine)
 
     def install(
         self,
@@ -134,6 +66,7 @@ class Environments:
         needed first, and EngineFailed with the last lines.
         """
         home = self._root / recipe.engine
+        self._root.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # the data folder
         home.mkdir(parents=True, exist_ok=True)
         room = free_bytes or _free_bytes
         with _alone(home):
@@ -165,8 +98,8 @@ class Environments:
             return 0
         with _alone(home):
             freed = _size_of(home)
-            (home / _RECORD).unlink(missing_ok=True)
-            for folder in _folders(home):
+            (home / RECORD).unlink(missing_ok=True)
+            for folder in folders_in(home):
                 shutil.rmtree(folder)
         shutil.rmtree(home, ignore_errors=True)
         return freed
@@ -175,23 +108,9 @@ class Environments:
         """Remove every folder that the record does not name."""
         state = self.state(engine)
         kept = state.python.parent.parent if isinstance(state, Installed) else None
-        for folder in _folders(self._root / engine):
+        for folder in folders_in(self._root / engine):
             if folder != kept:
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def _fault(found: Installed, folder: Path) -> Broken | None:
-    """Why an environment that has a record is not one any more."""
-    if not folder.is_dir():
-        return Broken("its files are gone")
-    if not os.access(found.python, os.X_OK):  # a link to a Python that was removed or updated
-        return Broken("the Python that it was made with is gone")
-    if not any((folder / "lib").glob("python*/site-packages")):
-        return Broken("its packages are gone")
-    for name in found.facts.get("programs") or ():
-        if not os.access(found.program(str(name)), os.X_OK):
-            return Broken(f"its program {name} is gone")
-    return None
 
 
 def _made(
@@ -237,7 +156,7 @@ def _require(needed_bytes: int, free_bytes: int, engine: str) -> None:
 def _write_record(home: Path, folder: Path, made: Installed) -> None:
     record = asdict(made) | {"folder": folder.name}
     del record["python"]
-    write_whole(home / _RECORD, json.dumps(record, indent=2))
+    write_whole(home / RECORD, json.dumps(record, indent=2))
 
 
 @contextlib.contextmanager
@@ -252,11 +171,6 @@ def _alone(home: Path) -> Iterator[None]:
                 hint="wait for it",
             ) from error
         yield
-
-
-def _folders(home: Path) -> Iterator[Path]:
-    if home.is_dir():
-        yield from (entry for entry in home.iterdir() if entry.is_dir())
 
 
 def _free_bytes(folder: Path) -> int:

@@ -17,7 +17,7 @@ from codehearth.engines.base import (
     no_checkpoint,
 )
 from codehearth.engines.endpoint import Endpoint
-from codehearth.engines.environments import Installed, State, is_for_cuda, unavailable
+from codehearth.engines.installed import Installed, State, is_for_cuda, unavailable
 from codehearth.engines.worker import loading, started, worker_environment
 from codehearth.errors import Unsupported
 

@@ -83,7 +83,7 @@ class LlamaServer:
             (("--offline",), None),
             *(() if launch.prompt_cache_bytes >> 20 else ((("--no-cache-idle-slots",), None),)),
             *(((("--embeddings", "--embedding"), None),) if launch.is_embedding else ()),
-            *(((("--lora-init-without-apply",), None),) if _are_asked_for(launch) else ()),
+            *(((("--lora-init-without-apply",), None),) if launch.chooses_adapters else ()),
             *(() if launch.mapped else (_read_weights(self.options),)),
         ):
             known = next((name for name in names if name in self.options), None)
@@ -99,11 +99,6 @@ class LlamaServer:
             f"{launch.num_threads} threads",
         )
         return Command(tuple(argv), environment, why=why)
-
-
-def _are_asked_for(launch: Launch) -> bool:
-    """Whether requests name the adapters, and none is applied to all of them."""
-    return bool(launch.adapters) and all(one.name != launch.alias for one in launch.adapters)
 
 
 def _read_weights(options: frozenset[str]) -> tuple[tuple[str, ...], str | None]:

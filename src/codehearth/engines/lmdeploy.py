@@ -18,7 +18,7 @@ from codehearth.engines.base import (
     no_checkpoint,
 )
 from codehearth.engines.endpoint import Endpoint
-from codehearth.engines.environments import Installed, State, unavailable
+from codehearth.engines.installed import Installed, State, unavailable
 from codehearth.engines.worker import translated, worker_environment
 from codehearth.errors import Unsupported
 

@@ -6,7 +6,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from codehearth.engines.environments import Environments, Installed
+from codehearth.engines.environments import Environments
+from codehearth.engines.installed import Installed
 
 ENGINE = "llamacpp-native"
 _TOOLS = {

@@ -9,7 +9,8 @@ from typing import Literal
 
 from codehearth.engines import engines
 from codehearth.engines.base import Engine, Unavailable
-from codehearth.engines.environments import Broken, Environments, Installed
+from codehearth.engines.environments import Environments
+from codehearth.engines.installed import Broken, Installed
 from codehearth.engines.recipes import RECIPES, recipes_of
 from codehearth.models.remotes import Server
 
@@ -20,6 +21,7 @@ _READS = {
     "vllm": "safetensors",
     "lmdeploy": "safetensors",
     "fastllm": "safetensors with an output of its own",
+    "remote": "models of other servers",
 }
 
 
@@ -42,16 +44,17 @@ def overview(
     listed = [_listed(engine, environments) for engine in found]
     if not any(one.name == "llama-server" for one in listed):
         listed.insert(1, _no_native(llama_server_setting))
-    if remotes:
-        listed.append(_remote(remotes))
-    return tuple(listed)
+    return (*listed, _remote(remotes))
 
 
 def _remote(remotes: Mapping[str, Sequence[Server]]) -> Listed:
     served = [
         f"{name} at {', '.join(one.url for one in servers)}" for name, servers in remotes.items()
     ]
-    return Listed("remote", "ready", "models of other servers", "; ".join(served))
+    if not served:
+        hint = "`hearth serve --remotes NAME=http://HOST:PORT/v1` asks one, vLLM's or another"
+        return Listed("remote", "missing", _READS["remote"], "no server is named", hint)
+    return Listed("remote", "ready", _READS["remote"], "; ".join(served))
 
 
 def _listed(engine: Engine, environments: Path) -> Listed:

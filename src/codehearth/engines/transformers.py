@@ -17,7 +17,7 @@ from codehearth.engines.base import (
     not_generating,
 )
 from codehearth.engines.endpoint import Endpoint
-from codehearth.engines.environments import Installed, State, unavailable
+from codehearth.engines.installed import Installed, State, unavailable
 from codehearth.engines.worker import loading, started, worker_environment
 
 INSTALL = "`hearth engines install transformers`"
@@ -126,7 +126,7 @@ def dtype_for(asked: str, stored: str, *, on_gpu: bool) -> tuple[Dtype, tuple[st
         case "bf16" | "fp16" | "fp32":
             return asked, ()
         case "int8" | "int4":
-            return "bf16", (f"{asked} by bitsandbytes, computed in bf16",)
+            return "bf16", (f"{asked} made as it is loaded, computed in bf16",)
     if stored == "F32":
         return "fp32", ("fp32: as the weights are stored",)
     if stored == "F16" and on_gpu:

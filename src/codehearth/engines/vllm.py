@@ -19,7 +19,7 @@ from codehearth.engines.base import (
     no_checkpoint,
 )
 from codehearth.engines.endpoint import Endpoint
-from codehearth.engines.environments import Installed, State, is_for_cuda, unavailable
+from codehearth.engines.installed import Installed, State, is_for_cuda, unavailable
 from codehearth.engines.worker import translated, worker_environment
 from codehearth.errors import Unsupported
 
@@ -31,6 +31,7 @@ _STORED = {"F32": "fp32", "F16": "fp16", "BF16": "bf16"}
 _MOST_GPU_SHARE, _LEAST_GPU_SHARE = 0.95, 0.05
 _NGRAMS = {"method": "ngram", "num_speculative_tokens": 4, "prompt_lookup_max": 4}
 _MAX_LORA_RANK = 64  # vLLM lays memory out for it; PEFT's usual ranks are 8 to 64
+_MAX_LORAS = 4  # that are computed in one batch, with memory laid out for each
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,7 @@ def arguments(launch: Launch, *, on_gpu: bool) -> tuple[tuple[str, ...], tuple[s
     if launch.adapters:
         words += ["--enable-lora", "--max-lora-rank", str(_MAX_LORA_RANK), "--lora-modules"]
         words += [f"{one.name}={one.path.absolute()}" for one in launch.adapters]
+        words += ["--max-loras", str(min(len(launch.adapters), _MAX_LORAS))]
     if launch.speculates:
         words += ["--speculative-config", json.dumps(_NGRAMS)]
     if parallel.tensor > 1:

@@ -46,12 +46,14 @@ async def ready(request: Request) -> Response:
 
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
+    """What the server counts, for Prometheus."""
     text = generate_latest(house_of(request).metrics.registry)
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/hearth/version")
 async def version(request: Request) -> Response:
+    """Which release this is, so that programs know whom they speak to."""
     return JsonResponse({"version": __version__, "default_model": house_of(request).settings.model})
 
 
@@ -81,7 +83,7 @@ async def load(request: Request) -> Response:
     keep_alive_s = house.keep_alive_s(asked.keep_alive)
 
     async def work(writer: Writer) -> None:
-        await house.pool.load(model, keep_alive_s=keep_alive_s)
+        await house.pool.load(await house.process_of(model), keep_alive_s=keep_alive_s)
         await writer.whole(dump_json({"model": model, "state": "ready"}))
 
     return Generation(work, on_gone=lambda: None)
@@ -92,6 +94,6 @@ async def unload(request: Request) -> Response:
     """Sends a model away when its requests are answered."""
     require_admin(request)
     house, asked = house_of(request), await read_request(request, UnloadRequest)
-    model = await house.name_of(asked.model)
-    was_loaded = await house.pool.unload(model)
-    return JsonResponse({"model": model, "was_loaded": was_loaded})
+    process = await house.process_of(asked.model)
+    was_loaded = await house.pool.unload(process)
+    return JsonResponse({"model": process, "was_loaded": was_loaded})

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from codehearth.engines import choose_engine
 from codehearth.engines.base import Adapter, Engine, Launch, Parallel
 from codehearth.engines.process import EngineProcess, Patience
 from codehearth.engines.remote import REMOTE_KEY_VARIABLE, Remote
 from codehearth.engines.threads import batch_tokens_for, threads_for
 from codehearth.errors import DoesNotFit
+from codehearth.gateway.choosing import chosen_for
 from codehearth.gateway.infilling.proving import ErrandChild, prove_when_idle
-from codehearth.lab.speeds import measured_speeds
 from codehearth.models.facts import UNKNOWN_WEIGHTS, Weights
 from codehearth.models.hardware import Hardware, snapshot
 from codehearth.models.infilling import InfillProofs
@@ -30,7 +29,6 @@ from codehearth.models.planning import Plan, plan
 from codehearth.models.prediction import prediction_of
 from codehearth.models.remotes import parse_remotes
 from codehearth.models.store import LocalModel, Store
-from codehearth.models.weights import read_weights
 from codehearth.pool.amount import Amount
 from codehearth.pool.child import Child, ModelFacts, OpenModel, Room
 from codehearth.settings import Settings
@@ -55,18 +53,12 @@ class Opener:
         return await asyncio.to_thread(self._open, name, attempt, room)
 
     def _open(self, name: str, attempt: int, room: Room) -> OpenModel | None:
-        model = self._store.find(name)
+        models = self._store.served_by(name)
+        model = models[0]
         if model.format == "remote":
             return self._open_remote(model) if attempt == 0 else None
-        weights = read_weights(model.path)
         machine = snapshot()
-        choice = choose_engine(
-            weights,
-            wanted=self._settings.engine,
-            llama_server=self._settings.llama_server,
-            environments=environments_of(self._settings),
-            speeds=measured_speeds(self._settings.data / "lab", model.name, machine),
-        )
+        model, weights, choice = chosen_for(self._settings, self._store, model, machine)
         engine = choice.engine
         hardware = self._as_seen_by(engine, machine)
         num_threads = self._settings.threads or threads_for(
@@ -75,6 +67,9 @@ class Opener:
             num_parameters=weights.num_parameters,
         )
         asked = self._planning(weights, engine, hardware, num_threads)
+        adapters = _adapters(models)
+        adapter_bytes = Amount(sum(map(_size_of, (one.path for one in adapters))))
+        room = Room(room.free - adapter_bytes, room.capacity - adapter_bytes)
         chosen = self._plan(asked, weights, room)
         if attempt > 0:
             smaller = _smaller(asked, chosen, room)
@@ -82,7 +77,8 @@ class Opener:
                 return None
             chosen = smaller
         launch = replace(
-            _launch(model, weights, chosen, num_threads),
+            _launch(model, name, weights, chosen, num_threads),
+            adapters=adapters,
             precision=self._settings.precision,
             allows_code=needs_code(model),
             parallel=self._parallel(weights, hardware),
@@ -93,19 +89,20 @@ class Opener:
         )
         process = self._process(engine, launch)
         facts = ModelFacts(
-            name=model.name,
+            name=name,
             context_tokens=chosen.context_tokens,
             num_slots=chosen.num_slots,
             weights=weights,
             row=model.row,
             scores_prompts=engine.scores_prompts,
+            adapters=tuple(one.path for one in adapters),
         )
         return OpenModel(
             process=self._proving(process, model, weights, engine),
-            footprint=Amount(chosen.host_bytes, chosen.gpu_bytes),
+            footprint=Amount(chosen.host_bytes, chosen.gpu_bytes) + adapter_bytes,
             facts=facts,
             engine=engine.name,
-            why=choice.why + chosen.why,
+            why=choice.why + chosen.why + _why_together(adapters),
         )
 
     def _as_seen_by(self, engine: Engine, hardware: Hardware) -> Hardware:
@@ -215,10 +212,12 @@ class Opener:
         )
 
 
-def _launch(model: LocalModel, weights: Weights, chosen: Plan, num_threads: int) -> Launch:
+def _launch(
+    model: LocalModel, process: str, weights: Weights, chosen: Plan, num_threads: int
+) -> Launch:
     return Launch(
         path=model.path,
-        alias=model.name,
+        alias=process,
         context_tokens=chosen.context_tokens,
         num_slots=chosen.num_slots,
         num_threads=num_threads,
@@ -230,13 +229,22 @@ def _launch(model: LocalModel, weights: Weights, chosen: Plan, num_threads: int)
         mapped=chosen.mapped,
         stored_precision=weights.precision,
         chat_template=model.chat_template,
-        adapters=() if model.adapter is None else (Adapter(model.name, model.adapter),),
     )
 
 
-def environments_of(settings: Settings) -> Path:
-    """The folder of the engines' own environments."""
-    return settings.data / "engines"
+def _adapters(models: Iterable[LocalModel]) -> tuple[Adapter, ...]:
+    return tuple(Adapter(one.name, one.adapter) for one in models if one.adapter is not None)
+
+
+def _why_together(adapters: Sequence[Adapter]) -> tuple[str, ...]:
+    names = ", ".join(one.name for one in adapters)
+    return (f"adapters on one base: {names}",) if adapters else ()
+
+
+def _size_of(path: Path) -> int:
+    """Of a file, or of all in a folder."""
+    files = path.rglob("*") if path.is_dir() else (path,)
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _smaller(asked: Callable[..., Plan], chosen: Plan, room: Room) -> Plan | None:

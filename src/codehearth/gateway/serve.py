@@ -120,8 +120,7 @@ def open_house(settings: Settings) -> House:
 async def _preload(house: House) -> None:
     """Loads the default model before anybody asks. A failure is told when somebody does."""
     try:
-        name = await house.name_of(None)
-        await house.pool.load(name)
+        await house.pool.load(await house.process_of(None))
     except HearthError as error:
         log.warning("the default model was not loaded: %s", describe(error))
 

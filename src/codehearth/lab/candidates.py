@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from codehearth.engines.base import Launch, Unavailable
-from codehearth.engines.environments import Installed, NotInstalled
+from codehearth.engines.installed import Installed, NotInstalled
 from codehearth.engines.threads import batch_tokens_for
 from codehearth.engines.transformers import INSTALL, Transformers
 from codehearth.errors import InvalidRequest

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Sequence
 
 from codehearth import __version__
-from codehearth.engines.environments import Installed
+from codehearth.engines.installed import Installed
 from codehearth.lab.candidates import Candidate
 from codehearth.lab.result import ModelFacts, Published
 from codehearth.models.facts import Weights

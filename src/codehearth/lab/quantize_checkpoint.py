@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from codehearth.engines.base import Unavailable
-from codehearth.engines.environments import Installed
+from codehearth.engines.installed import Installed
 from codehearth.engines.transformers import Transformers
 from codehearth.errors import DiskFull, DoesNotFit, EngineFailed, EngineMissing, InvalidRequest
 from codehearth.lab.child import child_lines

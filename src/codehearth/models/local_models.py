@@ -24,6 +24,7 @@ from codehearth.models.tuned import GGUF, MERGED, TEMPLATE, TunedModel
 
 STARTER = "starter"
 STARTER_CHECKPOINT = "starter:bf16"
+_TUNE_AGAIN = "`hearth tune` makes it again; `--rollback` goes back to the version before"
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class LocalModel:
     One of another server has the format "remote" and no files. `source` is "package", "made",
     "tuned", "hf:org/repo", "ms:org/repo", "path" or "remote"; `sha256` holds the known hashes by
     the file's path below `folder`. `adapter` is loaded beside the weights, `chat_template` takes
-    the place of theirs.
+    the place of theirs; `shared` is then the name of the process, which holds the base once for all
+    adapters that are on it.
     """
 
     name: str
@@ -56,6 +58,12 @@ class LocalModel:
     sizes: Mapping[str, int] = field(default_factory=dict)
     adapter: Path | None = None
     chat_template: Path | None = None
+    shared: str = ""
+
+    @property
+    def process(self) -> str:
+        """The name of the process that serves it."""
+        return self.shared or self.name
 
 
 def from_record(recorded: Recorded) -> LocalModel | None:
@@ -147,15 +155,19 @@ def from_tuned(tuned: TunedModel, folder: Path, *, as_checkpoint: bool = False) 
 def with_adapter(base: LocalModel, name: str, adapter: Path) -> LocalModel:
     """A base model that an adapter is loaded beside, under the name of both.
 
-    The template of the training lies beside the adapter, where that is not the base's own.
+    The template of the training lies beside the adapter, where that is not the base's own. An
+    engine has one template, so only adapters with the same one share a process.
     """
     template = adapter.parent / TEMPLATE
+    own = template.read_bytes() if template.is_file() else b""
+    mark = f"-{hashlib.sha256(own).hexdigest()[:8]}" if own else ""
     return replace(
         base,
         name=name,
         source="tuned",
         adapter=adapter,
-        chat_template=template if template.is_file() else None,
+        chat_template=template if own else None,
+        shared=f"{base.name}+adapters{mark}",
         hub=None,
         repo=None,
     )
@@ -266,6 +278,15 @@ def require_whole(model: LocalModel) -> None:
             raise _damaged(model, f"'{file}' has {size} bytes instead of {expected}")
     if model.format == "gguf" and _first_bytes(model.path) != b"GGUF":
         raise _damaged(model, f"'{model.path.name}' is no GGUF file")
+    if model.adapter is not None:
+        _require_adapter(model, model.adapter)
+
+
+def _require_adapter(model: LocalModel, adapter: Path) -> None:
+    """Its format is the base's: a GGUF file, or PEFT's folder."""
+    is_there = _first_bytes(adapter) == b"GGUF" if model.format == "gguf" else adapter.is_dir()
+    if not is_there:
+        raise _damaged(model, "its adapter is gone or damaged")
 
 
 def require_no_code(model: LocalModel, *, allows: bool) -> None:
@@ -341,6 +362,8 @@ def _row(hub: Hub, repo: str) -> Row | None:
 
 
 def _damaged(model: LocalModel, what: str) -> BadWeights:
+    if model.source == "tuned":
+        return BadWeights(f"The files of '{model.name}' are damaged: {what}.", hint=_TUNE_AGAIN)
     again = "install codehearth again" if model.source == "package" else f"hearth pull {model.name}"
     return BadWeights(
         f"The files of '{model.name}' are damaged: {what}.",

@@ -8,10 +8,11 @@ Reads the disk, never the network, and opens nothing larger than a header.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from codehearth.errors import BadWeights, ModelNotFound
+from codehearth.errors import BadWeights, InvalidRequest, ModelNotFound
 from codehearth.models import caches, local_models
 from codehearth.models.catalogue import nearest, resolve
 from codehearth.models.hubs import HubPlaces
@@ -98,6 +99,17 @@ class Shelf:
         if made is not None and all(model.name != made.name for model in self.downloaded()):
             return local_models.from_made(made, self._made.path_of(made))
         return self.locate_name(parse_name(text, allow_path=allow_path))
+
+    def sharing(self, process: str) -> tuple[LocalModel, ...]:
+        """The tuned models that are served by one process, each adapter once."""
+        found: dict[Path, LocalModel] = {}
+        for tuned in self._tuned.all():
+            for form in ("adapter", "peft"):
+                with suppress(ModelNotFound, BadWeights, InvalidRequest):  # its base is gone
+                    model = self._of_tuned(tuned, form)
+                    if model.shared == process and model.adapter is not None:
+                        found.setdefault(model.adapter, model)
+        return tuple(found.values())
 
     def locate_name(self, name: ModelName) -> LocalModel:
         match name:

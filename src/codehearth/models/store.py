@@ -102,6 +102,15 @@ class Store:
         local_models.require_whole(model)
         return model
 
+    def served_by(self, process: str) -> tuple[LocalModel, ...]:
+        """The models that a process of this name serves: one, or all adapters on one base.
+
+        Of adapters those that are whole, so that a damaged one takes no other with it. Raises as
+        `find` does.
+        """
+        sharing = self._shelf.sharing(process)
+        return tuple(one for one in sharing if _is_whole(one)) or (self.find(process),)
+
     def locate(self, text: str, *, allow_path: bool = False) -> LocalModel:
         """`find` without its checks: to show, verify or remove what is damaged."""
         return self._shelf.locate(text, allow_path=allow_path)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 from codehearth.pool.amount import Amount
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from codehearth.engines.endpoint import Endpoint
     from codehearth.models.catalogue import Row
     from codehearth.models.weights import Weights
@@ -56,6 +58,10 @@ class ModelFacts:
     row: Row | None = None
     scores_prompts: bool = False
     """Whether its engine gives the log-probabilities of a prompt's own tokens."""
+    adapters: tuple[Path, ...] = ()
+    """What is loaded beside the weights, each to be asked for by its place."""
+    adapter: int | None = None
+    """The place of the one that a request asks for."""
 
 
 @dataclass(frozen=True)

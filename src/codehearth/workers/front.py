@@ -45,7 +45,13 @@ from codehearth.workers.transformers.listener import (
     take_key,
     unsupported,
 )
-from codehearth.workers.translation import asked_of, passed_on, refusal_of, with_chat_logprobs
+from codehearth.workers.translation import (
+    asked_of,
+    model_of,
+    passed_on,
+    refusal_of,
+    with_chat_logprobs,
+)
 
 _ROUTES = ("/v1/chat/completions", "/v1/completions")
 
@@ -59,14 +65,14 @@ class Front:
         self._client = behind.client
         self._dialect = dialect
         self._alias = alias
-        self._names = (alias, *adapters)
+        self._adapters = tuple(adapters)
         self._num_in_flight = 0
         self._texts: dict[int, str] = {}
 
     async def answer(self, method: str, path: str, body: bytes) -> Whole | Stream:
         match method, path:
             case "GET", "/v1/models":
-                cards = [{"id": name, "object": "model"} for name in self._names]
+                cards = [{"id": name, "object": "model"} for name in (self._alias, *self._adapters)]
                 return Whole({"object": "list", "data": cards})
             case "GET", "/metrics":
                 return Whole(f"hearth:requests_processing {await self._num_running()}\n")
@@ -83,10 +89,8 @@ class Front:
         raise unsupported(f"{path} is not done by this engine")
 
     async def _generated(self, path: str, asked: Mapping[str, Any]) -> Whole | Stream:
-        model = asked.get("model")
-        openai = passed_on(asked, is_chat=path == _ROUTES[0]) | {
-            "model": model if model in self._names else self._alias
-        }
+        model = model_of(asked, self._alias, self._adapters)
+        openai = passed_on(asked, is_chat=path == _ROUTES[0]) | {"model": model}
         translated = self._dialect.translated(openai, asked)
         if asked.get("stream"):
             return Stream(self._chunks(path, translated))
@@ -170,7 +174,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="hearth-front", allow_abbrev=False)
     parser.add_argument("--dialect", required=True, choices=tuple(DIALECTS))
     parser.add_argument("--alias", required=True)
-    parser.add_argument("--adapter", action="append", default=[], help="a name to ask for")
+    parser.add_argument("--adapter", action="append", default=[], help="its name behind; several")
     parser.add_argument("--socket", required=True)
     parser.add_argument("program", nargs="+", help="after --")
     return parser.parse_args(arguments)

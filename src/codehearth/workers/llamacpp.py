@@ -66,7 +66,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--embedding", action="store_true")
     parser.add_argument("--read-weights", action="store_true", help="do not map the file")
     parser.add_argument("--chat-template", help="a file, instead of the model's own")
-    parser.add_argument("--lora", action="append", default=[], help="an adapter to apply")
+    parser.add_argument("--lora", action="append", default=[], help="an adapter; may be several")
     return parser.parse_args(arguments)
 
 
@@ -158,6 +158,7 @@ def set_params(params: object, asked: argparse.Namespace, key: str) -> None:
         params.lora_adapters = [  # type: ignore[attr-defined]
             xllamacpp.CommonAdapterLoraInfo(path, 1.0) for path in asked.lora
         ]
+        params.lora_init_without_apply = len(asked.lora) > 1  # type: ignore[attr-defined]
     for threads in (params.cpuparams, params.cpuparams_batch):  # type: ignore[attr-defined]
         threads.n_threads = asked.threads
 

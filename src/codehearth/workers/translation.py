@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from codehearth.workers.transformers.asked import adapter_of
 from codehearth.workers.transformers.listener import Refused, invalid, unsupported
 
 # What OpenAI's servers take; what is only llama.cpp's stays here.
@@ -34,6 +35,15 @@ def asked_of(body: bytes) -> dict[str, Any]:
     if asked.get("grammar"):
         raise unsupported("'grammar' is not passed on to another server; llama.cpp does it")
     return asked
+
+
+def model_of(asked: Mapping[str, Any], alias: str, adapters: Sequence[str]) -> str:
+    """What is asked by its place here is another server's model of its own. One adapter alone
+    answers every request. Raises Refused."""
+    place = adapter_of(asked, len(adapters))
+    if place is None:
+        return adapters[0] if len(adapters) == 1 else alias
+    return adapters[place]
 
 
 def passed_on(asked: Mapping[str, Any], *, is_chat: bool) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from codehearth.settings import (
 _OTHER_VARIABLES = ("HEARTH_URL", "HEARTH_API_KEY", "HEARTH_ENGINE_KEY")
 
 
-def settings() -> tuple[Settings, Check]:
+def settings_or_defaults() -> tuple[Settings, Check]:
     """The settings, or the defaults where they are broken."""
     files = [str(file) for file in (user_config_path(), Path("hearth.toml")) if file.exists()]
     try:

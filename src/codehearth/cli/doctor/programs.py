@@ -21,7 +21,7 @@ def python() -> Check:
 def engine(settings: Settings) -> Check:
     from codehearth.engines import engines
     from codehearth.engines.base import Unavailable
-    from codehearth.gateway.opening import environments_of
+    from codehearth.gateway.choosing import environments_of
 
     try:
         found = engines(
@@ -39,9 +39,10 @@ def engine(settings: Settings) -> Check:
 
 def environments(settings: Settings) -> Iterator[Check]:
     """Engines' own environments: one line for each that is there and does not work."""
-    from codehearth.engines.environments import Broken, Environments, Installed
+    from codehearth.engines.environments import Environments
+    from codehearth.engines.installed import Broken, Installed
     from codehearth.engines.recipes import RECIPES
-    from codehearth.gateway.opening import environments_of
+    from codehearth.gateway.choosing import environments_of
 
     if not is_folder(settings.data):  # its own line says so
         return

@@ -53,6 +53,7 @@ router = APIRouter()
 @router.post("/v1/completions")
 @router.post("/beta/completions")
 async def complete(request: Request) -> Response:
+    """OpenAI's completions; with `suffix` the middle is filled in. `/beta` is DeepSeek's."""
     body = await read_object(request)
     if body.get("segments") is not None:
         return await _complete_segments(request, validated(SegmentsRequest, body))
@@ -159,7 +160,7 @@ async def _echoes(house: House, asked: CompletionRequest, model: str, owner: str
         return [""] * len(asked.prompts)
     if all(isinstance(prompt, str) for prompt in asked.prompts):
         return [str(prompt) for prompt in asked.prompts]
-    async with house.pool.lease(model, owner=owner) as lease:
+    async with house.lease(model, owner=owner) as lease:
         return [
             str(
                 (

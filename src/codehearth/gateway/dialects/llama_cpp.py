@@ -62,6 +62,7 @@ _TIMES = (
 
 @router.post("/infill")
 async def infill(request: Request) -> Response:
+    """llama.cpp's infilling: what belongs between `input_prefix` and `input_suffix`."""
     asked = await read_request(request, InfillRequest)
     middle = Fim(
         prefix=asked.input_prefix + asked.prompt,
@@ -88,7 +89,7 @@ async def props(request: Request) -> Response:
     """What clients probe before they ask: the context of the default model, where it is loaded."""
     house = house_of(request)
     model = await house.name_of(request.query_params.get("model"))
-    live = house.live(model)
+    live = await house.live(model)
     slots, context = (live.num_slots, live.context_tokens) if live else (0, 0)
     return JsonResponse(
         {

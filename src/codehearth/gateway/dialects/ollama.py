@@ -53,6 +53,7 @@ _MILLISECOND = 10**6
 
 @router.post("/api/generate")
 async def generate(request: Request) -> Response:
+    """Ollama's completion; with `suffix` the middle is filled in."""
     house, asked = house_of(request), await read_request(request, GenerateRequest)
     _refuse(asked)
     model = await name_of(house, asked.model)
@@ -85,6 +86,7 @@ async def generate(request: Request) -> Response:
 
 @router.post("/api/chat")
 async def chat(request: Request) -> Response:
+    """Ollama's chat, in JSON lines or whole."""
     house, asked = house_of(request), await read_request(request, OllamaChatRequest)
     model = await name_of(house, asked.model)
     dialect = OllamaDialect(model, kind="chat")
@@ -151,8 +153,8 @@ def _moved(
     leaves = keep_alive_s == 0
 
     async def work(writer: Writer) -> None:
-        if not leaves or house.live(model) is not None:
-            async with house.pool.lease(model, owner=owner, keep_alive_s=keep_alive_s):
+        if not leaves or await house.live(model) is not None:
+            async with house.lease(model, owner=owner, keep_alive_s=keep_alive_s):
                 pass
         last = dialect.last([], {}, done_reason="unload" if leaves else "load")
         body = dump_json(last)

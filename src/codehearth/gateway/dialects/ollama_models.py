@@ -19,12 +19,13 @@ from codehearth.gateway.auth import caller_of
 from codehearth.gateway.body import read_request
 from codehearth.gateway.dialects.ollama_names import name_of, rfc3339
 from codehearth.gateway.engine.link import engine_json
-from codehearth.gateway.house import House, house_of
+from codehearth.gateway.house import house_of
 from codehearth.gateway.replies import JsonResponse
 from codehearth.gateway.streams import Generation, Writer
 from codehearth.models.facts import Weights
 from codehearth.models.store import LocalModel
 from codehearth.models.weights import read_weights
+from codehearth.pool.status import ModelStatus
 from codehearth.text.fim import fim_format_of
 from codehearth.text.fim_formats import FIM_FORMATS
 from codehearth.wire.bounded_json import dump_json
@@ -37,11 +38,13 @@ _FOREVER_S = 100 * 365 * 24 * 3600.0
 
 @router.get("/api/version")
 async def version() -> Response:
+    """The version that Ollama's clients look at."""
     return JsonResponse({"version": __version__})
 
 
 @router.get("/api/tags")
 async def tags(request: Request) -> Response:
+    """The models on this machine, as Ollama lists them."""
     models = await house_of(request).models()
     return JsonResponse({"models": [_entry(model) for model in models]})
 
@@ -78,18 +81,20 @@ async def show(request: Request) -> Response:
         raise InvalidRequest("'model' is missing.", param="model")
     model = await house.find(await name_of(house, name))
     weights = await asyncio.to_thread(read_weights, model.path)
-    return JsonResponse(_shown(house, model, weights))
+    live = await house.live(model.name)
+    return JsonResponse(_shown(model, weights, live))
 
 
 @router.post("/api/embed")
 async def embed(request: Request) -> Response:
+    """Vectors of texts, in Ollama's shape."""
     house, asked = house_of(request), await read_request(request, EmbedRequest)
     model = await name_of(house, asked.model)
     owner, keep_alive_s = caller_of(request).owner, house.keep_alive_s(asked.keep_alive)
     began_at = time.monotonic()
 
     async def work(writer: Writer) -> None:
-        async with house.pool.lease(model, owner=owner, keep_alive_s=keep_alive_s) as lease:
+        async with house.lease(model, owner=owner, keep_alive_s=keep_alive_s) as lease:
             if not lease.model.weights.is_embedding_model:
                 raise Unsupported("This model does not make embeddings.", param="model")
             body = dump_json({"input": asked.input, "encoding_format": "float"})
@@ -117,7 +122,7 @@ async def embed(request: Request) -> Response:
 @router.post("/api/copy")
 @router.delete("/api/delete")
 async def not_over_http(request: Request) -> Response:
-    """Whoever may complete text shall not fill or empty the disk."""
+    """Refused: whoever may complete text shall not fill or empty the disk."""
     verb = request.url.path.rpartition("/")[2]
     command = {"pull": "hearth pull NAME", "delete": "hearth rm NAME"}.get(verb)
     raise Unsupported(
@@ -150,9 +155,8 @@ def _details(model: LocalModel) -> dict[str, Any]:
     }
 
 
-def _shown(house: House, model: LocalModel, weights: Weights) -> dict[str, Any]:
+def _shown(model: LocalModel, weights: Weights, live: ModelStatus | None) -> dict[str, Any]:
     format_name = fim_format_of(weights.fim_marks, preferred=model.row.fim if model.row else None)
-    live = house.live(model.name)
     return {
         "modelfile": f"FROM {model.name}\n",
         "parameters": f"num_ctx {live.context_tokens}" if live else "",

@@ -6,7 +6,7 @@ everywhere, the engine is always asked for a stream, and a whole answer is put t
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -24,6 +24,7 @@ from codehearth.gateway.dialects.events import EventDialect, MessageEvents, Resp
 from codehearth.gateway.engine.chunks import engine_error
 from codehearth.gateway.engine.generate import suspected
 from codehearth.gateway.engine.link import ask, engine_json, refusal
+from codehearth.gateway.engine.upstream import adapter_fields
 from codehearth.gateway.house import House, house_of
 from codehearth.gateway.streams import Generation, Writer
 from codehearth.wire.bounded_json import dump_json
@@ -79,6 +80,7 @@ RESPONSES_PATH = "/v1/responses"
 
 @router.post("/v1/messages")
 async def create_message(request: Request) -> Response:
+    """Anthropic's messages, streamed or whole."""
     asked = await read_request(request, MessagesRequest)
     _check_parts(asked.messages, param="messages")
     _check_tools(asked.tools, schema_field="input_schema")
@@ -87,6 +89,7 @@ async def create_message(request: Request) -> Response:
 
 @router.post("/v1/messages/count_tokens")
 async def count_tokens(request: Request) -> Response:
+    """How many tokens a message of Anthropic would have."""
     house, asked = house_of(request), await read_request(request, MessagesRequest)
     _check_parts(asked.messages, param="messages")
     _check_tools(asked.tools, schema_field="input_schema")
@@ -95,7 +98,7 @@ async def count_tokens(request: Request) -> Response:
     owner = caller_of(request).owner
 
     async def work(writer: Writer) -> None:
-        async with house.pool.lease(model, owner=owner) as lease, suspected(lease):
+        async with house.lease(model, owner=owner) as lease, suspected(lease):
             counted = await engine_json(lease.endpoint, "/v1/messages/count_tokens", body)
         await writer.whole(dump_json({"input_tokens": counted.get("input_tokens", 0)}))
 
@@ -104,6 +107,7 @@ async def count_tokens(request: Request) -> Response:
 
 @router.post("/v1/responses")
 async def create_response(request: Request) -> Response:
+    """OpenAI's responses, streamed or whole."""
     asked = await read_request(request, ResponsesRequest)
     if asked.previous_response_id is not None or asked.background:
         raise Unsupported(
@@ -130,8 +134,8 @@ async def _passed(
     body = asked.model_dump(exclude_none=True, exclude={"model", "stream", "background"})
     # With the prompt's progress an engine writes while it reads, and so notices who left.
     progress = {"return_progress": True} if path == RESPONSES_PATH else {}
-    data = dump_json(body | progress | {"model": model, "stream": True})
-    events = partial(_events, house, path, model, data, caller_of(request).owner)
+    body |= progress | {"model": model, "stream": True}
+    events = partial(_events, house, path, model, body, caller_of(request).owner)
 
     async def work(writer: Writer) -> None:
         async with aclosing(events()) as received:
@@ -152,11 +156,19 @@ async def _passed(
 
 
 async def _events(
-    house: House, path: str, model: str, data: bytes, owner: str
+    house: House, path: str, model: str, body: Mapping[str, Any], owner: str
 ) -> AsyncGenerator[dict[str, Any], None]:
-    async with house.pool.lease(model, owner=owner) as lease, suspected(lease):
+    async with house.lease(model, owner=owner) as lease, suspected(lease):
         if lease.model.weights.is_embedding_model:
             raise Unsupported("This model makes embeddings; it does not chat.", param="model")
+        if path == MESSAGES_PATH and len(lease.model.adapters) > 1:
+            # llama.cpp makes its own chat request of it, and leaves the adapter out.
+            raise Unsupported(
+                f"'{model}' shares its base with other adapters, and this route cannot choose.",
+                param="model",
+                hint=f"ask for '{model.partition(':')[0]}', where it is merged",
+            )
+        data = dump_json(dict(body) | adapter_fields(lease.model))
         async with ask(lease.endpoint, "POST", path, data, traffic=house.traffic) as reply:
             if reply.status != 200:
                 raise await refusal(reply)

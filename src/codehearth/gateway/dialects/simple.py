@@ -65,6 +65,7 @@ class LanguageCompletion(Shape):
 
 @router.post("/")
 async def post_simple(request: Request) -> Response:
+    """One line of curl: `prompt` is answered, `data` is continued, `lang` names the language."""
     body = await read_object(request)
     if "lang" in body:
         work = partial(_complete_language, request, validated(LanguageCompletion, body))
@@ -82,6 +83,7 @@ async def post_simple(request: Request) -> Response:
 
 @router.put("/")
 async def put_simple(request: Request) -> Response:
+    """The same with the form field `data`, which is continued."""
     asked = validated(SimpleCompletion, await _form(request))
     work = partial(_complete, request, asked)
     return Generation(work, on_gone=house_of(request).metrics.cancelled.inc)
@@ -188,7 +190,7 @@ async def _completed(request: Request, name: str | None, prompt: str, options: _
 
 
 async def _num_tokens(house: House, model: str, prompt: str, owner: str) -> int:
-    async with house.pool.lease(model, owner=owner) as lease:
+    async with house.lease(model, owner=owner) as lease:
         body = dump_json({"content": prompt, "add_special": True})
         return len((await engine_json(lease.endpoint, "/tokenize", body))["tokens"])
 

@@ -19,6 +19,7 @@ from codehearth.gateway.engine.chunk_reader import ChunkReader, Meaning
 from codehearth.gateway.engine.chunks import Piece, last_usage, piece_of, summed_usage
 from codehearth.gateway.engine.link import ask, refusal
 from codehearth.gateway.engine.reply import NothingReceived
+from codehearth.gateway.engine.upstream import adapter_fields
 from codehearth.gateway.house import House
 from codehearth.pool.child import ModelFacts
 from codehearth.pool.lease import Lease
@@ -144,9 +145,10 @@ def _silenced(piece: Piece) -> Piece:
 
 
 async def _attempt(house: House, order: Order, choice: Choice) -> Batches:
-    lease_of = house.pool.lease(order.model, owner=order.owner, keep_alive_s=order.keep_alive_s)
+    lease_of = house.lease(order.model, owner=order.owner, keep_alive_s=order.keep_alive_s)
     async with lease_of as lease, suspected(lease):
-        body = dump_json(dict(choice.body(lease.model)) | _STREAMED)
+        asked = dict(choice.body(lease.model)) | adapter_fields(lease.model) | _STREAMED
+        body = dump_json(asked)
         asking = ask(lease.endpoint, "POST", choice.path, body, traffic=house.traffic)
         async with asking as reply:
             if reply.status != 200:

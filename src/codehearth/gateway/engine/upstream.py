@@ -91,6 +91,11 @@ def completion_body(
     return body | _scoring(request, facts) if scores_prompt(request) else body
 
 
+def adapter_fields(facts: ModelFacts) -> dict[str, Any]:
+    """Which adapter answers, as llama.cpp's server is told; nothing where there is none."""
+    return {} if facts.adapter is None else {"lora": [{"id": facts.adapter, "scale": 1.0}]}
+
+
 def scores_prompt(request: CompletionRequest) -> bool:
     """Whether the prompt's own log-probabilities are wanted, as evaluation harnesses do.
 

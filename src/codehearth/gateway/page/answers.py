@@ -351,7 +351,7 @@ async def _found(house: House, asked: AnswerRequest, model: str, *, most: int) -
     if asked.repository is None or not asked.content:
         return []
     found = await house.repositories.search(asked.repository, asked.content)
-    live = house.live(model)
+    live = await house.live(model)
     chosen = packed(found, max_characters=room(live.context_tokens if live else _USUAL_CONTEXT))
     return [Attachment(one.place[-MAX_FILE_NAME:], one.text) for one in chosen[:most]]
 

@@ -62,6 +62,7 @@ class _Scene:
 
 @router.get("/hearth/models")
 async def list_models(request: Request) -> Response:
+    """Every model that is here or known, with what it needs and whether it fits."""
     house, desk = house_of(request), desk_of(request)
     local = await house.models()
     scene = await _scene(house, desk, is_admin=caller_of(request).is_admin)
@@ -92,10 +93,11 @@ async def delete_model(request: Request, name: str) -> Response:
     house = house_of(request)
     model = await asyncio.to_thread(house.store.locate, name)
     house.store.check_removable(model)
-    life = next((one for one in house.pool.status() if one.name == model.name), None)
+    process = await house.process_of(model.name)
+    life = next((one for one in house.pool.status() if one.name == process), None)
     if life is not None and (life.in_flight or life.waiting):
         raise Conflict(f"'{model.name}' is answering somebody.", hint="try again in a moment")
-    await house.pool.unload(model.name)
+    await house.pool.unload(process)
     freed = await asyncio.to_thread(house.store.remove, model.name)
     house.forget_found()
     return JsonResponse({"model": model.name, "freed_bytes": freed})

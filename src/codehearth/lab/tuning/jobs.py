@@ -167,6 +167,15 @@ class Jobs:
         found = [seen for path in folders if (seen := Job(path).seen()) is not None]
         return tuple(sorted(found, key=lambda seen: -seen.state.updated_at))
 
+    def forget(self, name: str) -> int:
+        """Removes the jobs that were to become a model of that name, with the rows that they keep;
+        those at which somebody works stay. Returns how many went."""
+        left = [seen for seen in self.all() if seen.asked.get("name") == name]
+        left = [seen for seen in left if not seen.is_running]
+        for seen in left:
+            Job(self.folder / seen.id).remove()
+        return len(left)
+
     def get(self, job_id: str) -> Job:
         """Raises NotFound."""
         if _ID.fullmatch(job_id) and ".." not in job_id:

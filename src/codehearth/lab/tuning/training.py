@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from codehearth.engines.environments import Installed
+from codehearth.engines.installed import Installed
 from codehearth.errors import EngineFailed
 from codehearth.lab.tuning import trainer
 from codehearth.lab.tuning.jobs import Job

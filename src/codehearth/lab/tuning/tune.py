@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from codehearth.engines.environments import Installed
+from codehearth.engines.installed import Installed
 from codehearth.errors import DiskFull, HearthError
 from codehearth.lab import drawing
 from codehearth.lab.tuning.curves import loss_figure

@@ -54,6 +54,7 @@ class Library:
         self._model.set_max_batch(asked.slots)
         config = json.loads((folder / "config.json").read_bytes())
         self.vocabulary_size = int(config["vocab_size"])
+        self.num_adapters = 0
         self.end_ids = _end_ids(folder, config)
         self._tokens = (ctypes.c_int * _MOST_AT_ONCE)()
 

@@ -53,6 +53,20 @@ def sampling_of(asked: Mapping[str, Any], *, choice: int, vocabulary_size: int) 
     )
 
 
+def adapter_of(asked: Mapping[str, Any], num_adapters: int) -> int | None:
+    """The place of the adapter that a request asks for, as llama.cpp's server is asked."""
+    wanted = asked.get("lora")
+    if not wanted:
+        return None
+    try:
+        ((place, scale),) = [(one["id"], one["scale"]) for one in wanted]
+    except (TypeError, KeyError, ValueError) as error:
+        raise invalid("'lora' is not a list of one adapter with its scale") from error
+    if place not in range(num_adapters) or scale != 1:
+        raise invalid(f"'lora' is none of {num_adapters} adapters at the scale 1")
+    return int(place)
+
+
 def stops_of(asked: Mapping[str, Any]) -> tuple[str, ...]:
     stop = asked.get("stop")
     stops = [stop] if isinstance(stop, str) else stop or []

@@ -62,9 +62,9 @@ class Piece:
 class Job:
     """One answer to one prompt; `num_new_tokens` is the computing thread's.
 
-    `end_ids` end it beside what ends every answer. `num_top` None: no log-probabilities are
-    wanted; `scores_prompt`: those of the prompt are wanted too. `out` takes the pieces in the
-    talking thread.
+    `adapter` is the place of the one that answers. `end_ids` end it beside what ends every answer.
+    `num_top` None: no log-probabilities are wanted; `scores_prompt`: those of the prompt are wanted
+    too. `out` takes the pieces in the talking thread.
     """
 
     prompt: Sequence[int]
@@ -72,6 +72,7 @@ class Job:
     sampling: Sampling
     stops: Sequence[str]
     out: Any
+    adapter: int | None = None
     end_ids: frozenset[int] = frozenset()
     num_top: int | None = None
     scores_prompt: bool = False
@@ -106,3 +107,5 @@ class Vocabulary(Protocol):
     def tokenizer(self) -> Any: ...
     @property
     def vocabulary_size(self) -> int: ...
+    @property
+    def num_adapters(self) -> int: ...

@@ -60,6 +60,11 @@ class _Group:
     rows: list[_Row]
     batch: Batch
 
+    @property
+    def adapter(self) -> int | None:
+        """The one that they all are answered by: it changes the weights."""
+        return self.rows[0].job.adapter
+
 
 class Loop:
     """Owns the model from its start on. `add` may be called from another thread."""
@@ -135,6 +140,7 @@ class Loop:
         self._keep(group, goes_on)
         if group.rows:
             kept = [token for token, stays in zip(tokens, goes_on, strict=True) if stays]
+            self._loaded.use(group.adapter)
             batches.step(self._loaded, group.batch, kept)
 
     def _took_or_told(self, row: _Row, token: int, logits: torch.Tensor) -> bool:
@@ -191,6 +197,7 @@ class Loop:
         together = self._short_ones()
         first = together or [self._reading[0]]
         with self._telling([one.row.job for one in first]):
+            self._loaded.use(first[0].row.job.adapter)
             if together:
                 batch = batches.read(self._loaded, [one.row.job.prompt for one in together])
                 for _ in together:
@@ -207,12 +214,14 @@ class Loop:
         )
 
     def _short_ones(self) -> list[_Reading]:
-        """From the front, prompts that together are no more than one portion, padding included."""
+        """From the front, prompts for one adapter that together are no more than one portion,
+        padding included."""
         taken: list[_Reading] = []
         for one in self._reading:
             longest = max(len(each.row.job.prompt) for each in (*taken, one))
             is_whole = one.num_read == 0 and not one.row.job.scores_prompt
-            if not is_whole or longest * (len(taken) + 1) > self._batch_tokens:
+            is_alike = one.row.job.adapter == self._reading[0].row.job.adapter
+            if not (is_whole and is_alike) or longest * (len(taken) + 1) > self._batch_tokens:
                 break
             taken.append(one)
         return taken
@@ -248,7 +257,7 @@ class Loop:
         """Between rounds only: then every row's next token is still to be chosen."""
         apart: list[_Group] = []
         for group in self._groups:
-            home = next((g for g in apart if batches.can_join(g.batch, group.batch)), None)
+            home = next((other for other in apart if _can_join(other, group)), None)
             if home is None:
                 apart.append(group)
             else:
@@ -298,3 +307,7 @@ class Loop:
         self._reading = deque(one for one in self._reading if id(one.row.job) not in ended)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def _can_join(one: _Group, other: _Group) -> bool:
+    return one.adapter == other.adapter and batches.can_join(one.batch, other.batch)

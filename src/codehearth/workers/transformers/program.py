@@ -22,7 +22,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--dtype", choices=("bf16", "fp16", "fp32"), default="fp32")
     parser.add_argument("--quantise", choices=("int8", "int4"), default=None)
     parser.add_argument("--chat-template", help="a file, instead of the checkpoint's own")
-    parser.add_argument("--adapter", action="append", default=[], help="PEFT's folder, applied")
+    parser.add_argument("--adapter", action="append", default=[], help="PEFT's folder; several")
     parser.add_argument("--allow-code", action="store_true", help="run the checkpoint's own code")
     return parser.parse_args(arguments)
 

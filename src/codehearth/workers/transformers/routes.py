@@ -142,6 +142,7 @@ class Routes:
         default = self._context_tokens if is_chat else _DEFAULT_MAX_TOKENS
         stops = read.stops_of(wanted)
         num_top = read.num_top_of(wanted, is_chat=is_chat)
+        adapter = read.adapter_of(wanted, self._loaded.num_adapters)
         arrived: asyncio.Queue[tuple[int, Piece]] = asyncio.Queue()
         jobs = [
             Job(
@@ -158,6 +159,7 @@ class Routes:
                 stops=stops,
                 end_ids=read.end_ids_of(stops, self._loaded),
                 out=_Outlet(arrived, number * num_choices + choice),
+                adapter=adapter,
                 num_top=num_top,
                 scores_prompt=num_top is not None and bool(wanted.get("echo")),
                 ignores_end=bool(wanted.get("ignore_eos")),
