@@ -75,7 +75,9 @@ def test_asked_for_and_not_installed_it_is_refused_with_the_command(
 
 
 def test_a_gguf_file_is_refused_by_vllm_before_anything_starts(hearth: Hearth) -> None:
-    done = hearth("run", "-m", str(STARTER), "x", variables={"HEARTH_ENGINE": "vllm"})
+    file = hearth.home / "own.gguf"
+    file.symlink_to(STARTER)
+    done = hearth("run", "-m", str(file), "x", variables={"HEARTH_ENGINE": "vllm"})
 
     assert done.code != 0
     assert "vllm is started here for checkpoints of safetensors" in done.err
