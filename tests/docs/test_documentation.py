@@ -182,6 +182,14 @@ def test_the_chinese_reference_is_in_chinese() -> None:
     assert not re.search(r"[\u4e00-\u9fff],|[\u4e00-\u9fff]\. ", " ".join(known.values()))
 
 
+def test_every_route_says_what_it_is_for() -> None:
+    sections = re.split(r"^## ", (DOCS / "routes.md").read_text("utf-8"), flags=re.MULTILINE)[1:]
+    silent = [section.split("\n")[0] for section in sections if not section.split("\n")[2].strip()]
+
+    assert len(sections) > 60
+    assert not silent
+
+
 @pytest.mark.parametrize("folder", ["guide", "zh"])
 def test_every_guide_is_reached_from_the_first_page(folder: str) -> None:
     index = DOCS / "index.md" if folder == "guide" else DOCS / "zh" / "index.md"
@@ -291,6 +299,25 @@ _OURS = r"(?<![\w/.-])(?:tests|scripts|src/codehearth|deploy|examples|benchmarks
 def test_files_that_a_page_names_are_there(page: Path) -> None:
     for file in re.findall(_OURS, page.read_text("utf-8")):
         assert (ROOT / file).exists(), file
+
+
+# What other programs say, as their makers wrote it.
+_FOREIGN = ("libgomp.so.1: cannot open",)
+
+
+def test_a_symptom_is_what_the_program_says() -> None:
+    """Who meets a message looks for its words: an old wording is never found."""
+    files = [*(ROOT / "src").rglob("*.py"), ROOT / "Makefile"]
+    program = " ".join(file.read_text("utf-8") for file in files)
+    program = re.sub(r'"\s*\n\s*f?"', "", program)  # a text over several lines
+    page = (DOCS / "guide" / "troubleshooting.md").read_text("utf-8")
+    symptoms = re.findall(r"^\| (.+?) \|", page, re.MULTILINE)
+    quoted = [text for symptom in symptoms for text in re.findall(r"`([^`]+)`", symptom)]
+
+    assert len(quoted) > 10
+    for text in {*quoted} - {*_FOREIGN}:
+        for part in filter(None, map(str.strip, text.split("…"))):
+            assert part in program, text
 
 
 def test_make_targets_in_the_documentation_exist() -> None:

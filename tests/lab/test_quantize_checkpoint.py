@@ -16,7 +16,7 @@ import pytest
 from codehearth.engines import transformers_at
 from codehearth.engines.transformers import Transformers
 from codehearth.engines.vllm import Vllm
-from codehearth.errors import DiskFull, EngineMissing
+from codehearth.errors import DiskFull, DoesNotFit, EngineMissing
 from codehearth.lab import quantize_checkpoint, scoring
 from codehearth.lab.candidates import Listener, Place, candidates_of
 from codehearth.lab.keeping import kept
@@ -129,6 +129,16 @@ def test_a_full_disk_is_seen_before_any_work(tmp_path: Path) -> None:
     assert not list((tmp_path / "made").glob("*.unfinished"))
 
 
+def test_too_little_memory_is_told_with_a_way_out() -> None:
+    found = quantize_checkpoint.plan("int8", Store(Path("/nowhere")).find("starter:bf16"), ENGINE)
+
+    quantize_checkpoint.require_memory(found, 2 << 30)
+    with pytest.raises(DoesNotFit, match=r"1\.0 GiB of memory; 1000 MiB are free") as told:
+        quantize_checkpoint.require_memory(found, 1000 << 20)
+
+    assert "q4_k_m" in (told.value.hint or "")
+
+
 def test_nothing_is_measured_on_the_text_that_it_was_calibrated_on() -> None:
     lines = set(calibration_text().content.splitlines())
 
@@ -149,10 +159,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hearth]:
     home = tmp_path_factory.mktemp("made")
     hearth = Hearth(home)
     with_engines(hearth, "bitsandbytes")
-    told = hearth("quantize", "starter", "--to", "int8,int4", "--json")
-    assert told.code == 0, told.err
-    assert [one["name"] for one in told.document] == ["starter:int8", "starter:int4"]
-    assert "quantising" in told.err
+    for precision in ("int8", "int4"):
+        told = hearth("quantize", "starter", "--to", precision, "--json")
+        assert told.code == 0, told.err
+        assert [one["name"] for one in told.document] == [f"starter:{precision}"]
+        assert "quantising" in told.err
     yield hearth
 
 

@@ -32,7 +32,7 @@ def engines(context: click.Context, as_json: bool) -> None:
     if context.invoked_subcommand is not None:
         return
     from codehearth.engines.overview import overview
-    from codehearth.gateway.opening import environments_of
+    from codehearth.gateway.choosing import environments_of
     from codehearth.models.remotes import parse_remotes
 
     settings = settings_now()
@@ -151,6 +151,6 @@ def _known(name: str) -> None:
 
 def _environments() -> Environments:
     from codehearth.engines.environments import Environments
-    from codehearth.gateway.opening import environments_of
+    from codehearth.gateway.choosing import environments_of
 
     return Environments(environments_of(settings_now()))

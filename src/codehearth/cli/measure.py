@@ -129,7 +129,7 @@ def _measured(
 ) -> Result:
     from codehearth.cli.shelf import store_of
     from codehearth.engines import transformers_at
-    from codehearth.gateway.opening import environments_of
+    from codehearth.gateway.choosing import environments_of
     from codehearth.lab.candidates import Listener, Place
     from codehearth.lab.measure import Options, run
     from codehearth.lab.report import keep

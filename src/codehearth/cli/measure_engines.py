@@ -24,7 +24,7 @@ def measure_engines(
     """Times the engines, keeps what was found, and prints it."""
     from codehearth.cli.machine import usable_hardware
     from codehearth.cli.shelf import store_of
-    from codehearth.gateway.opening import environments_of
+    from codehearth.gateway.choosing import environments_of
     from codehearth.lab.measure_engines import run
     from codehearth.lab.parity.sides import Bench, sides_of
     from codehearth.lab.speeds import keep_speeds

@@ -65,7 +65,7 @@ def _compared(
 ) -> tuple[Parity, ...]:
     from codehearth.cli.machine import usable_hardware
     from codehearth.cli.shelf import store_of
-    from codehearth.gateway.opening import environments_of
+    from codehearth.gateway.choosing import environments_of
     from codehearth.lab.parity import compare_all
     from codehearth.lab.parity.sides import Bench, sides_of
 

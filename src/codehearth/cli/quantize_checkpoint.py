@@ -25,7 +25,7 @@ def plans(
 ) -> list[Plan]:
     """What is to be made of the checkpoint that `model` stands for, before any work."""
     from codehearth.engines import transformers_at
-    from codehearth.gateway.opening import environments_of
+    from codehearth.gateway.choosing import environments_of
     from codehearth.lab.bases import checkpoint_of
     from codehearth.lab.quantize_checkpoint import FORMATS, plan
     from codehearth.lab.sources import require_sound
@@ -62,9 +62,11 @@ def make(
 ) -> Quantised:
     """Makes one, named after `found`, and tells how far it is."""
     from codehearth.lab.naming import made_of
-    from codehearth.lab.quantize_checkpoint import run
+    from codehearth.lab.quantize_checkpoint import require_memory, run
+    from codehearth.models.hardware import snapshot
     from codehearth.models.pull import free_bytes_at
 
+    require_memory(plan, snapshot().free_bytes)
     text = plan.text
     calibrated_on = f"{text.title} ({text.sha256[:12]})" if text else ""
     model = made_of(found, plan.precision, calibrated_on=calibrated_on)

@@ -31,7 +31,7 @@ class Trial:
 def try_model(settings: Settings, name: str) -> Trial:
     """Loads the model, lets it write a few tokens, ends it; raises what went wrong."""
     from codehearth.cli.shelf import store_of
-    from codehearth.gateway.opening import environments_of
+    from codehearth.gateway.choosing import environments_of
 
     path = store_of(settings).find(name).path
     engine = choose_engine(

@@ -13,14 +13,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from codehearth.engines import Choice, choose_engine
 from codehearth.engines.base import Adapter, Engine, Launch, Parallel
 from codehearth.engines.process import EngineProcess, Patience
 from codehearth.engines.remote import REMOTE_KEY_VARIABLE, Remote
 from codehearth.engines.threads import batch_tokens_for, threads_for
-from codehearth.errors import DoesNotFit, Unsupported
+from codehearth.errors import DoesNotFit
+from codehearth.gateway.choosing import chosen_for
 from codehearth.gateway.infilling.proving import ErrandChild, prove_when_idle
-from codehearth.lab.speeds import measured_speeds
 from codehearth.models.facts import UNKNOWN_WEIGHTS, Weights
 from codehearth.models.hardware import Hardware, snapshot
 from codehearth.models.infilling import InfillProofs
@@ -30,7 +29,6 @@ from codehearth.models.planning import Plan, plan
 from codehearth.models.prediction import prediction_of
 from codehearth.models.remotes import parse_remotes
 from codehearth.models.store import LocalModel, Store
-from codehearth.models.weights import read_weights
 from codehearth.pool.amount import Amount
 from codehearth.pool.child import Child, ModelFacts, OpenModel, Room
 from codehearth.settings import Settings
@@ -60,7 +58,7 @@ class Opener:
         if model.format == "remote":
             return self._open_remote(model) if attempt == 0 else None
         machine = snapshot()
-        model, weights, choice = self._chosen(model, machine)
+        model, weights, choice = chosen_for(self._settings, self._store, model, machine)
         engine = choice.engine
         hardware = self._as_seen_by(engine, machine)
         num_threads = self._settings.threads or threads_for(
@@ -106,28 +104,6 @@ class Opener:
             engine=engine.name,
             why=choice.why + chosen.why + _why_together(adapters),
         )
-
-    def _chosen(self, model: LocalModel, machine: Hardware) -> tuple[LocalModel, Weights, Choice]:
-        """The engine for a model, with the model in a format that it reads: where the wanted engine
-        does not read what was named, the same model may be here in the other format."""
-        choose = partial(
-            choose_engine,
-            wanted=self._settings.engine,
-            llama_server=self._settings.llama_server,
-            environments=environments_of(self._settings),
-            speeds=measured_speeds(self._settings.data / "lab", model.process, machine),
-        )
-        weights = read_weights(model.path)
-        try:
-            return model, weights, choose(weights)
-        except Unsupported:
-            other = None if model.adapter else self._store.in_other_format(model)
-            if other is None:
-                raise
-        weights = read_weights(other.path)
-        choice = choose(weights)
-        why = f"its {other.format}: {choice.engine.name} does not read the model's {model.format}"
-        return other, weights, replace(choice, why=(*choice.why, why))
 
     def _as_seen_by(self, engine: Engine, hardware: Hardware) -> Hardware:
         """The machine without GPUs that the engine cannot use, and with those of a Ray cluster.
@@ -269,11 +245,6 @@ def _size_of(path: Path) -> int:
     """Of a file, or of all in a folder."""
     files = path.rglob("*") if path.is_dir() else (path,)
     return sum(file.stat().st_size for file in files if file.is_file())
-
-
-def environments_of(settings: Settings) -> Path:
-    """The folder of the engines' own environments."""
-    return settings.data / "engines"
 
 
 def _smaller(asked: Callable[..., Plan], chosen: Plan, room: Room) -> Plan | None:

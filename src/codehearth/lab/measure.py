@@ -12,30 +12,25 @@
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from codehearth import __version__
 from codehearth.engines import choose_engine
 from codehearth.engines.base import Engine
-from codehearth.engines.installed import Installed
 from codehearth.engines.threads import threads_for
 from codehearth.errors import InvalidRequest, Unsupported
 from codehearth.lab import passing, scoring, timing
 from codehearth.lab.candidates import Candidate, Listener, Place, candidates_of
+from codehearth.lab.circumstances import machine_facts, model_facts, published, versions
 from codehearth.lab.extent import extent, timing_plan
 from codehearth.lab.keeping import kept
 from codehearth.lab.naming import base_of, run_id
 from codehearth.lab.passing import Wish
 from codehearth.lab.result import (
     File,
-    ModelFacts,
     Precision,
-    Published,
     Result,
     TextFacts,
     TimingFacts,
@@ -96,10 +91,10 @@ def run(options: Options, place: Place, hardware: Hardware, listener: Listener) 
         command=options.command,
         seed=options.seed,
         duration_s=round(time.monotonic() - started, 1),
-        versions=_versions(candidates),
-        machine=_machine(hardware),
+        versions=versions(candidates),
+        machine=machine_facts(hardware),
         noise=timed.noise,
-        model=_model_facts(options.model, reference.weights),
+        model=model_facts(options.model, reference.weights),
         text=TextFacts(
             title=options.text.title,
             sha256=options.text.sha256,
@@ -127,7 +122,7 @@ def run(options: Options, place: Place, hardware: Hardware, listener: Listener) 
             for one in sorted(candidates, key=lambda one: -one.num_bytes)
         ),
         not_measured=tuple(missing),
-        published=_published(options.model),
+        published=published(options.model),
         tasks=passed.tasks,
     )
 
@@ -277,47 +272,3 @@ def _bits(one: Candidate) -> float:
     if one.loaded_by is None or one.is_packed:
         return one.weights.bits_per_weight
     return 8 * weights_bytes(one.weights, one.precision) / one.weights.num_parameters
-
-
-def _model_facts(model: LocalModel, weights: Weights) -> ModelFacts:
-    return ModelFacts(
-        name=model.name,
-        source=model.source,
-        architecture=weights.architecture,
-        num_parameters=weights.num_parameters,
-        vocabulary_size=weights.vocabulary_size,
-        context_tokens=weights.context_tokens,
-        licence=weights.licence,
-    )
-
-
-def _published(model: LocalModel) -> tuple[Published, ...]:
-    figures = model.row.figures if model.row is not None else ()
-    return tuple(
-        Published(one.benchmark, one.metric, one.value, one.precision, one.source)
-        for one in figures
-    )
-
-
-def _versions(candidates: Sequence[Candidate]) -> dict[str, str]:
-    packages = ("xllamacpp", "numpy")
-    states = (one.loaded_by.state for one in candidates if one.loaded_by is not None)
-    engine = next((state for state in states if isinstance(state, Installed)), None)
-    return {
-        "codehearth": __version__,
-        "python": platform.python_version(),
-        **{package: importlib.metadata.version(package) for package in packages},
-        **({engine.engine: engine.version, "torch": str(engine.facts["torch"])} if engine else {}),
-    }
-
-
-def _machine(hardware: Hardware) -> dict[str, object]:
-    return {
-        "system": hardware.system,
-        "machine": hardware.machine,
-        "cpu_name": hardware.cpu_name,
-        "num_cores": hardware.num_cores,
-        "num_physical_cores": hardware.num_physical_cores,
-        "total_bytes": hardware.total_bytes,
-        "gpus": [gpu.name for gpu in hardware.gpus],
-    }

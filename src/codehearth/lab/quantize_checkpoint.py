@@ -20,7 +20,7 @@ from typing import Any
 from codehearth.engines.base import Unavailable
 from codehearth.engines.installed import Installed
 from codehearth.engines.transformers import Transformers
-from codehearth.errors import DiskFull, EngineFailed, EngineMissing, InvalidRequest
+from codehearth.errors import DiskFull, DoesNotFit, EngineFailed, EngineMissing, InvalidRequest
 from codehearth.lab.child import child_lines
 from codehearth.lab.quantize import Quantised, require_room
 from codehearth.lab.texts import Text
@@ -31,10 +31,14 @@ from codehearth.models.made import UNFINISHED, Made, MadeModel, made_alone
 from codehearth.models.safetensors_weights import read_safetensors_weights
 from codehearth.models.torch_memory import weights_bytes
 from codehearth.models.transfer import file_digest
+from codehearth.models.words import in_bytes
 
 # A calibration text is cut into so many windows at most, of so many tokens.
 CONTEXT_TOKENS = 512
 MAX_WINDOWS = 128
+
+# Python, PyTorch and the library, with what it computes with in between.
+_PROCESS_BYTES = 1 << 30
 
 Step = Callable[[str, float], None]
 
@@ -76,6 +80,13 @@ class Plan:
     def bits_per_weight(self) -> float:
         return 8 * self.num_bytes / max(1, self.weights.num_parameters)
 
+    @property
+    def memory_bytes(self) -> int:
+        """About what the child holds: bitsandbytes what it makes, GPTQModel all in 16 bits."""
+        is_packed_at_once = FORMATS[self.precision].package == "bitsandbytes"
+        held = self.num_bytes if is_packed_at_once else 2 * self.weights.num_parameters
+        return held + _PROCESS_BYTES
+
     def identity(self) -> str:
         """Two jobs of one identity make the same model, unless a source file was changed."""
         files = [self.source.folder / file for file in self.source.files]
@@ -115,6 +126,18 @@ def plan(
         )
     weights = read_safetensors_weights(source.folder)
     return Plan(precision, source, weights, state.python, text if kind.calibrated else None)
+
+
+def require_memory(planned: Plan, free_bytes: int) -> None:
+    """Raises DoesNotFit."""
+    if planned.memory_bytes > free_bytes:
+        raise DoesNotFit(
+            f"{planned.precision} of '{planned.source.name}' is made in about "
+            f"{in_bytes(planned.memory_bytes)} of memory; {in_bytes(free_bytes)} are free.",
+            needed_bytes=planned.memory_bytes,
+            free_bytes=free_bytes,
+            hint="a GGUF is made in little memory: --to q4_k_m",
+        )
 
 
 def run(

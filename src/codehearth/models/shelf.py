@@ -132,21 +132,6 @@ class Shelf:
         base = self.locate(tuned.base, allow_path=True)
         return local_models.with_adapter(base, name, folder / ADAPTER)
 
-    def in_other_format(self, model: LocalModel) -> LocalModel | None:
-        """The same model as a checkpoint where it is a GGUF, and the other way round; None where
-        that is not here."""
-        if model.name == STARTER:
-            return local_models.starter_checkpoint()
-        if model.name == STARTER_CHECKPOINT:
-            return local_models.starter()
-        if model.row is None or model.source == "tuned":
-            return None
-        return best(
-            one
-            for one in self.downloaded()
-            if one.row and one.row.name == model.row.name and one.format != model.format
-        )
-
     def _gguf_of(self, base: str) -> LocalModel | None:
         """A GGUF of the same model as the checkpoint `base`, for an adapter to be loaded beside."""
         if base == STARTER_CHECKPOINT:

@@ -111,14 +111,6 @@ class Store:
         sharing = self._shelf.sharing(process)
         return tuple(one for one in sharing if _is_whole(one)) or (self.find(process),)
 
-    def in_other_format(self, model: LocalModel) -> LocalModel | None:
-        """The same model for engines that do not read this format; None where that is not here.
-
-        Raises as `find` does.
-        """
-        other = self._shelf.in_other_format(model)
-        return None if other is None else self._sound(other)
-
     def locate(self, text: str, *, allow_path: bool = False) -> LocalModel:
         """`find` without its checks: to show, verify or remove what is damaged."""
         return self._shelf.locate(text, allow_path=allow_path)

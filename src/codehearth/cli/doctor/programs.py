@@ -21,7 +21,7 @@ def python() -> Check:
 def engine(settings: Settings) -> Check:
     from codehearth.engines import engines
     from codehearth.engines.base import Unavailable
-    from codehearth.gateway.opening import environments_of
+    from codehearth.gateway.choosing import environments_of
 
     try:
         found = engines(
@@ -42,7 +42,7 @@ def environments(settings: Settings) -> Iterator[Check]:
     from codehearth.engines.environments import Environments
     from codehearth.engines.installed import Broken, Installed
     from codehearth.engines.recipes import RECIPES
-    from codehearth.gateway.opening import environments_of
+    from codehearth.gateway.choosing import environments_of
 
     if not is_folder(settings.data):  # its own line says so
         return

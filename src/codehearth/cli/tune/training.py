@@ -120,7 +120,7 @@ def _tell_plan(ready: Ready) -> None:
 
 
 def _ready(settings: Settings, order: Order) -> Ready:
-    from codehearth.gateway.opening import environments_of
+    from codehearth.gateway.choosing import environments_of
     from codehearth.lab.tuning.ordering import House, ready
     from codehearth.models.hardware import snapshot
 

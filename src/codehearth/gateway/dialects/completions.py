@@ -53,6 +53,7 @@ router = APIRouter()
 @router.post("/v1/completions")
 @router.post("/beta/completions")
 async def complete(request: Request) -> Response:
+    """OpenAI's completions; with `suffix` the middle is filled in. `/beta` is DeepSeek's."""
     body = await read_object(request)
     if body.get("segments") is not None:
         return await _complete_segments(request, validated(SegmentsRequest, body))

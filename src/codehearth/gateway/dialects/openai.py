@@ -33,18 +33,21 @@ router = APIRouter()
 
 @router.get("/v1/models")
 async def list_models(request: Request) -> Response:
+    """The models that requests may name, as OpenAI lists them."""
     models = await house_of(request).models()
     return JsonResponse({"object": "list", "data": [_model_card(model) for model in models]})
 
 
 @router.get("/v1/models/{name:path}")
 async def retrieve_model(request: Request, name: str) -> Response:
+    """One model, as OpenAI describes it."""
     model = await house_of(request).find(name)
     return JsonResponse(_model_card(model))
 
 
 @router.post("/v1/chat/completions")
 async def chat(request: Request) -> Response:
+    """OpenAI's chat: tools, JSON schemas and grammars included, streamed or whole."""
     house, asked = house_of(request), await read_request(request, ChatRequest)
     check_chat(asked)
     model = await house.name_of(asked.model)
@@ -62,6 +65,7 @@ async def chat(request: Request) -> Response:
 
 @router.post("/v1/embeddings")
 async def embed(request: Request) -> Response:
+    """Vectors of texts, from a model that makes them."""
     house, asked = house_of(request), await read_request(request, EmbeddingRequest)
     model = await house.name_of(asked.model)
     owner, keep_alive_s = caller_of(request).owner, house.keep_alive_s(asked.keep_alive)

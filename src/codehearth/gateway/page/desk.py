@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from codehearth.gateway.choosing import environments_of
 from codehearth.gateway.house import House
-from codehearth.gateway.opening import environments_of
 from codehearth.gateway.page.answers import Answers
 from codehearth.gateway.page.archive import Archive
 from codehearth.gateway.page.downloads import Downloads

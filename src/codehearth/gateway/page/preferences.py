@@ -47,6 +47,7 @@ class PreferencesDocument(Shape):
 
 @router.get("/hearth/preferences")
 async def show(request: Request) -> Response:
+    """The caller's preferences on the page."""
     archive = desk_of(request).archive
     kept = await archive.do(archive.preferences.get, caller_of(request).user)
     return JsonResponse(_document(PreferencesDocument.model_construct()) | kept)
@@ -54,6 +55,7 @@ async def show(request: Request) -> Response:
 
 @router.put("/hearth/preferences")
 async def put(request: Request) -> Response:
+    """Replaces the caller's preferences."""
     archive = desk_of(request).archive
     asked = await read_request(request, PreferencesDocument, max_bytes=_MAX_BYTES)
     document = _document(asked)

@@ -24,12 +24,14 @@ class SearchQuery(Shape):
 
 @router.get("/hearth/repositories")
 async def list_repositories(request: Request) -> Response:
+    """The repositories that are indexed here."""
     found = await house_of(request).repositories.all()
     return JsonResponse({"repositories": [_document(one) for one in found]})
 
 
 @router.get("/hearth/repositories/{name}/search")
 async def search_repository(request: Request, name: str) -> Response:
+    """The pieces of a repository that a question would be shown."""
     asked = read_query(request, SearchQuery)
     found = await house_of(request).repositories.search(name, asked.q)
     return JsonResponse(

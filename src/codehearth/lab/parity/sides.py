@@ -20,10 +20,11 @@ from codehearth.engines.base import Available, Engine, Launch
 from codehearth.engines.threads import batch_tokens_for, threads_for
 from codehearth.errors import InvalidRequest, ModelNotFound
 from codehearth.lab.naming import base_of
+from codehearth.lab.other_format import in_other_format
 from codehearth.lab.parity.observing import Side
 from codehearth.models.facts import Weights
 from codehearth.models.hardware import Hardware
-from codehearth.models.local_models import STARTER, STARTER_CHECKPOINT, LocalModel, needs_code
+from codehearth.models.local_models import LocalModel, needs_code
 from codehearth.models.parallel import gpu_share_of
 from codehearth.models.planning import plan
 from codehearth.models.precisions import normalised, same
@@ -217,18 +218,9 @@ def _engine(bench: Bench, weights: Weights, name: str) -> Engine:
 
 
 def _in_other_format(bench: Bench, model: LocalModel, engine: Engine) -> LocalModel | None:
-    """The same model in files that the engine reads, of several the most exact one."""
-    base = base_of(model)
-    others = [other for other in bench.store.models() if base_of(other) == base]
-    if base == STARTER:
-        others.append(_find(bench, STARTER_CHECKPOINT))
-    readable = [
-        (weights.bits_per_weight, number)
-        for number, other in enumerate(others)
-        if other.format not in (model.format, "remote")
-        and engine.can_load(weights := read_weights(other.path)) is None
-    ]
-    return others[max(readable)[1]] if readable else None
+    return in_other_format(
+        bench.store, model, is_read=lambda weights: engine.can_load(weights) is None
+    )
 
 
 def _side(bench: Bench, one: _Chosen, label: str) -> Side:
