@@ -104,10 +104,8 @@ def figures(step: Mapping[str, Any]) -> str:
 def _long_rows(count: int, rows: Mapping[str, Any]) -> str:
     are = "1 row is" if count == 1 else f"{count} rows are"
     became = {"cut": "cut", "drop": "left out"}[rows["long_rows"]]
-    longest = rows["longest"]
-    return (
-        f"warning: {are} longer than {rows['max_tokens']} tokens and {became}; longest: {longest}"
-    )
+    limit, longest = rows["max_tokens"], rows["longest"]
+    return f"warning: {are} longer than {limit} tokens and {became}; the longest has {longest}"
 
 
 def sentences(event: Mapping[str, Any]) -> Iterator[str]:
