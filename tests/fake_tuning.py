@@ -13,7 +13,8 @@ from codehearth.engines.recipes import RECIPES
 _SCRIPT = """#!/bin/sh
 echo '{"stage": "reading"}'
 echo '{"rows": {"num_rows": 19, "num_too_long": 1, "longest": 500, "num_tokens": 800, \
-"num_learnt": 400, "num_held_out": 1, "num_held_out_too_long": 0}}'
+"num_learnt": 400, "num_held_out": 1, "num_held_out_too_long": 0, \
+"max_tokens": 384, "long_rows": "drop"}}'
 echo '{"plan": {"num_steps": 4, "num_trained": 100, "resumed": null}}'
 echo '{"stage": "training"}'
 echo '{"step": {"step": 1, "num_steps": 4, "epoch": 0.25, "loss": 5.0, "learning_rate": 0.003, \

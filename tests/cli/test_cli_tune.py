@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from codehearth.cli.tune.progress import sentences
 from codehearth.models.tuned import Tuned, TunedModel
 from tests.cli.command_line import Hearth
 from tests.tiny_models import tiny_qwen2
@@ -154,3 +155,19 @@ def test_a_repository_without_functions_is_refused(hearth: Hearth, tmp_path: Pat
     result = hearth("tune", "starter", "--repo", str(tmp_path / "empty"))
 
     assert result.code == 2 and "no functions" in result.err
+
+
+@pytest.mark.parametrize(
+    ("became", "says"),
+    [
+        ("drop", "1 row is longer than 384 tokens and left out; the longest has 900"),
+        ("cut", "1 row is longer than 384 tokens and cut; the longest has 900"),
+    ],
+)
+def test_what_becomes_of_long_rows_is_said(became: str, says: str) -> None:
+    rows = {"num_too_long": 1, "num_held_out_too_long": 0, "longest": 900, "num_tokens": 9,
+            "num_learnt": 5, "max_tokens": 384, "long_rows": became}  # fmt: skip
+
+    warning, told = sentences({"rows": rows})
+
+    assert warning == f"warning: {says}" and told == "9 tokens, 5 of them learnt"

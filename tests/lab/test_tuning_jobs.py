@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from codehearth.errors import Conflict, NotFound
+from codehearth.errors import Conflict, DiskFull, NotFound
 from codehearth.lab.tuning.curves import loss_figure, smoothed
 from codehearth.lab.tuning.jobs import Job, Jobs
 
@@ -47,6 +47,15 @@ def test_a_killed_process_leaves_its_job_to_the_next(job: Job) -> None:
 
         with job.alone():
             pass
+
+
+def test_a_job_that_cannot_be_written_says_that_it_can_go_on(tmp_path: Path) -> None:
+    (tmp_path / "tune").write_text("in the way of all jobs")
+
+    with pytest.raises(DiskFull, match="cannot be written") as refused:
+        Job(tmp_path / "tune" / "me-1").enter("training")
+
+    assert "goes on from there" in str(refused.value.hint)
 
 
 def test_events_behind_a_checkpoint_are_told_again_and_once(job: Job) -> None:

@@ -245,19 +245,23 @@ def _print_figures(result: Evaluation) -> None:
 
     ks = sorted({at.k for one in result.models for at in one.pass_at})
     names = [figure_name(k, is_fim=result.suite.is_fim) for k in ks]
-    extra = ["edit similarity"] if result.suite.is_fim else []
+    # A gap is asked for in one way, tasks in two.
+    headings = (
+        ("model", *names, "edit similarity") if result.suite.is_fim else ("model", "as", *names)
+    )
     print_table(
-        [name.upper() for name in ("model", "as", *names, *extra)],
-        (_cells(one, ks) for one in result.models),
+        [name.upper() for name in headings],
+        (_cells(one, ks, is_fim=result.suite.is_fim) for one in result.models),
     )
 
 
-def _cells(one: ModelScore, ks: list[int]) -> list[str]:
+def _cells(one: ModelScore, ks: list[int], *, is_fim: bool) -> list[str]:
     from codehearth.lab.evaluation.report import share, similarity
 
-    cells = [one.model, one.mode]
-    cells += [share(at.interval) if (at := one.at(k)) else "" for k in ks]
-    return [*cells, *([similarity(one.similarity)] if one.similarity is not None else [])]
+    shares = [share(at.interval) if (at := one.at(k)) else "" for k in ks]
+    if is_fim:
+        return [one.model, *shares, similarity(one.similarity) if one.similarity else ""]
+    return [one.model, one.mode, *shares]
 
 
 def _print_endings(result: Evaluation) -> None:

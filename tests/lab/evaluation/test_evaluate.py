@@ -156,6 +156,8 @@ def test_infilling_is_compared_with_what_stood_there(hearth: Hearth) -> None:
     assert result["suite"]["is_fim"]
     assert 0 <= model["similarity"]["value"] <= 1
     assert model["tasks"][0]["language"] == "Python"
+    table = hearth("evaluate", "starter", "--suite", "fim", "--folder", "code").out
+    assert table.splitlines()[0].split("  ")[0] == "MODEL" and "  AS  " not in table
 
 
 @pytest.mark.parametrize(

@@ -101,13 +101,20 @@ def figures(step: Mapping[str, Any]) -> str:
     )
 
 
+def _long_rows(count: int, rows: Mapping[str, Any]) -> str:
+    are = "1 row is" if count == 1 else f"{count} rows are"
+    became = {"cut": "cut", "drop": "left out"}[rows["long_rows"]]
+    limit, longest = rows["max_tokens"], rows["longest"]
+    return f"warning: {are} longer than {limit} tokens and {became}; the longest has {longest}"
+
+
 def sentences(event: Mapping[str, Any]) -> Iterator[str]:
     """What must be said, whoever watches."""
     if "rows" in event:
         rows = event["rows"]
         too_long = rows["num_too_long"] + rows["num_held_out_too_long"]
         if too_long:
-            yield f"warning: {too_long} rows are too long; the longest has {rows['longest']} tokens"
+            yield _long_rows(too_long, rows)
         yield f"{rows['num_tokens']} tokens, {rows['num_learnt']} of them learnt"
     if "rehearsal" in event:
         yield f"{event['rehearsal']['num_rows']} answers of the base are rehearsed among them"

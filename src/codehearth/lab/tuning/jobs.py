@@ -83,7 +83,7 @@ class Job:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_whole(path, content)
         except OSError as error:
-            raise DiskFull(f"The job cannot be written ({error.strerror}).") from error
+            raise _unwritten(error) from error
         return path
 
     def enter(self, phase: Phase, **facts: Any) -> None:
@@ -137,7 +137,7 @@ class Job:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = (self.folder / "lock").open("a")
         except OSError as error:
-            raise DiskFull(f"The job cannot be written ({error.strerror}).") from error
+            raise _unwritten(error) from error
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -183,6 +183,13 @@ class Jobs:
             if job.seen() is not None:
                 return job
         raise NotFound(f"There is no job '{job_id[:100]}'.", hint="`hearth tune --list`")
+
+
+def _unwritten(error: OSError) -> DiskFull:
+    return DiskFull(
+        f"The job cannot be written ({error.strerror}).",
+        hint="free some space; the same command goes on from there",
+    )
 
 
 def _object(line: str) -> dict[str, Any] | None:

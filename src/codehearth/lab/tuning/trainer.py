@@ -65,7 +65,7 @@ def command(python: Path, job: Path, *, num_gpus: int) -> tuple[str, ...]:
 def environment(ours: Mapping[str, str]) -> dict[str, str]:
     """The trainer's environment, in which glibc gives large tensors back to the system when they
     are freed. Its own threshold grows to 32 MiB, and below that it kept so many holes that half a
-    billion parameters took a third more memory."""
+    billion parameters took 6054 MiB instead of 3803."""
     return {**child_environment(ours), "MALLOC_MMAP_THRESHOLD_": str(_RETURNED_BYTES)}
 
 

@@ -62,7 +62,7 @@ export function quantile_plot(curves, { x, y }) {
   }));
 }
 
-/** Lines of (x, y) pairs from zero, named at their ends. */
+/** Lines of (x, y) pairs from zero, named at the top on the right, where a loss that falls is not. */
 export function line_plot(lines, { x, y }) {
   const height = 270;
   const all = lines.flatMap(({ points }) => points);
@@ -70,10 +70,11 @@ export function line_plot(lines, { x, y }) {
   const label = lines.map(({ label: name, points }) => `${name}: ${short(points[0][1])} – ${short(points.at(-1)[1])}`).join("; ");
   return named(label, height, frame.nodes(x, y), lines.map(({ label: name, points }, number) => {
     const path = points.map(([at, value], index) => `${index ? "L" : "M"}${frame.x(at).toFixed(1)} ${frame.y(value).toFixed(1)}`).join("");
-    const [first] = points;
+    const row = 36 + 17 * number;
     return [
       svg("path", { d: path, class: `plot-line is-${number % 4}` }),
-      svg("text", { x: frame.x(first[0]) + 10, y: frame.y(first[1]) + 4 + 16 * number, class: "plot-label" }, name),
+      svg("path", { d: `M${WIDTH - 40} ${row - 4}h18`, class: `plot-line is-${number % 4}` }),
+      svg("text", { x: WIDTH - 46, y: row, "text-anchor": "end", class: "plot-label" }, name),
     ];
   }));
 }

@@ -106,6 +106,7 @@ def _sets(job: dict[str, Any], tokenizer: Any, voice: Voice) -> tuple[list[Any],
     voice(
         rows={
             **counted.__dict__,
+            **limits,
             "num_held_out": len(held_out),
             "num_held_out_too_long": held.num_too_long if held else 0,
         }
