@@ -33,17 +33,16 @@ test-page: $(VENV)/installed-dev tests/clients/node_modules ## the page in a rea
 # A C++ compiler is needed for one of them; `hearth engines install` says so before it begins.
 # Engines that live in environments of their own are installed once, into .engines (gigabytes).
 test-engines: $(VENV)/installed-dev .engines/lmdeploy-parser/made ## run the contract suite on every engine that can run here
-	for name in llamacpp-native vllm fastllm tuning; do \
+	for name in llamacpp-native vllm fastllm; do \
 		HEARTH_DATA=$(CURDIR)/.engines $(BIN)/hearth engines install $$name --cpu || exit 1; \
 	done
 	HEARTH_DATA=$(CURDIR)/.engines $(BIN)/hearth engines install transformers --cpu --with gptq
 	HEARTH_TEST_ENGINES=required $(BIN)/python -m pytest tests/engines/contract tests/workers \
-		tests/lab/test_parity.py tests/lab/test_speeds.py \
+		tests/lab/test_chatglm.py tests/lab/test_measure.py tests/lab/test_parity.py \
+		tests/lab/test_quantize_checkpoint.py tests/lab/test_speeds.py \
 		tests/engines/test_vllm.py tests/engines/test_lmdeploy.py tests/deploy/test_scale.py \
 		tests/system/test_transformers_served.py tests/system/test_engines_served.py \
-		tests/system/test_tune.py tests/examples \
-		tests/system/test_adapters.py::test_transformers_serves_them_in_one_process_too \
-		tests/lab/test_measure.py::test_what_transformers_makes_as_it_loads_is_read_the_same_way $(ARGS)
+		tests/system/test_adapters.py $(ARGS)
 
 # The same for the environment that trains alone: minutes instead of gigabytes.
 test-tuning: $(VENV)/installed-dev build/environments/examples ## train the starter, by command and by notebook
@@ -55,7 +54,7 @@ test-examples: build/environments/examples tests/clients/node_modules ## with St
 	HEARTH_EXAMPLES_PYTHON=$(CURDIR)/build/environments/examples/bin/python \
 		$(BIN)/python -m pytest -q tests/examples $(ARGS)
 
-package: $(VENV)/installed-dev ## build wheel and sdist, try the wheel in an empty environment
+package: $(VENV)/installed-dev ## build wheel and sdist into dist/, try the wheel in an empty environment
 	scripts/check_package.sh $(ARGS)
 
 # An environment for each group of pyproject.toml that would only be in the way elsewhere.

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds wheel and sdist, installs the wheel into an empty environment, and uses it there.
+# Builds wheel and sdist, installs the wheel into an empty environment, and uses it there. What
+# passed lies in dist/.
 #
 # With uv's cache this takes half a minute; without it, what the packages take to arrive.
 #   --bundle   also packs a bundle and installs it where there is no network (minutes)
@@ -53,6 +54,9 @@ version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' "$OLDPWD/src/codehearth/__init
 hearth doctor
 hearth run --max-tokens 60 --temperature 0 "write a function that reverses a string" | grep -q "def " ||
     fail "the starter writes no function"
+mkdir -p "$OLDPWD/dist"
+cp "$wheel" "$sdist" "$OLDPWD/dist/"
+printf 'dist/%s\n' "$(basename "$wheel")" "$(basename "$sdist")"
 case " $* " in
 *" --bundle "*) ;;
 *) exit 0 ;;

@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from codehearth.cli.reference import Said
 from codehearth.engines.recipes import RECIPES
 from codehearth.errors import HearthError
 from codehearth.gateway.app import DIALECTS, OF_THE_PAGE
@@ -18,19 +19,21 @@ from codehearth.models.names import HUB_PREFIXES
 WRITTEN = "<!-- Written by scripts/write_reference.py; change the code, not this file. -->"
 
 
-def errors_page() -> str:
+def errors_page(said: Said = str) -> str:
     """`docs/errors.md`: the tree of errors as HTTP and the command line show it."""
     lines = [
-        "# Errors",
+        f"# {said('Errors')}",
         "",
         WRITTEN,
         "",
-        'Over HTTP an error is `{"error": {"message", "type", "code", "param"}}` in OpenAI\'s '
-        "shape, and in its own where a dialect has one. The message says what was asked and what "
-        "is so, and ends with what to do. Where waiting helps, `Retry-After` says how long. On the "
-        "command line it is `error: …`, and after an empty line `hint: …`.",
+        said(
+            'Over HTTP an error is `{"error": {"message", "type", "code", "param"}}` in OpenAI\'s '
+            "shape, and in its own where a dialect has one. The message says what was asked and "
+            "what is so, and ends with what to do. Where waiting helps, `Retry-After` says how "
+            "long. On the command line it is `error: …`, and after an empty line `hint: …`."
+        ),
         "",
-        "| error | HTTP | `type` | `code` | exit code | when |",
+        said("| error | HTTP | `type` | `code` | exit code | when |"),
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for known, depth in _tree(HearthError):
@@ -38,7 +41,7 @@ def errors_page() -> str:
         code = f"`{known.code}`" if known.code else ""
         lines.append(
             f"| {name} | {known.status} | `{known.type}` | {code} | {known.exit_code} | "
-            f"{_when(known)} |"
+            f"{said(_when(known))} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -1,7 +1,8 @@
 """Puts measured figures into the READMEs and guides, out of the files that hold results.
 
 Nothing in these tables is typed: a figure comes from benchmarks/RESULTS.md (as the benchmarks
-printed it) or from deploy/container/sizes.json (as scripts/build_without_docker.py wrote it).
+printed it) or from deploy/container/sizes.json (as scripts/build_without_docker.py wrote it). The
+comparison with others comes from scripts/comparison.toml, each cell with its source.
 Where a result is not found this fails, so that a table cannot outlive its source.
 """
 
@@ -9,9 +10,14 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from comparison import comparison_table, sources_page
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
@@ -150,28 +156,41 @@ def _worst_prediction() -> tuple[str, int]:
     return max(found, key=lambda text: abs(float(text.replace("−", "-")))) + " %", len(found)
 
 
-BLOCKS: Mapping[str, tuple[str, Callable[[], str]]] = {
-    "README.md": ("figures", lambda: figures_table("en")),
-    "README.zh-CN.md": ("figures", lambda: figures_table("zh")),
-    "docs/guide/container.md": ("sizes", lambda: sizes_table("en")),
-    "docs/zh/container.md": ("sizes", lambda: sizes_table("zh")),
+# Page -> the name of a place in it -> the table there, in the page's language.
+BLOCKS: Mapping[str, Mapping[str, Callable[[], str]]] = {
+    "README.md": {
+        "figures": lambda: figures_table("en"),
+        "comparison": lambda: comparison_table("en"),
+    },
+    "README.zh-CN.md": {
+        "figures": lambda: figures_table("zh"),
+        "comparison": lambda: comparison_table("zh"),
+    },
+    "docs/guide/container.md": {"sizes": lambda: sizes_table("en")},
+    "docs/zh/container.md": {"sizes": lambda: sizes_table("zh")},
 }
 
 
 def written(page: str) -> str:
-    """A page with its table as the results are now."""
-    name, table = BLOCKS[page]
+    """A page with its tables as the results are now."""
+    if page == SOURCES:
+        return sources_page()
     text = (ROOT / page).read_text("utf-8")
-    block = f"<!-- {name} -->\n\n{table()}\n\n<!-- /{name} -->"
-    new, count = re.subn(
-        rf"<!-- {name} -->.*?<!-- /{name} -->", lambda _: block, text, flags=re.DOTALL
-    )
-    assert count == 1, f"{page} has {count} places for '{name}'"
-    return new
+    for name, table in BLOCKS[page].items():
+        block = f"<!-- {name} -->\n\n{table()}\n\n<!-- /{name} -->"
+        text, count = re.subn(
+            rf"<!-- {name} -->.*?<!-- /{name} -->", lambda _, new=block: new, text, flags=re.DOTALL
+        )
+        assert count == 1, f"{page} has {count} places for '{name}'"
+    return text
+
+
+SOURCES = "docs/comparison.md"
+PAGES = (*BLOCKS, SOURCES)
 
 
 def main() -> None:
-    for page in BLOCKS:
+    for page in PAGES:
         (ROOT / page).write_text(written(page), encoding="utf-8")
 
 

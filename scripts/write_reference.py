@@ -8,6 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from chinese import in_chinese
 from reference_pages import catalogue_page, environments_page, errors_page, routes_page
 
 from codehearth.cli.connect.page import editors_page
@@ -26,6 +27,9 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "catalogue.md": catalogue_page,
     "environments.md": environments_page,
     "hearth.1": manual,
+    "zh/reference/cli.md": in_chinese(command_page),
+    "zh/reference/settings.md": in_chinese(settings_page),
+    "zh/reference/errors.md": in_chinese(errors_page),
 }
 
 

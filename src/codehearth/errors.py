@@ -4,17 +4,17 @@ HearthError
 ├── InvalidRequest            400  what was sent cannot be answered; names the field
 │   ├── ContextLengthExceeded 400  the prompt is longer than the model's context
 │   ├── Unsupported           400  this model or engine cannot do what was asked
-│   ├── BodyTooLarge          413
-│   ├── WrongContentType      415
-│   ├── MethodNotAllowed      405
+│   ├── BodyTooLarge          413  more bytes than a request may have
+│   ├── WrongContentType      415  a body that is not JSON, where JSON is wanted
+│   ├── MethodNotAllowed      405  the route is there, for another method
 │   └── Conflict              409  something else is under way with what was asked for
 ├── BadSetting                     a setting that stops the start; names setting and source
 ├── Unauthorized              401  no key, or one that is not known
 │   └── Forbidden             403  a key, host or origin that may not do this
-├── NotFound                  404
+├── NotFound                  404  no such route, key, conversation, job or file
 │   └── ModelNotFound         404  with the nearest names
 ├── DoesNotFit                503  asks for more memory than there is; with both numbers
-├── DiskFull                  507
+├── DiskFull                  507  a file would fill the disk; with both numbers
 ├── Overloaded                503  the queue is full or the server is leaving; with Retry-After
 │   └── RateLimited           429  one key asks for too much
 ├── RecordsUnavailable        503  the records are locked or the disk is full; with Retry-After

@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
-from codehearth.cli.checks import Check, memory
-from codehearth.cli.troubles import clock, cuda_wanted, driver_check
+from codehearth.cli.doctor.check import Check
+from codehearth.cli.doctor.hardware import cuda_wanted, driver_check, memory
+from codehearth.cli.doctor.network import clock
 from tests.cli.command_line import HEARTH, NOBODY, SOURCES, Hearth
 
 # The functions of NVIDIA's library that are called before a GPU is asked for.
@@ -199,6 +200,31 @@ def test_a_data_folder_that_cannot_be_written(hearth: Hearth) -> None:
 
     assert checks["data folder"].state == "fail"
     assert checks["data folder"].hint == "name another with HEARTH_DATA"
+
+
+def test_a_data_folder_that_is_a_file(hearth: Hearth) -> None:
+    """Every engine's environment was called broken then, six lines of a false trail."""
+    file = hearth.home / "file"
+    file.write_text("")
+
+    checks = examined(hearth, HEARTH_DATA=str(file))
+
+    assert checks["data folder"].detail.endswith("is a file, and a folder is wanted")
+    assert not {"engines", "permissions"} & set(checks)
+
+
+@pytest.mark.parametrize("text", ["prot = 9", 'port = "x', 'port = "many"'])
+def test_settings_that_are_broken_do_not_stop_the_other_checks(hearth: Hearth, text: str) -> None:
+    """The user's file is read for the defaults too, and the doctor died of what it should name."""
+    file = hearth.home / ".config" / "hearth" / "config.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+
+    checks = examined(hearth)
+
+    assert checks["settings"].state == "fail"
+    assert str(file) in checks["settings"].detail
+    assert checks["starter"].state == "ok"
 
 
 def test_a_disk_that_is_nearly_full(hearth: Hearth) -> None:

@@ -98,4 +98,4 @@ def test_a_gguf_file_alone_is_refused_by_vllm_before_anything_starts(
 
     assert done.code != 0
     assert "vllm is started here for checkpoints of safetensors" in done.err
-    assert "name a checkpoint of this model" in done.err
+    assert "name a checkpoint of this model" in done.err and "auto" in done.err

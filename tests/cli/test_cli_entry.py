@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -199,21 +200,60 @@ def test_the_shell_gets_a_completion_script(hearth: Hearth, shell: str) -> None:
     assert "_HEARTH_COMPLETE" in result.out
 
 
-def test_the_shell_completes_verbs_and_models(hearth: Hearth) -> None:
-    verbs = hearth(
-        variables={
-            "_HEARTH_COMPLETE": "bash_complete",
-            "COMP_WORDS": "hearth do",
-            "COMP_CWORD": "1",
-        }
-    )
-    models = hearth(
-        variables={
-            "_HEARTH_COMPLETE": "bash_complete",
-            "COMP_WORDS": "hearth pull qwen2.5-coder-1.5",
-            "COMP_CWORD": "2",
-        }
-    )
+def offered(hearth: Hearth, line: str) -> list[str]:
+    """What bash is told for the last word of a line."""
+    words = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)}
+    return hearth(variables={"_HEARTH_COMPLETE": "bash_complete", **words}).out.splitlines()
 
-    assert verbs.out == "plain,doctor\n"
-    assert "plain,qwen2.5-coder-1.5b\n" in models.out
+
+@pytest.mark.parametrize(
+    ("line", "offers"),
+    [
+        ("hearth do", "plain,doctor"),
+        ("hearth pull qwen2.5-coder-1.5", "plain,qwen2.5-coder-1.5b"),
+        ("hearth pull qwen2.5-coder-1.5b:q4", "plain,qwen2.5-coder-1.5b:q4_k_m"),
+        ("hearth serve -m star", "plain,starter"),
+        ("hearth run --model star", "plain,starter"),
+        ("hearth serve -m ./mod", "file,./mod"),
+        ("hearth serve --engine fast", "plain,fastllm"),
+    ],
+)
+def test_the_shell_completes_verbs_options_and_models(
+    hearth: Hearth, line: str, offers: str
+) -> None:
+    assert offers in offered(hearth, line)
+
+
+# How each shell is asked for what it would offer, the script loaded as a user loads it; and what it
+# says. Zsh completes in its line editor alone: there it is asked who completes `hearth`.
+_ASKED = {
+    "bash": (
+        'eval "$(hearth completion bash)"; COMP_WORDS=(hearth do); COMP_CWORD=1; '
+        '_hearth_completion hearth; echo "${COMPREPLY[@]}"',
+        "doctor",
+    ),
+    "fish": ('hearth completion fish | source; complete --do-complete "hearth do"', "doctor"),
+    "zsh": (
+        'autoload -Uz compinit; compinit -u -D; eval "$(hearth completion zsh)"; '
+        "print ${_comps[hearth]}",
+        "_hearth_completion",
+    ),
+}
+
+
+@pytest.mark.parametrize("shell", sorted(_ASKED))
+def test_a_shell_that_is_here_takes_the_script(hearth: Hearth, shell: str, tmp_path: Path) -> None:
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"no {shell} here")
+    tool = tmp_path / "hearth"
+    tool.write_text(f'#!/bin/sh\nexec {" ".join(HEARTH)} "$@"\n')
+    tool.chmod(0o755)
+    environment = {**hearth.environment, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+    script, said = _ASKED[shell]
+    argv = [program, "-c", script]
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+
+    assert done.stderr == ""
+    assert said in done.stdout.split()

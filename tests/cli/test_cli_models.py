@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -314,6 +315,13 @@ def test_doctor_finds_a_healthy_machine(hearth: Hearth) -> None:
     assert "tokens a second" in report["starter"]["detail"]
     assert report["hubs"]["state"] == "warn"
     assert "ok    engine" in text.out
+
+
+def test_whatever_is_run_first_others_cannot_read_the_data_folder(hearth: Hearth) -> None:
+    """A bundle's `install.sh` made it readable to everybody; keys and conversations go there."""
+    hearth("ls")
+
+    assert stat.S_IMODE(hearth.data.stat().st_mode) == 0o700
 
 
 def test_doctor_names_what_is_wrong_and_exits_1(hearth: Hearth) -> None:

@@ -257,7 +257,7 @@ def test_bash_completes_verbs_and_names_with_a_colon(shell_home: Hearth) -> None
     path = made.path_of(model)
     path.parent.mkdir(parents=True)
     path.write_bytes(b"GGUF")
-    made.put(model, identity="x", sha256="0" * 64, num_bytes=4)
+    made.put(model, path)
     assert "4_k_m " in typed(shell_home, argv, before, "hearth rm starter:q\t", "4_k_m ")
 
 

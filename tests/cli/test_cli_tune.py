@@ -123,6 +123,23 @@ def test_an_interrupted_job_is_listed(hearth: Hearth) -> None:
     assert "interrupted" in result.out and "rows.jsonl" in result.out
 
 
+def test_rm_takes_what_a_training_left_with_its_rows(hearth: Hearth) -> None:
+    """The rows stayed on the disk when the model was gone, and a job that never became one could
+    not be deleted at all."""
+    for job, name in (("me-1", "me"), ("you-1", "you")):
+        folder = hearth.data / "tune" / job
+        folder.mkdir(parents=True)
+        (folder / "job.json").write_text(json.dumps({"name": name, "data": "rows.jsonl"}))
+        (folder / "state.json").write_text(json.dumps({"phase": "failed", "updated_at": 1.0}))
+
+    removed = hearth("rm", "me", "--yes")
+    again = hearth("rm", "me", "--yes")
+
+    assert removed.code == 0 and "`hearth tune` left of 'me' is deleted" in removed.err
+    assert [path.name for path in (hearth.data / "tune").iterdir()] == ["you-1"]
+    assert again.code == 4
+
+
 def test_the_page_of_help_names_every_number(hearth: Hearth) -> None:
     shown = hearth("tune", "--help").out
 

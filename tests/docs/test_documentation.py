@@ -16,7 +16,12 @@ from urllib.parse import unquote
 import pytest
 
 from codehearth.cli.group import SECTIONS
-from scripts.write_figures import BLOCKS, written
+from codehearth.cli.reference import command_page, settings_page
+from scripts.chinese import chinese
+from scripts.comparison import read as read_comparison
+from scripts.reference_pages import errors_page
+from scripts.write_figures import PAGES as FIGURES
+from scripts.write_figures import written
 from scripts.write_reference import PAGES as REFERENCE
 from tests.cli.command_line import HEARTH, Hearth, served
 
@@ -161,6 +166,30 @@ def test_a_chinese_page_is_in_chinese(name: str) -> None:
     assert not re.search(r"[\u4e00-\u9fff],|[\u4e00-\u9fff]\. ", prose), "half-width punctuation"
 
 
+def test_the_chinese_reference_is_in_chinese() -> None:
+    """A new text may wait for its translation; a page that is mostly English is none."""
+    known, asked = chinese(), set[str]()
+
+    def said(text: str) -> str:
+        asked.add(text)
+        return known.get(text, text)
+
+    for page in (command_page, settings_page, errors_page):
+        page(said)
+
+    missing = sorted(text for text in asked - {""} if text not in known)
+    assert len(missing) < len(asked) / 10, missing
+    assert not re.search(r"[\u4e00-\u9fff],|[\u4e00-\u9fff]\. ", " ".join(known.values()))
+
+
+def test_every_route_says_what_it_is_for() -> None:
+    sections = re.split(r"^## ", (DOCS / "routes.md").read_text("utf-8"), flags=re.MULTILINE)[1:]
+    silent = [section.split("\n")[0] for section in sections if not section.split("\n")[2].strip()]
+
+    assert len(sections) > 60
+    assert not silent
+
+
 @pytest.mark.parametrize("folder", ["guide", "zh"])
 def test_every_guide_is_reached_from_the_first_page(folder: str) -> None:
     index = DOCS / "index.md" if folder == "guide" else DOCS / "zh" / "index.md"
@@ -188,6 +217,27 @@ def test_the_site_has_every_guide_and_reference_page() -> None:
     assert site["theme"]["font"] is False
     for page in wanted:
         assert f"'{page}'" in text
+
+
+ZENSICAL = ROOT / "build" / "environments" / "docs" / "bin" / "zensical"
+
+
+@pytest.mark.skipif(not ZENSICAL.exists(), reason="`make site` has not made the generator's place")
+def test_the_site_speaks_the_language_of_its_page(tmp_path: Path) -> None:
+    """Around Chinese guides the theme said "On this page" and "Next", and called them English."""
+    shutil.copy(ROOT / "zensical.toml", tmp_path)
+    for name in ("docs", "scripts/site"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+
+    argv = [str(ZENSICAL), "build", "--strict"]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    site = tmp_path / "build" / "site"
+    assert '<html lang="en"' in site.joinpath("guide", "team.html").read_text("utf-8")
+    assert '<html lang="zh"' in site.joinpath("zh", "team.html").read_text("utf-8")
+    assert "On this page" not in site.joinpath("zh", "team.html").read_text("utf-8")
+    assert site.joinpath("assets", "site.css").is_file()
 
 
 READMES = (ROOT / "README.md", ROOT / "README.zh-CN.md")
@@ -224,20 +274,22 @@ def test_a_readme_shows_the_page_in_light_and_dark(page: Path) -> None:
     assert (ROOT / dark[1]).is_file() and (ROOT / light[1]).is_file()
 
 
-@pytest.mark.parametrize("page", BLOCKS)
+@pytest.mark.parametrize("page", FIGURES)
 def test_figures_are_those_of_the_results(page: str) -> None:
     assert (ROOT / page).read_text("utf-8") == written(page), (
         "run `python scripts/write_figures.py`"
     )
 
 
-def test_every_product_that_is_compared_has_a_source() -> None:
-    text = READMES[0].read_text("utf-8")
-    heads = next(line for line in text.splitlines() if line.startswith("| | CodeHearth"))
+def test_every_cell_of_the_comparison_has_a_source_and_both_languages() -> None:
+    table = read_comparison()
+    known = {product["key"] for product in table.products}
 
-    for mark in re.findall(r"\]\[(\w)\]", heads):
-        assert re.search(rf"^\[{mark}\]: https://", text, re.MULTILINE)
-    assert len(re.findall(r"\]\[\w\]", heads)) == 6
+    for row in table.rows:
+        assert set(row) - {"title", "codehearth"} <= known
+        for said, source in (row[key] for key in known & set(row)):
+            assert source.startswith("https://"), (row["title"], said)
+            assert table.words(said, "zh")
 
 
 _OURS = r"(?<![\w/.-])(?:tests|scripts|src/codehearth|deploy|examples|benchmarks)/[\w./-]*[\w/]"
@@ -247,6 +299,25 @@ _OURS = r"(?<![\w/.-])(?:tests|scripts|src/codehearth|deploy|examples|benchmarks
 def test_files_that_a_page_names_are_there(page: Path) -> None:
     for file in re.findall(_OURS, page.read_text("utf-8")):
         assert (ROOT / file).exists(), file
+
+
+# What other programs say, as their makers wrote it.
+_FOREIGN = ("libgomp.so.1: cannot open",)
+
+
+def test_a_symptom_is_what_the_program_says() -> None:
+    """Who meets a message looks for its words: an old wording is never found."""
+    files = [*(ROOT / "src").rglob("*.py"), ROOT / "Makefile"]
+    program = " ".join(file.read_text("utf-8") for file in files)
+    program = re.sub(r'"\s*\n\s*f?"', "", program)  # a text over several lines
+    page = (DOCS / "guide" / "troubleshooting.md").read_text("utf-8")
+    symptoms = re.findall(r"^\| (.+?) \|", page, re.MULTILINE)
+    quoted = [text for symptom in symptoms for text in re.findall(r"`([^`]+)`", symptom)]
+
+    assert len(quoted) > 10
+    for text in {*quoted} - {*_FOREIGN}:
+        for part in filter(None, map(str.strip, text.split("…"))):
+            assert part in program, text
 
 
 def test_make_targets_in_the_documentation_exist() -> None:

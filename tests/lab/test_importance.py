@@ -126,7 +126,7 @@ def test_what_was_calibrated_is_measured_as_it_is(hearth: Hearth, tmp_path: Path
     )[0]  # fmt: skip
 
     assert (found.sha256, found.precision) == (one["sha256"], "q2_k")
-    assert "made with an importance matrix of calls.py" in said[0]
+    assert "calibrated on calls.py" in said[0]
 
 
 def test_a_text_too_short_is_told_before_anything_is_made(hearth: Hearth) -> None:

@@ -14,19 +14,25 @@ import numpy as np
 import pytest
 
 from codehearth.engines import transformers_at
-from codehearth.errors import BadWeights, DiskFull
+from codehearth.engines.endpoint import Endpoint
+from codehearth.engines.installed import Installed
+from codehearth.engines.transformers import Transformers
+from codehearth.errors import BadWeights, DiskFull, Overloaded
 from codehearth.lab import library, scoring
-from codehearth.lab.candidates import Listener, Place, candidates_of
+from codehearth.lab.candidates import Candidate, Listener, Place, candidates_of
+from codehearth.lab.keeping import kept
 from codehearth.lab.sandbox import protections
-from codehearth.lab.scoring import kept_logits, score, tokenize
+from codehearth.lab.scoring import score, tokenize
 from codehearth.lab.source import gguf_source
 from codehearth.models.hardware import snapshot
 from codehearth.models.made import Made
 from codehearth.models.store import Store
+from codehearth.models.weights import read_weights
 from tests.cli.command_line import STARTER, Hearth, served
 from tests.engine_environments import installed
 from tests.lab.checkpoints import make_checkpoint
 from tests.lab.test_quantize import quantised, room
+from tests.tiny_gptq import tiny_gptq
 from tests.tiny_models import make_gguf
 
 TEXT = "def add(first, second):\n    return first + second\n\n\n" * 60
@@ -87,7 +93,8 @@ def test_a_precision_of_another_engine_is_told_and_does_not_stop_the_others(
     missing = measured[1]["not_measured"]
 
     assert [one["precision"] for one in missing] == ["gptq4"]
-    assert "GPTQModel" in missing[0]["reason"]
+    assert "not made" in missing[0]["reason"]
+    assert "hearth quantize starter --to gptq4" in missing[0]["hint"]
 
 
 def test_the_result_lies_with_its_report_and_plots(
@@ -142,8 +149,9 @@ def scores(path: Path, folder: Path, *, reference: Path | None = None) -> scorin
     windows = scoring.cut(
         tokens, vocabulary_size=vocabulary, context_tokens=64, max_windows=4, num_prompts=2
     )
-    with kept_logits(windows, folder, room) as logits:
+    with kept(windows, "", folder, room) as keeping:
         first = reference or path
+        logits = keeping.logits
         score(first, windows, logits, is_reference=True, num_threads=1, done=lambda _: None)
         return score(path, windows, logits, is_reference=False, num_threads=1, done=lambda _: None)
 
@@ -171,9 +179,9 @@ def test_greedy_completions_are_those_of_the_engine_that_serves(
     prompt = "def is_even(number):\n    "
     tokens, vocabulary = tokenize(STARTER, prompt)
     windows = scoring.Windows((tuple(tokens * 8)[:32],), (tuple(tokens),), vocabulary)
-    with kept_logits(windows, tmp_path, room) as logits:
+    with kept(windows, "", tmp_path, room) as keeping:
         found = score(
-            STARTER, windows, logits, is_reference=True, num_threads=1, done=lambda _: None
+            STARTER, windows, keeping.logits, is_reference=True, num_threads=1, done=lambda _: None
         )
 
     with served(hearth, "-m", "starter"):
@@ -212,9 +220,37 @@ def test_a_full_disk_is_seen_before_any_work(tmp_path: Path) -> None:
 
     with (
         pytest.raises(DiskFull, match=r"5\.8 GiB while measuring; 100 MiB are free"),
-        kept_logits(windows, tmp_path, lambda _: 100 << 20),
+        kept(windows, "", tmp_path, lambda _: 100 << 20),
     ):
         raise AssertionError
+
+
+def test_what_was_read_before_a_stop_is_not_read_again(tmp_path: Path) -> None:
+    windows = scoring.Windows(((0,) * 64,) * 4, (), 1000)
+    read = scoring.Scores(nll=(1.5, 0.1), greedy=((1, 2), ()), kl=(1e-7, 0.25))
+
+    with pytest.raises(KeyboardInterrupt), kept(windows, "hash", tmp_path, room) as first:
+        first.logits.write_bytes(b"logits")
+        first.keep("q8_0", read)
+        with pytest.raises(Overloaded), kept(windows, "hash", tmp_path, room):
+            raise AssertionError
+        raise KeyboardInterrupt
+    with kept(windows, "hash", tmp_path, room) as again:
+        assert again.logits.read_bytes() == b"logits"
+        assert (again.scores("q8_0"), again.scores("q4_0")) == (read, None)
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_stopped_measurement_left_goes_with_the_next_other_one(tmp_path: Path) -> None:
+    """A killed one left gigabytes that nothing deleted."""
+    windows = scoring.Windows(((0,) * 64,) * 4, (), 1000)
+    with pytest.raises(KeyboardInterrupt), kept(windows, "one", tmp_path, room):
+        raise KeyboardInterrupt
+    assert len(list(tmp_path.iterdir())) == 1
+
+    with kept(windows, "two", tmp_path, room) as other:
+        assert [place.name for place in tmp_path.iterdir()] == [other.logits.parent.name]
 
 
 def test_memory_of_the_reference_is_that_of_one_window() -> None:
@@ -256,6 +292,15 @@ def test_a_wrong_precision_is_refused_before_anything_is_made(
     assert not list((hearth.data / "made").glob("*.gguf"))
 
 
+def test_a_packed_checkpoint_is_no_reference(hearth: Hearth, tmp_path: Path) -> None:
+    packed, _ = tiny_gptq(tmp_path)
+
+    refused = hearth("measure", str(packed))
+
+    assert refused.code == 2
+    assert "INT4 (GPTQ)" in refused.err and "--engines transformers" in refused.err
+
+
 def test_a_model_that_is_not_here_is_not_measured(hearth: Hearth) -> None:
     assert hearth("measure", "qwen2.5-coder-7b").code == 4
     assert hearth("measure").code == 2
@@ -285,10 +330,10 @@ def test_what_transformers_makes_as_it_loads_is_read_the_same_way(tmp_path: Path
         tokens, vocabulary_size=vocabulary, context_tokens=64, max_windows=4, num_prompts=2
     )
 
-    with kept_logits(windows, tmp_path, room) as logits:
+    with kept(windows, "", tmp_path, room) as keeping:
         scored = {
             one.precision: score(
-                one.path, windows, logits, is_reference=one.is_reference, num_threads=1,
+                one.path, windows, keeping.logits, is_reference=one.is_reference, num_threads=1,
                 done=lambda _: None, loaded=one.loading,
             )
             for one in found
@@ -298,3 +343,21 @@ def test_what_transformers_makes_as_it_loads_is_read_the_same_way(tmp_path: Path
     assert 0 < np.mean(scored["int8"].kl) < np.mean(scored["int4"].kl) < 0.5
     assert np.mean(scored["int8"].top_1) > 0.8
     assert [len(one) for one in scored["int4"].greedy] > [0, 0]
+
+
+def test_what_is_made_at_load_is_timed_and_solves_tasks_in_that_precision() -> None:
+    """It was timed as int8, and its tasks were solved by whatever loads the checkpoint as it is."""
+    folder = STARTER.parent / "starter"
+    python = Path("/data/engines/transformers/0a/bin/python")
+    state = Installed("transformers", "cpu", python, "5.23.0", "digest", {})
+    weights = read_weights(folder)
+    one = Candidate("int8", folder, weights, 1, "", loaded_by=Transformers(state))
+
+    launch = one.launch(context_tokens=1024, num_slots=4, num_threads=1, machine="x86_64")
+
+    assert (launch.precision, launch.stored_precision) == ("int8", "BF16")
+    endpoint = Endpoint(Path("/run/engine.sock"), "http://engine", "key")
+    assert one.loaded_by is not None
+    argv = one.loaded_by.command(launch, endpoint).argv
+    assert argv[argv.index("--quantise") + 1] == "int8"
+    assert one.loading == scoring.Loading("int8", python)

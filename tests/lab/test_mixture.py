@@ -175,8 +175,8 @@ def test_precisions_may_be_spelt_as_others_do(spelling: str, precision: str) -> 
 
 @pytest.mark.parametrize(
     ("precision", "said"),
-    [("int4", "GPTQModel"), ("gptq4", "GPTQModel"), ("int8", "bitsandbytes"), ("fp8", "vllm"),
-     ("q9_k", "is not a precision")],
+    [("int4", "of a checkpoint"), ("gptq4", "of a checkpoint"), ("gptq8", "GPTQModel"),
+     ("fp8", "vllm"), ("q9_k", "is not a precision")],
 )  # fmt: skip
 def test_what_cannot_be_made_says_what_could_make_it(precision: str, said: str) -> None:
     with pytest.raises(InvalidRequest, match=said) as raised:

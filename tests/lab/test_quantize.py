@@ -317,6 +317,23 @@ def test_a_damaged_file_is_refused_before_any_work(hearth: Hearth) -> None:
     assert not (hearth.data / "made").exists()
 
 
+def test_a_file_whose_hash_has_changed_is_refused(hearth: Hearth) -> None:
+    """One bit of a weight: no header tells, and everything made of it would have it."""
+    hearth("quantize", "starter", "--to", "q4_k_m")
+    path = made_path(hearth, "starter-q4_k_m.gguf")
+    raw = bytearray(path.read_bytes())
+    raw[-1000] ^= 1
+    path.write_bytes(raw)
+
+    made = hearth("quantize", "starter:q4_k_m", "--to", "q2_k")
+    measured = hearth("measure", "starter:q4_k_m")
+
+    for refused in (made, measured):
+        assert refused.code == 1
+        assert "'starter:q4_k_m' is damaged" in refused.err and "hearth rm" in refused.err
+    assert not made_path(hearth, "starter-q4_k_m-q2_k.gguf").exists()
+
+
 @pytest.mark.parametrize(
     ("architecture", "said"),
     [
@@ -354,7 +371,7 @@ def test_an_unknown_tokenizer_is_refused(hearth: Hearth) -> None:
 
 
 def test_a_precision_of_another_engine_is_named(hearth: Hearth) -> None:
-    refused = hearth("quantize", "starter", "--to", "gptq4")
+    refused = hearth("quantize", "starter", "--to", "gptq8")
 
     assert refused.code == 2
     assert "GPTQModel" in refused.err

@@ -34,6 +34,10 @@ def lines(*rows: Any) -> bytes:
             "conversations", "user: a", "b",
         ),
         ({"prompt": "def f():", "completion": " pass"}, "completions", "def f():", " pass"),
+        (
+            {"prompt": TALK["messages"][:1], "completion": TALK["messages"][1:]},
+            "completions", "user: hi", "hello",
+        ),
         ({"text": "x = 1\n"}, "code", "x = 1\n", "x = 1\n"),
         ({"code": "y = 2\n", "path": "a.py"}, "code", "y = 2\n", "y = 2\n"),
     ],

@@ -40,12 +40,12 @@ def packed(hub: LoopbackHub, make_store: MakeStore, tmp_path: Path) -> Path:
     hub.add("org/checkpoint", CHECKPOINT)
     store = make_store()
     names = [store.pull(f"hf:{REPO}:q8_0").name, store.pull("ms:org/checkpoint").name]
-    made = MadeModel("tiny", "q4_k_m", None)
+    digest = hashlib.sha256(b"GGUFmade").hexdigest()
+    made = MadeModel("tiny", "q4_k_m", identity="x", sha256=digest, num_bytes=8)
     path = store.made.path_of(made)
     path.parent.mkdir(parents=True)
     path.write_bytes(b"GGUFmade")
-    digest = hashlib.sha256(b"GGUFmade").hexdigest()
-    made = store.made.put(made, identity="x", sha256=digest, num_bytes=8)
+    store.made.put(made, path)
     target = tmp_path / "models.tar"
     pack(store, [*names, made.name], None, target, say=print, free_bytes=lambda _: 10**15)
     return target
@@ -333,6 +333,31 @@ def test_what_cannot_be_named_elsewhere_is_not_packed(tmp_path: Path) -> None:
         verify(tmp_path / "none.tar")
 
 
+def test_a_checkpoint_that_was_made_arrives_whole(make_store: MakeStore, tmp_path: Path) -> None:
+    here, there = make_store(), other_machine(tmp_path)
+    folder, files = here.made.folder / "whole", {"config.json": b"{}", "model.safetensors": b"1234"}
+    folder.mkdir(parents=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    here.made.put(MadeModel("tiny", "int8", num_bytes=6, files=hashes), folder)
+    bundle = tmp_path / "made.tar"
+    pack(here, ["tiny:int8"], None, bundle, say=print, free_bytes=lambda _: 10**15)
+
+    assert unpack(bundle, there, say=print) == ("tiny:int8",)
+    assert unpack(bundle, there, say=print) == ("tiny:int8",)  # again, over the first
+
+    model = there.find("tiny:int8")
+    assert (model.format, model.num_bytes, model.path.is_dir()) == ("safetensors", 6, True)
+    assert {file.state for file in there.verify("tiny:int8")} == {"ok"}
+    assert there.remove("tiny:int8") == 6
+    hostile = with_manifest(
+        bundle, lambda table: table["models"][0]["record"].update(precision="int8/../../x")
+    )
+    with pytest.raises(BadWeights):
+        unpack(hostile, there, say=print)
+
+
 def test_a_made_model_keeps_its_record(packed: Path) -> None:
     made = verify(packed).models[2]
 
@@ -346,7 +371,7 @@ def own(make_store: MakeStore, tmp_path: Path) -> Path:
     store = make_store()
     record = TunedModel("me", "starter:bf16", "1", row="starter")
     record = replace(record, sha256=hashlib.sha256(b"GGUF").hexdigest())
-    store.tuned.put(record, tuned_files(tmp_path / "data" / "work"))
+    store.tuned.put(record, tuned_files(tmp_path / "data" / "training"))
     target = tmp_path / "own.tar"
     pack(store, ["me:adapter"], None, target, say=print, free_bytes=lambda _: 10**15)
     return target

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,11 @@ from codehearth.models.store import Store
 def put(folder: Path, base: str, precision: str = "q4_k_m") -> Path:
     """A made model of four bytes."""
     made, model = Made(folder / "made"), MadeModel(base, precision)
-    path = made.path_of(model)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"GGUF")
-    made.put(model, identity="x", sha256="0" * 64, num_bytes=4)
-    return path
+    made.folder.mkdir(parents=True, exist_ok=True)
+    whole = made.folder / "whole"
+    whole.write_bytes(b"GGUF")
+    made.put(replace(model, identity="x", sha256="0" * 64, num_bytes=4), whole)
+    return made.path_of(model)
 
 
 def store(folder: Path) -> Store:

@@ -642,6 +642,7 @@ class TestWhichHub:
         with pytest.raises(HubFailed) as caught:
             store.pull("qwen2.5-coder-0.5b")
 
+        assert caught.value.message == "Neither Hugging Face nor ModelScope could be reached."
         assert "HF_ENDPOINT" in (caught.value.hint or "")
 
 

@@ -25,7 +25,7 @@ def made(folder: Path, content: bytes = b"GGUF") -> Path:
 
 def put(data: Path, name: str = "me", identity: str = "1") -> TunedModel:
     model = TunedModel(name, "starter:bf16", identity, row="starter")
-    return Tuned(data / "tuned").put(model, made(data / "work" / identity))
+    return Tuned(data / "tuned").put(model, made(data / "training" / identity))
 
 
 def store(data: Path) -> Store:

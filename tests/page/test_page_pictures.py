@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -31,6 +32,12 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with Hearth(tmp_path_factory.mktemp("fresh")).serving(**WITH_PAGE) as running:
         wait_for_page(running)
         yield running
+
+
+@pytest.fixture(autouse=True)
+def nothing_said_yet(fresh: Server) -> None:
+    """Each picture has its own conversation beside it, and not those of the pictures before."""
+    httpx2.delete(f"{fresh.url}/hearth/conversations", timeout=60).raise_for_status()
 
 
 def take(page: Page, name: str) -> None:

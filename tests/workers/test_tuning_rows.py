@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from jinja2 import Environment
 
-from codehearth.workers.tuning.program import Refused
+from codehearth.workers.tuning.parent import Refused
 from codehearth.workers.tuning.rows import IGNORED, read_rows, tokens_of
 
 CHATML = (

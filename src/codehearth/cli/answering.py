@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from codehearth.cli.asking import Sampling
 from codehearth.cli.output import print_data, print_json_line, say
@@ -23,6 +23,11 @@ class Questions:
     model: str | None
     system: str
     sampling: Sampling
+    repository: str | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {**self.sampling.options(), "repository": self.repository}
 
     def ask(self, prompt: str) -> Iterator[Piece]:
         """The answer to a prompt that stands alone.
@@ -31,12 +36,11 @@ class Questions:
         """
         if is_base_model(self.model):
             text = "\n\n".join(part for part in (self.system, prompt) if part)
-            options = self.sampling.options()
-            return self.client.stream_completion(text, model=self.model, **options)
+            return self.client.stream_completion(text, model=self.model, **self.options)
         return self.ask_messages(messages_of(self.system, prompt))
 
     def ask_messages(self, messages: Sequence[dict[str, str]]) -> Iterator[Piece]:
-        return self.client.stream_chat(messages, model=self.model, **self.sampling.options())
+        return self.client.stream_chat(messages, model=self.model, **self.options)
 
 
 def messages_of(system: str, prompt: str) -> list[dict[str, str]]:
@@ -61,6 +65,8 @@ def print_answer(questions: Questions, prompt: str) -> None:
     last = ""
     was_cut = False
     for piece in questions.ask(prompt):
+        if piece.shown:
+            say(shown_note(piece.shown))
         if piece.text:
             print_data(piece.text, newline=False)
             last = piece.text
@@ -81,6 +87,7 @@ def print_answer_lines(questions: Questions, prompt: str) -> None:
         if piece.text:
             print_json_line({"text": piece.text})
     answer = gathered(pieces)
+    shown = [place for piece in pieces for place in piece.shown]
     print_json_line(
         {
             "done": True,
@@ -88,8 +95,13 @@ def print_answer_lines(questions: Questions, prompt: str) -> None:
             "finish_reason": answer.finish_reason,
             "prompt_tokens": answer.usage.prompt_tokens,
             "completion_tokens": answer.usage.completion_tokens,
+            **({"shown": shown} if questions.repository else {}),
         }
     )
+
+
+def shown_note(places: Sequence[str]) -> str:
+    return f"The model reads {', '.join(places)}."
 
 
 def cut_note(max_tokens: int | None) -> str:

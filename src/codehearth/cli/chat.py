@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from codehearth.cli.answering import Questions, cut_note
+from codehearth.cli.answering import Questions, cut_note, shown_note
 from codehearth.cli.history import Conversation, fitted
 from codehearth.cli.line_editor import LineEditor
 from codehearth.cli.output import print_data, say, tell_error
@@ -157,6 +157,8 @@ class Chat:
         pieces = self.questions.ask_messages(messages)
         try:
             for piece in pieces:
+                if piece.shown:
+                    say(shown_note(piece.shown))
                 print_data(piece.text, newline=False)
                 texts.append(piece.text)
                 usage = piece.usage or usage

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from codehearth.cli.asking import Sampling, sampling_options
-from codehearth.cli.options import json_option, settings_now
+from codehearth.cli.options import (
+    complete_model_here,
+    json_option,
+    repository_option,
+    settings_now,
+)
 from codehearth.cli.output import print_data, print_json, say
 from codehearth.cli.reach import Server, client_of, find_server, found_or_started
 from codehearth.cli.wanted import available
@@ -43,12 +48,23 @@ class Completion:
 
 @click.command()
 @click.argument("place", metavar="[FILE[:LINE[:COL]]]", default="-")
-@click.option("-m", "--model", help="The model; without it the server's default.")
+@click.option(
+    "-m",
+    "--model",
+    shell_complete=complete_model_here,
+    help="The model; without it the server's default.",
+)
 @click.option("--language", metavar="NAME", help="The language, where the file does not tell it.")
+@repository_option
 @sampling_options(max_tokens=256)
 @json_option
 def complete(
-    place: str, model: str | None, language: str | None, as_json: bool, **sampling: Any
+    place: str,
+    model: str | None,
+    language: str | None,
+    repository: str | None,
+    as_json: bool,
+    **sampling: Any,
 ) -> None:
     """Print what a model would write at a place in a file.
 
@@ -70,7 +86,14 @@ def complete(
         found_or_started(settings, server, model=name) as at,
         client_of(at) as client,
     ):
-        made = filled(client, fim, name if server else None, Sampling(**sampling), at=at)
+        made = filled(
+            client,
+            fim,
+            name if server else None,
+            Sampling(**sampling),
+            at=at,
+            repository=repository,
+        )
     if as_json:
         print_json(_as_json(where, fim, made))
     else:
@@ -78,7 +101,13 @@ def complete(
 
 
 def filled(
-    client: Client, fim: Fim, model: str | None, sampling: Sampling, *, at: Server
+    client: Client,
+    fim: Fim,
+    model: str | None,
+    sampling: Sampling,
+    *,
+    at: Server,
+    repository: str | None = None,
 ) -> Completion:
     """What stands at the place; only as much around it is sent as the model takes.
 
@@ -90,7 +119,7 @@ def filled(
     for _ in range(_MAX_TRIES):
         fitted = fit(fim, budget)
         try:
-            made = _ask(client, fitted.fim, model, sampling, at=at)
+            made = _ask(client, fitted.fim, model, sampling, at=at, repository=repository)
         except ContextLengthExceeded as error:
             size = len(fitted.fim.prefix) + len(fitted.fim.suffix)
             budget = int(size * _kept_share(error))
@@ -107,7 +136,13 @@ def filled(
 
 
 def _ask(
-    client: Client, fim: Fim, model: str | None, sampling: Sampling, *, at: Server
+    client: Client,
+    fim: Fim,
+    model: str | None,
+    sampling: Sampling,
+    *,
+    at: Server,
+    repository: str | None,
 ) -> Completion:
     """Reads the answer until it ends; then the server stops the model."""
     from codehearth.client import gathered
@@ -117,6 +152,7 @@ def _ask(
     path = fim.path if fim.path and not Path(fim.path).is_absolute() else None
     language = fim.language.name if fim.language else None
     known = {"language": language, "filepath": path} if at.is_own else {}
+    known["repository"] = repository
     cutter = Cutter(ending_of(fim, stops=sampling.stop), fim.prefix, fim.suffix)
     text = ""
     pieces: list[Piece] = []

@@ -117,6 +117,8 @@ def evaluate(
     with each other one.
     """
     if compare is not None:
+        if models:
+            raise click.UsageError("--compare takes two files and no model.")
         _compare(*compare, as_json=as_json)
         return
     from codehearth.lab.evaluation.evaluate import Options

@@ -13,7 +13,7 @@ from codehearth import __version__
 SECTIONS: Mapping[str, Mapping[str, str]] = {
     "Start here": {"up": "up", "run": "run"},
     "Serve": {"serve": "serve", "ps": "ps", "stop": "ps", "logs": "logs"},
-    "Generate": {"complete": "complete", "connect": "connect"},
+    "Generate": {"complete": "complete", "connect": "connect", "repo": "repo"},
     "Models": {
         "ls": "ls",
         "show": "show",
@@ -71,6 +71,10 @@ _SPELLINGS = {
     "infill": "complete",
     "editor": "connect",
     "editors": "connect",
+    "index": "repo",
+    "repos": "repo",
+    "repository": "repo",
+    "search": "repo",
     "quantise": "quantize",
     "convert": "quantize",
     "benchmark": "measure",

@@ -78,7 +78,7 @@ def _command(command: click.Command, parent: click.Context) -> Iterator[str]:
 def _paragraphs(text: str) -> Iterator[str]:
     is_first = True
     for part in inspect.cleandoc(text).split("\n\n"):
-        if not is_first and not part.startswith("\b\n"):
+        if not is_first:
             yield ".PP"
         is_first = False
         if part.startswith("\b\n"):

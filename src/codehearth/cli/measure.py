@@ -151,20 +151,20 @@ def _measured(
         command=("hearth", *sys.argv[1:]),
     )
     folder = settings.data / "lab"
-    with shown() as step:
-        result = run(
-            options,
-            Place(store.made, folder, free_bytes_at, transformers_at(environments_of(settings))),
-            snapshot(),
-            Listener(say=say, step=step),
-        )
+    place = Place(store.made, folder, free_bytes_at, transformers_at(environments_of(settings)))
+    try:
+        with shown() as step:
+            result = run(options, place, snapshot(), Listener(say=say, step=step))
+    except KeyboardInterrupt:
+        say("\nStopped. What was made and read is kept; the same command goes on from there.")
+        raise
     return keep(result, folder)
 
 
 def _print(result: Result) -> None:
     headings = ("PRECISION", "SIZE", "BITS", "MEMORY", "LOAD", "FIRST TOKEN", "READ", "WRITE",
                 "WRITE x8", "PERPLEXITY", "KL", "KL 99 %", "SAME TOKEN", "PASS@1")  # fmt: skip
-    print_table(headings, map(_cells, result.precisions))
+    print_table(headings, [(result.label_of(one), *_cells(one)) for one in result.precisions])
     print_data(
         "\nread, write: tokens/s of one request, and of 8 together; KL: mean divergence from "
         f"{result.reference} in nats; same token: how often the likeliest one is the same"
@@ -175,14 +175,14 @@ def _print(result: Result) -> None:
             f"{one.precision} ({one.source})"
         )
     for missing in result.not_measured:
-        say(f"{missing.precision} was not measured: {missing.reason}")
+        hint = f" ({missing.hint})" if missing.hint else ""
+        say(f"{missing.precision} was not measured: {missing.reason}{hint}")
 
 
 def _cells(one: Precision) -> tuple[str, ...]:
     alone, many, loss = one.at(1), one.at(8), one.loss
     kl, same = loss.kl, loss.top_1_agreement
     return (
-        one.precision,
         size(one.file.num_bytes),
         f"{one.bits_per_weight:.2f}",
         size(one.memory.peak_bytes),

@@ -61,8 +61,13 @@ def _option(setting: dataclasses.Field[Any]) -> Callable[[_Command], _Command]:
     if facts["choices"]:
         kind: Any = click.Choice(facts["choices"])
         return click.option(*declared, type=kind, help=facts["help"])
-    metavar = _METAVARS[facts["kind"]]
-    return click.option(*declared, type=SettingType(setting), metavar=metavar, help=facts["help"])
+    return click.option(
+        *declared,
+        type=SettingType(setting),
+        metavar=_METAVARS[facts["kind"]],
+        help=facts["help"],
+        shell_complete=complete_model_here if setting.name == "model" else None,
+    )
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -70,30 +75,57 @@ json_lines_option = click.option("--json", "as_json", is_flag=True, help="Print 
 yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 
 
-def _models_here(
+def complete_model_here(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
+    """What a shell offers for a model on this machine: names, and files once a path is begun."""
     from codehearth.cli.shelf import store_of
 
+    if incomplete.startswith((".", "/", "~")):
+        return [CompletionItem(incomplete, type="file")]
     names = [model.name for model in store_of(read_settings(flags={})).models()]
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
-def _models_known(
+def _complete_model_known(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
+    """The catalogue's names; after a colon the precisions that the named one can be had in."""
     from codehearth.models.catalogue import catalogue
 
-    return [CompletionItem(name) for name in catalogue() if name.startswith(incomplete)]
+    name, colon, _ = incomplete.partition(":")
+    rows = catalogue()
+    offered = list(rows)
+    if colon:
+        offered = [f"{name}:{one}" for one in rows[name].precisions] if name in rows else []
+    return [CompletionItem(one) for one in offered if one.startswith(incomplete)]
 
 
 def model_argument(
     *, of: Literal["here", "known"] = "here", required: bool = True, several: bool = False
 ) -> Callable[[_Command], _Command]:
     """`MODEL`; the shell completes it with models on this machine, or with the catalogue's."""
-    complete = _models_here if of == "here" else _models_known
+    complete = complete_model_here if of == "here" else _complete_model_known
     nargs = -1 if several else 1
     return click.argument("model", required=required, nargs=nargs, shell_complete=complete)
+
+
+def repositories_here(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    from codehearth.repo.shelf import Shelf
+
+    names = Shelf(read_settings(flags={}).data).names()
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+repository_option = click.option(
+    "--repo",
+    "repository",
+    metavar="NAME",
+    shell_complete=repositories_here,
+    help="Show the model what this repository holds of the question (`hearth repo add`).",
+)
 
 
 def settings_now() -> Settings:

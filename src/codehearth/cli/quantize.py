@@ -1,4 +1,4 @@
-"""`hearth quantize`: a model in other precisions, as GGUF files that can be served at once."""
+"""`hearth quantize`: a model in other precisions, as files that can be served at once."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from codehearth.lab.layout import Layout
     from codehearth.lab.mixture import Recipe
     from codehearth.lab.quantize import Progress, ProgressCallback, Quantised
+    from codehearth.lab.quantize_checkpoint import Plan
     from codehearth.models.local_models import LocalModel
     from codehearth.models.store import Store
 
@@ -38,15 +39,17 @@ if TYPE_CHECKING:
     "precisions",
     required=True,
     metavar="PRECISIONS",
-    help="What to make, the names separated by commas: q8_0,q5_k_m,q4_k_m.",
+    help="What to make, the names separated by commas: q8_0,q5_k_m,q4_k_m for llama.cpp; int8, "
+    "int4 (bitsandbytes) and gptq4 for transformers, gptq4 for vLLM too.",
 )
 @click.option(
+    "--calibration",
     "--imatrix",
-    "imatrix",
+    "calibration",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Weigh the columns by what a text of yours brings to them; or a ready importance matrix "
-    "(GGUF, dat).",
+    help="Weigh the columns by what a text of yours brings to them; or, for GGUF, a ready "
+    "importance matrix (GGUF, dat). gptq4 is always calibrated, without it on Python's library.",
 )
 @click.option("--dry-run", is_flag=True, help="Only tell how large the files would be.")
 @settings_options("threads", "data")
@@ -54,46 +57,67 @@ if TYPE_CHECKING:
 def quantize(
     model: str,
     precisions: str,
-    imatrix: Path | None,
+    calibration: Path | None,
     dry_run: bool,
     as_json: bool,
     **flags: Any,
 ) -> None:
-    """Write a model in other precisions, as GGUF.
+    """Write a model in other precisions: GGUF files, or checkpoints for other engines.
 
     MODEL is the name of a model on this machine, a GGUF file or the folder of a Hugging Face
-    checkpoint. Each file is found as NAME:PRECISION and can be served at once. A run that was cut
-    off goes on where it was.
-    """
-    from codehearth.cli.shelf import store_of
-    from codehearth.lab.layout import layout
-    from codehearth.lab.sources import source_of
+    checkpoint. What is made is found as NAME:PRECISION and can be served at once. A GGUF that was
+    cut off goes on where it was; a checkpoint begins anew.
 
-    recipes = _recipes(precisions)
+    int8, int4 and gptq4 are made of the checkpoint by the engine transformers, in its own
+    environment: `hearth engines install transformers`, with `--with gptq` for gptq4.
+    """
+    from codehearth.cli.quantize_checkpoint import plans
+    from codehearth.cli.shelf import store_of
+    from codehearth.lab.sources import require_sound
+
+    recipes, packed = _wanted(precisions, calibration)
     settings = read_settings(flags=flags)
     store = store_of(settings)
     found = store.find(model, allow_path=True, runs_code=False)
-    source = source_of(found)
-    try:
-        importance = _importance(store, settings, found, imatrix) if imatrix else None
-    except KeyboardInterrupt:
-        say("\nStopped. Nothing was made.")
-        raise
-    layouts = [layout(source, recipe, importance) for recipe in recipes]
-    _warn(found, layouts)
+    if not dry_run:
+        require_sound(found)
+    planned = plans(store, settings, model, packed, calibration)
+    layouts = _layouts(store, settings, found, recipes, calibration) if recipes else []
     if dry_run:
-        _print_plan(layouts, as_json=as_json)
+        _print_plan(layouts, planned, as_json=as_json)
         return
     try:
         made = [_make(store, settings, found, laid_out) for laid_out in layouts]
+        made += [_make_checkpoint(store, settings, found, one) for one in planned]
     except KeyboardInterrupt:
-        say("\nStopped. What is on disk is kept; the same command goes on from there.")
+        say("\nStopped. What is whole is kept; the same command goes on from there.")
         raise
     if as_json:
         print_json([one.as_document() for one in made])
         return
     print_table(("NAME", "SIZE", "BITS/WEIGHT", "TIME"), map(_cells, made))
     say(f"\n`hearth run {made[-1].name}` uses it, `hearth measure {model}` tells what it costs.")
+
+
+def _layouts(
+    store: Store,
+    settings: Settings,
+    found: LocalModel,
+    recipes: list[Recipe],
+    calibration: Path | None,
+) -> list[Layout]:
+    from codehearth.lab.layout import layout
+    from codehearth.lab.sources import source_of
+
+    source = source_of(found)
+    try:
+        importance = _importance(store, settings, found, calibration) if calibration else None
+    except KeyboardInterrupt:
+        say("\nStopped. Nothing was made.")
+        raise
+    layouts = [layout(source, recipe, importance) for recipe in recipes]
+    _warn(found, layouts)
+    return layouts
 
 
 def _importance(store: Store, settings: Settings, found: LocalModel, file: Path) -> Importance:
@@ -135,14 +159,21 @@ def _threads(settings: Settings) -> int:
     return settings.threads or max(1, int(snapshot().num_cores))
 
 
-def _recipes(precisions: str) -> list[Recipe]:
+def _wanted(precisions: str, calibration: Path | None) -> tuple[list[Recipe], list[str]]:
+    """The recipes of GGUF files, and the names of checkpoints."""
     from codehearth.lab.mixture import recipe_of
+    from codehearth.models.precisions import CHECKPOINT_PRECISIONS, normalised
 
-    wanted = [name for name in precisions.replace(",", " ").split() if name]
-    if not wanted:
+    names = dict.fromkeys(map(normalised, precisions.replace(",", " ").split()))
+    if not names:
         raise InvalidRequest("No precision is named.", hint="--to q8_0,q4_k_m")
-    recipes = [recipe_of(name) for name in wanted]
-    return list({recipe.precision: recipe for recipe in recipes}.values())
+    packed = [name for name in names if name in CHECKPOINT_PRECISIONS]
+    recipes = [recipe_of(name) for name in names if name not in packed]
+    if calibration is not None and not recipes and "gptq4" not in packed:
+        raise InvalidRequest(
+            f"{' and '.join(packed)} take no calibration.", hint="leave --calibration out"
+        )
+    return list({recipe.precision: recipe for recipe in recipes}.values()), packed
 
 
 def _make(store: Store, settings: Settings, found: LocalModel, laid_out: Layout) -> Quantised:
@@ -163,6 +194,21 @@ def _make(store: Store, settings: Settings, found: LocalModel, laid_out: Layout)
             free_bytes=free_bytes_at,
             progress=progress,
         )
+    _tell_made(store, made)
+    return made
+
+
+def _make_checkpoint(
+    store: Store, settings: Settings, found: LocalModel, planned: Plan
+) -> Quantised:
+    from codehearth.cli.quantize_checkpoint import make
+
+    made = make(store, settings, found, planned, _threads(settings))
+    _tell_made(store, made)
+    return made
+
+
+def _tell_made(store: Store, made: Quantised) -> None:
     if made.was_there:
         say(f"'{made.name}' is there already.")
     named = store.locate(made.name)
@@ -171,7 +217,6 @@ def _make(store: Store, settings: Settings, found: LocalModel, laid_out: Layout)
             f"'{made.name}' goes on to mean the one from {named.source}; "
             f"the new one is at {made.path}"
         )
-    return made
 
 
 def _warn(found: LocalModel, layouts: list[Layout]) -> None:
@@ -192,19 +237,27 @@ def _warn(found: LocalModel, layouts: list[Layout]) -> None:
             )
 
 
-def _print_plan(layouts: list[Layout], *, as_json: bool) -> None:
+def _print_plan(layouts: list[Layout], planned: list[Plan], *, as_json: bool) -> None:
     if as_json:
-        print_json(
-            [
-                {
-                    "precision": laid_out.recipe.precision,
-                    "num_bytes": laid_out.num_bytes,
-                    "bits_per_weight": laid_out.bits_per_weight,
-                    "types": dict(laid_out.types),
-                }
-                for laid_out in layouts
-            ]
-        )
+        exact = [
+            {
+                "precision": laid_out.recipe.precision,
+                "num_bytes": laid_out.num_bytes,
+                "bits_per_weight": laid_out.bits_per_weight,
+                "types": dict(laid_out.types),
+            }
+            for laid_out in layouts
+        ]
+        estimated = [
+            {
+                "precision": one.precision,
+                "num_bytes": one.num_bytes,
+                "bits_per_weight": one.bits_per_weight,
+                "is_estimated": True,
+            }
+            for one in planned
+        ]
+        print_json([*exact, *estimated])
         return
     rows = [
         (
@@ -214,6 +267,10 @@ def _print_plan(layouts: list[Layout], *, as_json: bool) -> None:
             ", ".join(f"{count} {kind}" for kind, count in sorted(laid_out.types.items())),
         )
         for laid_out in layouts
+    ]
+    rows += [
+        (one.precision, f"~{size(one.num_bytes)}", f"~{one.bits_per_weight:.2f}", "")
+        for one in planned
     ]
     print_table(("PRECISION", "SIZE", "BITS/WEIGHT", "TENSORS"), rows)
 

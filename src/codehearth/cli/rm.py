@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from codehearth.cli.options import model_argument, settings_now, yes_option
 from codehearth.cli.output import print_data, say, size
 from codehearth.errors import ModelNotFound
+
+if TYPE_CHECKING:
+    from codehearth.lab.tuning.jobs import Jobs
+    from codehearth.models.store import Store
 
 
 @click.command()
@@ -16,23 +22,24 @@ from codehearth.errors import ModelNotFound
 def rm(model: str, dry_run: bool, yes: bool) -> None:
     """Delete a model that was fetched or made here.
 
-    What `hearth quantize` and `hearth tune` made goes, with what a stopped one left; what was
-    fetched leaves the hub's cache, which other programs share. A running server lets go of it.
+    What `hearth quantize` and `hearth tune` made goes, with what a stopped one left and the rows
+    that a training kept; what was fetched leaves the hub's cache, which other programs share. A
+    running server lets go of it.
     """
     from codehearth.cli.letting_go import let_go
     from codehearth.cli.questions import agreed
     from codehearth.cli.shelf import store_of
+    from codehearth.lab.tuning.jobs import Jobs
     from codehearth.models.tuned import FORMS
 
     settings = settings_now()
     store = store_of(settings)
+    trainings = Jobs(settings.data / "tune")
     try:
         found = store.locate(model)
     except ModelNotFound:
-        freed = 0 if dry_run else store.made.discard(model)
-        if not freed:
+        if dry_run or not _discard(store, trainings, model):
             raise
-        say(f"What a stopped `hearth quantize` left of '{model}' is deleted; {size(freed)} free.")
         return
     if found.hub is None and found.source not in ("made", "tuned"):
         store.remove(model)  # says why not: it was not downloaded
@@ -46,4 +53,17 @@ def rm(model: str, dry_run: bool, yes: bool) -> None:
         return
     let_go(settings, found.name, forms=FORMS if found.source == "tuned" else ())
     freed = store.remove(model)
+    if found.source == "tuned":
+        trainings.forget(found.name)
     say(f"'{found.name}' is deleted; {size(freed)} are free again.")
+
+
+def _discard(store: Store, trainings: Jobs, model: str) -> bool:
+    """What stopped commands left of a model that never came to be; False where that is nothing."""
+    freed = store.made.discard(model)
+    if freed:
+        say(f"What a stopped `hearth quantize` left of '{model}' is deleted; {size(freed)} free.")
+    forgotten = trainings.forget(model)
+    if forgotten:
+        say(f"What a stopped `hearth tune` left of '{model}' is deleted.")
+    return bool(freed or forgotten)

@@ -5,13 +5,20 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from codehearth.cli.asking import DEFAULT_MAX_TOKENS, Sampling, sampling_options
-from codehearth.cli.options import json_lines_option, settings_now, yes_option
+from codehearth.cli.options import (
+    complete_model_here,
+    json_lines_option,
+    repository_option,
+    settings_now,
+    yes_option,
+)
 from codehearth.cli.output import is_interactive
 from codehearth.cli.reach import Server, client_of, find_server, found_or_started
 from codehearth.cli.wanted import available
@@ -19,13 +26,19 @@ from codehearth.cli.words import Asked, asked_by, joined_prompt
 from codehearth.errors import HearthError, NotFound
 
 if TYPE_CHECKING:
+    from codehearth.cli.answering import Questions
     from codehearth.client import Client
     from codehearth.settings import Settings
 
 
 @click.command()
 @click.argument("words", nargs=-1, metavar="[MODEL] [PROMPT]")
-@click.option("-m", "--model", help="The model; then all words are the prompt.")
+@click.option(
+    "-m",
+    "--model",
+    shell_complete=complete_model_here,
+    help="The model; then all words are the prompt.",
+)
 @click.option("-s", "--system", help="What the model is told before everything else.")
 @click.option(
     "-f",
@@ -42,6 +55,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="How many prompts of a file are asked at the same time.",
 )
+@repository_option
 @click.option(
     "--verify",
     "tests_file",
@@ -74,6 +88,7 @@ def run(
     system: str | None,
     prompts_file: str | None,
     parallel: int,
+    repository: str | None,
     tests_file: Path | None,
     candidates: int,
     repairs: int,
@@ -88,6 +103,7 @@ def run(
       hearth run qwen2.5-coder:7b "quicksort in Go"
       git diff | hearth run -s "Write a commit message."
       hearth run --file prompts.txt --json
+      hearth run --repo shop "where are prices rounded?"
       hearth run --verify test_slug.py "a function slug(title)" > slug.py
       hearth run                            (a conversation; /help there)
 
@@ -99,37 +115,57 @@ def run(
     asked = _asked(settings, server, words, model)
     piped = "" if prompts_file or sys.stdin.isatty() else _standard_input()
     prompt = joined_prompt(piped, asked.prompt)
-    if tests_file is not None and (prompts_file or not prompt):
-        raise click.UsageError("--verify needs one prompt.")
-    wants_chat = not prompt and not prompts_file
-    if wants_chat and not (is_interactive() and sys.stdout.isatty() and not as_json):
-        raise click.UsageError("There is no prompt.")
+    if repository and tests_file is not None:
+        raise click.UsageError("--repo and --verify do not go together yet.")
+    verified = None if tests_file is None else Verified(tests_file, candidates, repairs)
+    answer = _way(prompt, prompts_file, verified, settings, parallel=parallel, as_json=as_json)
     name = available(settings, server, asked.model, yes=yes)
     with (
         found_or_started(settings, server, model=name) as at,
         client_of(at) as client,
     ):
-        from codehearth.cli import answering, batch, chat, verify
+        from codehearth.cli.answering import Questions
 
-        questions = answering.Questions(
-            client,
-            # A server of our own has the model as its default, whatever it was called by.
-            model=(name if server else None) or _default_model(client),
-            system=system or "",
-            sampling=Sampling(**sampling),
-        )
-        if tests_file is not None:
-            verify.answer_verified(
-                questions, prompt, tests_file, candidates, repairs, as_json=as_json
-            )
-        elif prompts_file:
-            batch.answer_file(questions, _read(prompts_file), parallel, as_json=as_json)
-        elif wants_chat:
-            chat.converse(questions, settings)
-        elif as_json:
-            answering.print_answer_lines(questions, prompt)
-        else:
-            answering.print_answer(questions, prompt)
+        # A server of our own has the model as its default, whatever it was called by.
+        asks = (name if server else None) or _default_model(client)
+        answer(Questions(client, asks, system or "", Sampling(**sampling), repository))
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What `--verify` asks for."""
+
+    tests_file: Path
+    num_candidates: int
+    num_repairs: int
+
+
+def _way(
+    prompt: str,
+    prompts_file: str | None,
+    verified: Verified | None,
+    settings: Settings,
+    *,
+    parallel: int,
+    as_json: bool,
+) -> Callable[[Questions], None]:
+    """How the answer is got and printed; raises UsageError where there is nothing to answer."""
+    from codehearth.cli import answering, batch, chat, verify
+
+    if verified is not None:
+        if prompts_file or not prompt:
+            raise click.UsageError("--verify needs one prompt.")
+        how = (verified.tests_file, verified.num_candidates, verified.num_repairs)
+        return lambda asks: verify.answer_verified(asks, prompt, *how, as_json=as_json)
+    if prompts_file:
+        text = _read(prompts_file)
+        return lambda asks: batch.answer_file(asks, text, parallel, as_json=as_json)
+    if not prompt:
+        if as_json or not (is_interactive() and sys.stdout.isatty()):
+            raise click.UsageError("There is no prompt.")
+        return lambda asks: chat.converse(asks, settings)
+    show = answering.print_answer_lines if as_json else answering.print_answer
+    return lambda asks: show(asks, prompt)
 
 
 def _asked(

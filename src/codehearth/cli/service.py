@@ -15,9 +15,6 @@ import click
 from codehearth.cli.options import json_option, settings_options
 from codehearth.cli.output import print_data, print_json, say
 from codehearth.errors import HearthError, Unsupported
-from codehearth.models.hubs import PLACE_VARIABLES
-from codehearth.models.names import PathName, parse_name
-from codehearth.models.whole_file import write_whole
 from codehearth.settings import Settings, read_settings, setting_fields
 
 # Programs of the machine that engines may look for; the user's own PATH may name anything.
@@ -60,6 +57,8 @@ def install(only_print: bool, **flags: Any) -> None:
     along, without tokens. Other settings are read from the user's file at each start. Installed
     anew, it takes the place of what was there.
     """
+    from codehearth.models.whole_file import write_whole
+
     settings = read_settings(flags=flags)
     keeper = _keeper(settings, flags)
     if only_print:
@@ -146,6 +145,8 @@ def _keeper(settings: Settings, flags: dict[str, Any]) -> _Keeper:
 
 def _variables(settings: Settings) -> dict[str, str]:
     """What the server has to know of this environment, without tokens."""
+    from codehearth.models.hubs import PLACE_VARIABLES
+
     kept = ("XDG_CONFIG_HOME", *PLACE_VARIABLES)
     return {
         "HEARTH_DATA": str(settings.data.absolute()),
@@ -172,6 +173,8 @@ def _serve_flags(flags: dict[str, Any]) -> list[str]:
 
 def _whole_name(model: str) -> str:
     """A model's name; a path from the root on, for the service begins in another folder."""
+    from codehearth.models.names import PathName, parse_name
+
     named = parse_name(model, allow_path=True)
     return str(named.path.absolute()) if isinstance(named, PathName) else model
 

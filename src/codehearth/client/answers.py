@@ -27,13 +27,17 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece of one streamed answer; `reasoning` is what a thinking model says to itself."""
+    """A piece of one streamed answer; `reasoning` is what a thinking model says to itself.
+
+    `shown` comes first: the places of a repository that the model was shown, of our own servers.
+    """
 
     text: str = ""
     reasoning: str = ""
     finish_reason: str | None = None
     usage: Usage | None = None
     model: str = ""
+    shown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import httpx2
 
@@ -154,6 +154,8 @@ class Client:
     def _stream(self, path: str, body: Mapping[str, Any], model: str | None) -> Iterator[Piece]:
         asked = {**body, "stream": True, "stream_options": {"include_usage": True}}
         with self._asked("POST", path, asked | {"model": model}, model) as response:
+            if shown := response.headers.get("x-hearth-snippets"):
+                yield Piece(shown=tuple(unquote(place) for place in shown.split(", ")))
             is_finished = False
             for event in _events(response):
                 if event.data == b"[DONE]":

@@ -138,6 +138,8 @@ def no_checkpoint(engine: str, weights: LoadableWeights) -> str | None:
     """Why an engine for checkpoints that generate refuses weights; None where it does not."""
     if weights.kind != "safetensors":
         return f"{engine} is started here for checkpoints of safetensors"
+    if "(BITSANDBYTES)" in weights.precision:
+        return f"{engine} does not read what bitsandbytes has packed; transformers does"
     return not_generating(engine, weights)
 
 

@@ -66,6 +66,7 @@ class Environments:
         needed first, and EngineFailed with the last lines.
         """
         home = self._root / recipe.engine
+        self._root.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # the data folder
         home.mkdir(parents=True, exist_ok=True)
         room = free_bytes or _free_bytes
         with _alone(home):

@@ -46,12 +46,14 @@ async def ready(request: Request) -> Response:
 
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
+    """What the server counts, for Prometheus."""
     text = generate_latest(house_of(request).metrics.registry)
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/hearth/version")
 async def version(request: Request) -> Response:
+    """Which release this is, so that programs know whom they speak to."""
     return JsonResponse({"version": __version__, "default_model": house_of(request).settings.model})
 
 

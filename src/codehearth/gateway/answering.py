@@ -100,7 +100,13 @@ async def send_stream(
 
 
 async def answer_order(
-    house: House, order: Order, dialect: Dialect, writer: Writer, *, is_streamed: bool
+    house: House,
+    order: Order,
+    dialect: Dialect,
+    writer: Writer,
+    *,
+    is_streamed: bool,
+    headers: Headers = dict,
 ) -> None:
     """Answers what needs no editor's care, a chat or a plain continuation, in a dialect."""
     send = send_stream if is_streamed else send_whole
@@ -109,13 +115,19 @@ async def answer_order(
         merged(choices_of(house, order)),
         dialect,
         num_choices=len(order.choices),
-        headers=dict,
+        headers=headers,
     )
     count(house, order, total_usage(usages, order.prompt_numbers))
 
 
 def openai_answer(
-    request: Request, asked: Sampling, model: str, choices: Sequence[Choice], shape: AnswerFormat
+    request: Request,
+    asked: Sampling,
+    model: str,
+    choices: Sequence[Choice],
+    shape: AnswerFormat,
+    *,
+    headers: Headers = dict,
 ) -> Response:
     """The answer to a request of OpenAI's, in `shape`, as its sender may have it."""
     house = house_of(request)
@@ -128,7 +140,9 @@ def openai_answer(
     dialect = OpenAIDialect(
         shape, wants_usage=asked.wants_usage, prompt_numbers=order.prompt_numbers
     )
-    work = partial(answer_order, house, order, dialect, is_streamed=bool(asked.stream))
+    work = partial(
+        answer_order, house, order, dialect, is_streamed=bool(asked.stream), headers=headers
+    )
     return Generation(work, on_gone=house.metrics.cancelled.inc)
 
 

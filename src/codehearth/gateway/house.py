@@ -15,6 +15,7 @@ from codehearth.gateway.engine.link import Traffic
 from codehearth.gateway.infilling.acceptance import Acceptance
 from codehearth.gateway.infilling.suggestions import Suggestions
 from codehearth.gateway.metrics import Metrics
+from codehearth.gateway.repositories import Repositories
 from codehearth.gateway.sandboxed import Sandboxed
 from codehearth.models.store import LocalModel, Store
 from codehearth.pool.child import ModelFacts
@@ -30,7 +31,7 @@ _TRIES = 3
 
 @dataclass
 class House:
-    """Store, pool, metrics, traffic, suggestions and the sandbox of one running server."""
+    """Store, pool, metrics, traffic, suggestions, repositories and the sandbox of one server."""
 
     settings: Settings
     store: Store
@@ -39,11 +40,13 @@ class House:
     traffic: Traffic = field(default_factory=Traffic)
     suggestions: Suggestions = field(default_factory=Suggestions)
     acceptance: Acceptance = field(init=False)
+    repositories: Repositories = field(init=False)
     sandboxed: Sandboxed = field(init=False)
     _found: dict[str, tuple[float, LocalModel]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.acceptance = Acceptance(self.metrics)
+        self.repositories = Repositories(self.settings.data)
         self.sandboxed = Sandboxed(is_allowed=self.settings.run_code)
 
     async def models(self) -> tuple[LocalModel, ...]:

@@ -90,6 +90,7 @@ async def _serve(
                 if task is not None:
                     task.cancel()
             await desk.close()
+            await house.repositories.close()
             await house.pool.close(0.0)
 
 

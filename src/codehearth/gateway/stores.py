@@ -5,6 +5,7 @@ Apart from `opening`, so that a command that only lists models does not load the
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -19,7 +20,12 @@ from codehearth.settings import Settings
 
 
 def make_store(settings: Settings) -> Store:
-    """The store of these settings; a default model that is a path has a name in it."""
+    """The store of these settings; a default model that is a path has a name in it.
+
+    Whoever makes the data folder, it is its user's alone: keys and conversations will lie there.
+    """
+    with suppress(OSError):  # who only reads needs no folder; who writes is told
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     named = named_path(settings)
     allowed = dict(entry.rpartition("@")[::2] for entry in settings.allow_code)
     hub = cast(HubPreference, settings.hub)

@@ -15,10 +15,11 @@ from codehearth.lab import quantize
 from codehearth.lab.layout import layout
 from codehearth.lab.mixture import RECIPES, Recipe, recipe_of
 from codehearth.lab.naming import made_of
+from codehearth.lab.quantize_checkpoint import FORMATS
 from codehearth.lab.result import NotMeasured
 from codehearth.lab.scoring import Loading
 from codehearth.lab.source import SourceModel
-from codehearth.lab.sources import source_of
+from codehearth.lab.sources import require_sound, source_of
 from codehearth.models import precisions as names
 from codehearth.models.facts import Weights
 from codehearth.models.hardware import Hardware
@@ -28,7 +29,7 @@ from codehearth.models.memory import is_mapping_worth_it
 from codehearth.models.transfer import file_digest
 from codehearth.models.weights import read_weights
 
-# What transformers makes of a checkpoint as it loads it.
+# What transformers makes of a checkpoint as it loads it, where no such checkpoint was made.
 LOADED_PRECISIONS = ("int8", "int4")
 DEFAULT_PRECISIONS = ("q8_0", "q6_k", "q5_k_m", "q4_k_m", "q3_k_m", "q2_k")
 
@@ -53,7 +54,8 @@ class Listener:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One precision on disk. `file` is the GGUF's first file."""
+    """One precision on disk: a GGUF's first file, or a checkpoint that `loaded_by` reads. One that
+    is not `is_packed` becomes that precision as it is loaded."""
 
     precision: str
     path: Path
@@ -62,13 +64,15 @@ class Candidate:
     sha256: str
     is_reference: bool = False
     loaded_by: Transformers | None = None
+    is_packed: bool = False
+    calibrated_on: str = ""
 
     @property
     def loading(self) -> Loading | None:
-        """How it is made as it is loaded; None for a file that was made."""
+        """How transformers loads it; None for a GGUF."""
         if self.loaded_by is None or not isinstance(self.loaded_by.state, Installed):
             return None
-        return Loading(self.precision, self.loaded_by.state.python)
+        return Loading("" if self.is_packed else self.precision, self.loaded_by.state.python)
 
     def launch(
         self, *, context_tokens: int, num_slots: int, num_threads: int, machine: str
@@ -84,13 +88,15 @@ class Candidate:
         )
         if self.loaded_by is None:
             return replace(launch, mapped=is_mapping_worth_it(self.weights, machine))
-        return replace(launch, precision=self.precision, stored_precision=self.weights.precision)
+        wanted = "auto" if self.is_packed else self.precision
+        return replace(launch, precision=wanted, stored_precision=self.weights.precision)
 
 
 @dataclass
 class _Wanted:
     recipes: list[Recipe] = field(default_factory=list)
     loaded: list[str] = field(default_factory=list)
+    packed: list[MadeModel] = field(default_factory=list)
     missing: list[NotMeasured] = field(default_factory=list)
 
 
@@ -103,9 +109,10 @@ def candidates_of(
 ) -> tuple[list[Candidate], list[NotMeasured]]:
     """The reference first, then the others, made where they are missing."""
     source = source_of(model)
+    require_sound(model)
     # Before anything is made, which may take minutes.
-    wanted = _wanted(precisions, reference_precision(model), model, place.transformers)
-    if not wanted.recipes and not wanted.loaded:
+    wanted = _wanted(precisions, reference_precision(model), model, place)
+    if not wanted.recipes and not wanted.loaded and not wanted.packed:
         raise InvalidRequest(
             f"There is nothing to compare '{reference_precision(model)}' with.",
             hint=f"--precisions, of these: {', '.join(RECIPES)}",
@@ -113,6 +120,7 @@ def candidates_of(
     reference = _reference(model, source, place, hardware, listener)
     others = [_made(model, source, recipe, place, hardware, listener) for recipe in wanted.recipes]
     others += [_loaded(model, name, place.transformers) for name in wanted.loaded]
+    others += [_packed(made, place, listener) for made in wanted.packed]
     listener.say(
         f"reference: {reference.precision}, the model as it is here; all loss is counted from it"
     )
@@ -131,7 +139,7 @@ def _wanted(
     precisions: tuple[str, ...] | None,
     reference: str,
     model: LocalModel,
-    transformers: Transformers | None,
+    place: Place,
 ) -> _Wanted:
     """What was asked for, or the usual ones that are smaller than the reference."""
     wanted = _Wanted()
@@ -143,8 +151,8 @@ def _wanted(
         ]
         return wanted
     for name in dict.fromkeys(precisions):
-        if names.normalised(name) in LOADED_PRECISIONS and model.format == "safetensors":
-            _want_loaded(names.normalised(name), wanted, transformers)
+        if names.normalised(name) in names.CHECKPOINT_PRECISIONS:
+            _want_checkpoint(names.normalised(name), wanted, model, place)
             continue
         try:
             recipe = recipe_of(name)
@@ -153,21 +161,48 @@ def _wanted(
             continue
         if recipe.precision != reference and recipe not in wanted.recipes:
             wanted.recipes.append(recipe)
-    if wanted.missing and not wanted.recipes and not wanted.loaded:
+    if wanted.missing and not wanted.recipes and not wanted.loaded and not wanted.packed:
         raise InvalidRequest(wanted.missing[0].reason, hint=wanted.missing[0].hint)
     return wanted
 
 
-def _want_loaded(name: str, wanted: _Wanted, transformers: Transformers | None) -> None:
-    engine = transformers or Transformers(NotInstalled())
+def _want_checkpoint(name: str, wanted: _Wanted, model: LocalModel, place: Place) -> None:
+    """The checkpoint that was made, else what transformers makes as it loads the whole one."""
+    engine = place.transformers or Transformers(NotInstalled())
+    made = place.made.get(made_of(model, name).name)
     availability = engine.availability()
-    if isinstance(availability, Unavailable):
-        reason = f"the engine transformers makes it as it loads, and {availability.reason}"
+    if made is None and (model.format != "safetensors" or name not in LOADED_PRECISIONS):
+        hint = f"`hearth quantize {model.name} --to {name}` makes it"
+        wanted.missing.append(NotMeasured(name, "it was not made of this model yet", hint))
+    elif isinstance(availability, Unavailable):
+        reason = f"the engine transformers reads it, and {availability.reason}"
         wanted.missing.append(NotMeasured(name, reason, availability.hint))
+    elif made is not None and (why := engine.can_load(read_weights(place.made.path_of(made)))):
+        wanted.missing.append(NotMeasured(name, why, FORMATS[name].install))
+    elif made is not None:
+        wanted.packed += [made] if made not in wanted.packed else []
     elif not engine.can_quantise:
         wanted.missing.append(NotMeasured(name, "bitsandbytes is not beside transformers", INSTALL))
     elif name not in wanted.loaded:
         wanted.loaded.append(name)
+
+
+def _packed(made: MadeModel, place: Place, listener: Listener) -> Candidate:
+    """A checkpoint that was made: its size on disk is that of its weights."""
+    path = place.made.path_of(made)
+    if made.calibrated_on:
+        _tell_calibrated(made, listener)
+    files = sorted(name for name in made.files if name.endswith(".safetensors"))
+    return Candidate(
+        precision=made.precision,
+        path=path,
+        weights=read_weights(path),
+        num_bytes=sum((path / name).stat().st_size for name in files),
+        sha256=",".join(made.files[name] for name in files),
+        loaded_by=place.transformers,
+        is_packed=True,
+        calibrated_on=made.calibrated_on,
+    )
 
 
 def _loaded(model: LocalModel, precision: str, transformers: Transformers | None) -> Candidate:
@@ -209,11 +244,22 @@ def _reference(
 def _calibrated(present: MadeModel, place: Place, listener: Listener) -> Candidate:
     """One that was made with an importance matrix is measured as it is."""
     path = place.made.path_of(present)
-    listener.say(
-        f"{present.precision}: made with an importance matrix of {present.calibrated_on}; on that "
-        "text it would seem better than it is"
+    _tell_calibrated(present, listener)
+    return Candidate(
+        present.precision,
+        path,
+        read_weights(path),
+        present.num_bytes,
+        present.sha256,
+        calibrated_on=present.calibrated_on,
     )
-    return Candidate(present.precision, path, read_weights(path), present.num_bytes, present.sha256)
+
+
+def _tell_calibrated(made: MadeModel, listener: Listener) -> None:
+    listener.say(
+        f"{made.precision}: calibrated on {made.calibrated_on}; on that text it would seem better "
+        "than it is"
+    )
 
 
 def _made(

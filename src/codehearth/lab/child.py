@@ -17,9 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from codehearth.engines.threads import child_environment
-from codehearth.errors import BadWeights, DiskFull, EngineFailed, HearthError
+from codehearth.errors import (
+    BadWeights,
+    DiskFull,
+    EngineFailed,
+    HearthError,
+    InvalidRequest,
+    Unsupported,
+)
 from codehearth.workers import tether
 
+_KINDS: dict[str, type[HearthError]] = {
+    kind.__name__: kind for kind in (BadWeights, DiskFull, InvalidRequest, Unsupported)
+}
 _PACKAGES = Path(__file__).parent.parent.parent
 
 
@@ -32,8 +42,8 @@ def child_lines(
 
     `python` is another environment's, for a child that computes with what is installed there.
 
-    Raises BadWeights, DiskFull and EngineFailed, and EngineFailed with the end of its standard
-    error where it dies.
+    Raises BadWeights, DiskFull, InvalidRequest, Unsupported and EngineFailed, and EngineFailed with
+    the end of its standard error where it dies.
     """
     said = tempfile.TemporaryFile()  # noqa: SIM115 - closed below; it lives as long as the child
     argv = (sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), "--",
@@ -71,8 +81,7 @@ def child_lines(
 
 
 def _error_of(told: dict[str, Any]) -> HearthError:
-    kinds: dict[str, type[HearthError]] = {"BadWeights": BadWeights, "DiskFull": DiskFull}
-    kind = kinds.get(told["error"], EngineFailed)
+    kind = _KINDS.get(told["error"], EngineFailed)
     return kind(told["message"], hint=told.get("hint"))
 
 

@@ -12,28 +12,25 @@
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from codehearth import __version__
 from codehearth.engines import choose_engine
 from codehearth.engines.base import Engine
 from codehearth.engines.threads import threads_for
 from codehearth.errors import InvalidRequest, Unsupported
 from codehearth.lab import passing, scoring, timing
 from codehearth.lab.candidates import Candidate, Listener, Place, candidates_of
+from codehearth.lab.circumstances import machine_facts, model_facts, published, versions
 from codehearth.lab.extent import extent, timing_plan
+from codehearth.lab.keeping import kept
 from codehearth.lab.naming import base_of, run_id
 from codehearth.lab.passing import Wish
 from codehearth.lab.result import (
     File,
-    ModelFacts,
     Precision,
-    Published,
     Result,
     TextFacts,
     TimingFacts,
@@ -94,10 +91,10 @@ def run(options: Options, place: Place, hardware: Hardware, listener: Listener) 
         command=options.command,
         seed=options.seed,
         duration_s=round(time.monotonic() - started, 1),
-        versions=_versions(),
-        machine=_machine(hardware),
+        versions=versions(candidates),
+        machine=machine_facts(hardware),
         noise=timed.noise,
-        model=_model_facts(options.model, reference.weights),
+        model=model_facts(options.model, reference.weights),
         text=TextFacts(
             title=options.text.title,
             sha256=options.text.sha256,
@@ -119,13 +116,13 @@ def run(options: Options, place: Place, hardware: Hardware, listener: Listener) 
         reference=reference.precision,
         precisions=tuple(
             replace(
-                _precision(one, scores, scores[reference.precision], timed, options.seed),
+                _precision(one, scores, scores[reference.precision], timed, engine, options.seed),
                 pass_at_1=passed.by_precision.get(one.precision),
             )
             for one in sorted(candidates, key=lambda one: -one.num_bytes)
         ),
         not_measured=tuple(missing),
-        published=_published(options.model),
+        published=published(options.model),
         tasks=passed.tasks,
     )
 
@@ -134,6 +131,15 @@ def _check(options: Options, weights: Weights) -> None:
     """What can be seen before anything is made."""
     if weights.is_embedding_model:
         raise Unsupported(f"'{options.model.name}' makes vectors, no text: nothing to measure.")
+    if weights.kind == "safetensors" and weights.precision.startswith("INT"):
+        base, _, precision = options.model.name.rpartition(":")
+        compares = f"`hearth measure {base} --precisions {precision}` compares it"
+        times = f"`hearth measure {options.model.name} --engines transformers` times it"
+        raise Unsupported(
+            f"'{options.model.name}' is quantised ({weights.precision}): there is nothing to count "
+            "its loss from.",
+            hint=compares if options.model.source == "made" else times,
+        )
     if options.context_tokens > weights.context_tokens:
         raise InvalidRequest(
             f"The model has a context of {weights.context_tokens} tokens, not "
@@ -174,17 +180,24 @@ def _scores(
     listener: Listener,
 ) -> dict[str, scoring.Scores]:
     found: dict[str, scoring.Scores] = {}
-    with scoring.kept_logits(windows, place.scratch, place.free_bytes) as logits:
+    with kept(windows, candidates[0].sha256, place.scratch, place.free_bytes) as keeping:
         for one in candidates:
+            key = f"{one.precision} {one.sha256} {one.is_packed}"
+            there = keeping.scores(key)
+            if there is not None:
+                listener.say(f"{one.precision}: was read before the last run was stopped")
+                found[one.precision] = there
+                continue
             found[one.precision] = scoring.score(
                 one.path,
                 windows,
-                logits,
+                keeping.logits,
                 is_reference=one.is_reference,
                 num_threads=num_threads,
                 done=_windows_done(listener, one.precision, len(windows.windows)),
                 loaded=one.loading,
             )
+            keeping.keep(key, found[one.precision])
     return found
 
 
@@ -231,6 +244,7 @@ def _precision(
     scores: dict[str, scoring.Scores],
     reference: scoring.Scores,
     timed: timing.Timed,
+    engine: Engine,
     seed: int,
 ) -> Precision:
     found, ours = timed.timings[one.precision], scores[one.precision]
@@ -249,51 +263,12 @@ def _precision(
             else scoring.loss_of(ours, reference, seed=seed)
         ),
         kl_quantiles=() if one.is_reference else quantiles(ours.kl),
+        engine=(one.loaded_by or engine).name,
+        calibrated_on=one.calibrated_on,
     )
 
 
 def _bits(one: Candidate) -> float:
-    if one.loaded_by is None:
+    if one.loaded_by is None or one.is_packed:
         return one.weights.bits_per_weight
     return 8 * weights_bytes(one.weights, one.precision) / one.weights.num_parameters
-
-
-def _model_facts(model: LocalModel, weights: Weights) -> ModelFacts:
-    return ModelFacts(
-        name=model.name,
-        source=model.source,
-        architecture=weights.architecture,
-        num_parameters=weights.num_parameters,
-        vocabulary_size=weights.vocabulary_size,
-        context_tokens=weights.context_tokens,
-        licence=weights.licence,
-    )
-
-
-def _published(model: LocalModel) -> tuple[Published, ...]:
-    figures = model.row.figures if model.row is not None else ()
-    return tuple(
-        Published(one.benchmark, one.metric, one.value, one.precision, one.source)
-        for one in figures
-    )
-
-
-def _versions() -> dict[str, str]:
-    packages = ("xllamacpp", "numpy")
-    return {
-        "codehearth": __version__,
-        "python": platform.python_version(),
-        **{package: importlib.metadata.version(package) for package in packages},
-    }
-
-
-def _machine(hardware: Hardware) -> dict[str, object]:
-    return {
-        "system": hardware.system,
-        "machine": hardware.machine,
-        "cpu_name": hardware.cpu_name,
-        "num_cores": hardware.num_cores,
-        "num_physical_cores": hardware.num_physical_cores,
-        "total_bytes": hardware.total_bytes,
-        "gpus": [gpu.name for gpu in hardware.gpus],
-    }

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from codehearth.errors import InvalidRequest
 from codehearth.lab import low_bits
 from codehearth.models.gguf_types import TENSOR_TYPES
-from codehearth.models.precisions import normalised
+from codehearth.models.precisions import CHECKPOINT_PRECISIONS, normalised
 
 BLOCK_SIZES: Mapping[str, int] = {kind.name: kind.block_size for kind in TENSOR_TYPES.values()}
 BLOCK_BYTES: Mapping[str, int] = {kind.name: kind.block_bytes for kind in TENSOR_TYPES.values()}
@@ -75,9 +75,6 @@ _SHORT = {"q3_k": "q3_k_m", "q4_k": "q4_k_m", "q5_k": "q5_k_m"}
 
 # Precisions that other engines make, and what makes them.
 _ELSEWHERE = {
-    "int8": "bitsandbytes or GPTQModel, for the engine transformers",
-    "int4": "GPTQModel, for the engines transformers and vllm",
-    "gptq4": "GPTQModel, for the engines transformers and vllm",
     "gptq8": "GPTQModel, for the engines transformers and vllm",
     "fp8": "the engine vllm, on a GPU",
 }
@@ -89,13 +86,14 @@ def recipe_of(precision: str) -> Recipe:
     name = _SHORT.get(name, name)
     if name in RECIPES:
         return RECIPES[name]
-    can = f"precisions that can be made now: {', '.join(RECIPES)}"
+    can = f"what can be made: {', '.join((*RECIPES, *CHECKPOINT_PRECISIONS))}"
     if name in _ELSEWHERE:
-        served = f"the engine transformers makes {name} of a checkpoint as it loads (--precision)"
         raise InvalidRequest(
-            f"'{precision}' is made by {_ELSEWHERE[name]}; `hearth quantize` cannot do that yet.",
-            hint=f"{served}; {can}" if name in ("int8", "int4") else can,
+            f"'{precision}' is made by {_ELSEWHERE[name]}; `hearth quantize` does not make it.",
+            hint=can,
         )
+    if name in CHECKPOINT_PRECISIONS:
+        raise InvalidRequest(f"'{precision}' is made of a checkpoint only.", hint=can)
     raise InvalidRequest(f"'{precision}' is not a precision that can be made.", hint=can)
 
 

@@ -64,7 +64,7 @@ def _loss_by_token(result: Result) -> Figure:
             points = tuple(Point(100 * share, kl) for share, kl in positive)
             colour = COLOURS[len(series) % len(COLOURS)]
             series.append(
-                Series(points, one.precision, is_line=True, has_marks=False, colour=colour)
+                Series(points, result.label_of(one), is_line=True, has_marks=False, colour=colour)
             )
     return Figure(
         "loss_by_token",
@@ -78,7 +78,7 @@ def _loss_by_token(result: Result) -> Figure:
 def _memory(result: Result) -> Figure:
     """Measured memory above predicted memory: on the line they are the same."""
     points = tuple(
-        Point(one.memory.predicted_bytes / 1e6, one.memory.peak_bytes / 1e6, one.precision)
+        Point(one.memory.predicted_bytes / 1e6, one.memory.peak_bytes / 1e6, result.label_of(one))
         for one in result.precisions
     )
     if not points:
@@ -108,7 +108,7 @@ def _loss_points(result: Result, place: _Place, *, with_range: bool = False) -> 
         yield Point(
             x,
             kl.mean.value,
-            one.precision,
+            result.label_of(one),
             x_range=span if with_range else None,
             y_range=(max(kl.mean.low, kl.mean.value / 100), kl.mean.high),
         )

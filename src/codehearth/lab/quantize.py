@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,14 +86,14 @@ def run(
         journal = target.with_name(target.name + JOURNAL)
         num_done = _resumable(partial, journal, laid_out, identity)
         start = laid_out.start_of(num_done)
-        _require_room(laid_out.num_bytes - start, target.parent, free_bytes)
+        require_room(laid_out.num_bytes - start, target.parent, free_bytes)
         if num_done == 0:
             _write_header(partial, laid_out.header)
         job = _job(laid_out, partial, journal, identity, num_done, num_threads)
         sha256 = _computed(job, laid_out, start if num_done else 0, progress)
         _check(partial, laid_out)
-        partial.replace(target)
-        record = made.put(model, identity=identity, sha256=sha256, num_bytes=laid_out.num_bytes)
+        whole = replace(model, identity=identity, sha256=sha256, num_bytes=laid_out.num_bytes)
+        record = made.put(whole, partial)
         journal.unlink(missing_ok=True)
     return _result(laid_out, record, target, time.monotonic() - started)
 
@@ -110,7 +110,8 @@ def _resumable(partial: Path, journal: Path, laid_out: Layout, identity: str) ->
     return num_done if is_same and is_there else 0
 
 
-def _require_room(num_bytes: int, folder: Path, free_bytes: Callable[[Path], int]) -> None:
+def require_room(num_bytes: int, folder: Path, free_bytes: Callable[[Path], int]) -> None:
+    """Raises DiskFull."""
     free = free_bytes(folder)
     if num_bytes + _SPARE_BYTES > free:
         raise DiskFull(

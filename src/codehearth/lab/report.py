@@ -77,6 +77,10 @@ def _setting(result: Result) -> Iterator[str]:
         f"{text.num_scored_tokens} scored (sha256 `{text.sha256[:16]}…`). Reference: "
         f"{result.reference}, the model as it was here."
     )
+    for one in result.precisions:
+        if one.calibrated_on:
+            yield ""
+            yield f"{one.precision} was calibrated on {one.calibrated_on}."
 
 
 def _loss_table(result: Result) -> Iterator[str]:
@@ -88,7 +92,7 @@ def _loss_table(result: Result) -> Iterator[str]:
     for one in result.precisions:
         loss = one.loss
         cells = [
-            one.precision,
+            result.label_of(one),
             f"{one.file.num_bytes / 1e6:.2f}",
             f"{one.bits_per_weight:.2f}",
             f"{loss.perplexity.value:.3f} ± {loss.perplexity.standard_error:.3f}",
@@ -116,11 +120,10 @@ def _speed_table(result: Result) -> Iterator[str]:
     )
     yield "| --- |" + " ---: |" * 8
     for one in result.precisions:
-        yield f"| {' | '.join(_speed_cells(one))} |"
+        yield f"| {' | '.join([result.label_of(one), *_speed_cells(one)])} |"
 
 
 def _speed_cells(one: Precision) -> Iterator[str]:
-    yield one.precision
     yield _sample(one.load_s, 2)
     yield _sample(_thousand(one.ttft_s), 1)
     for streams in one.streams:

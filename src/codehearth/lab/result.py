@@ -97,6 +97,9 @@ class File:
 
 @dataclass(frozen=True)
 class Precision:
+    """`engine` is the one that it was timed in, "" in older results; `calibrated_on` is the text
+    that it was made with, where there was one."""
+
     precision: str
     is_reference: bool
     file: File
@@ -108,6 +111,8 @@ class Precision:
     loss: Loss
     kl_quantiles: tuple[tuple[float, float], ...] = ()
     pass_at_1: Interval | None = None
+    engine: str = ""
+    calibrated_on: str = ""
 
     def at(self, num_streams: int) -> Streams | None:
         return next((one for one in self.streams if one.num_streams == num_streams), None)
@@ -225,6 +230,11 @@ class Result:
         """Whether it was measured on a machine like this."""
         machine = self.machine
         return (machine.get("cpu_name"), machine.get("num_cores")) == (cpu_name, num_cores)
+
+    def label_of(self, one: Precision) -> str:
+        """Its name for a table or a plot, with its engine where that is another than most have."""
+        is_usual = one.engine in ("", self.timing.engine)
+        return one.precision if is_usual else f"{one.precision}, {one.engine}"
 
     def precision(self, name: str) -> Precision | None:
         return next((one for one in self.precisions if one.precision == name), None)

@@ -23,13 +23,9 @@ import numpy as np
 
 from codehearth.lab import library
 from codehearth.lab.activations import FirstBad
+from codehearth.lab.logits import Array, compared, is_finite, losses
 
 EXIT_REFUSED = 3
-
-# Rows that are computed with at once in 64-bit floats: 16 x 152,000 take 19 MB.
-_ROWS = 16
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Refused(Exception):
@@ -63,18 +59,19 @@ def score(network: Network, job: dict[str, Any]) -> Iterator[dict[str, Any]]:
     with Path(job["logits"]).open("wb" if is_reference else "rb") as kept:
         for number, tokens in enumerate(job["windows"]):
             logits = network.second_half(tokens)
-            if not np.isfinite(logits).all():
+            if not is_finite(logits):
                 raise Refused(
                     f"The model computes NaN or infinity in window {number + 1} of the text"
                     f"{_first_bad(job, tokens)}."
                 )
             targets = np.asarray(tokens[len(tokens) // 2 + 1 :])
             if is_reference:
-                kept.write(logits.tobytes())
-                yield {"window": number, "nll": _losses(logits, targets)}
+                logits.tofile(kept)
+                yield {"window": number, **losses(logits, targets, job["num_threads"])}
             else:
                 reference = np.fromfile(kept, np.float32, logits.size).reshape(logits.shape)
-                yield {"window": number, **compared(reference, logits, targets)}
+                found = compared(reference, logits, targets, job["num_threads"])
+                yield {"window": number, **found}
     for prompt in job["prompts"]:
         yield {"greedy": network.continued(prompt, job["num_new_tokens"])}
 
@@ -133,12 +130,12 @@ class Network:
         return list(found[:count])
 
     def second_half(self, tokens: Sequence[int]) -> Array:
-        """Logits (S, V) behind each token of the second half but the last."""
+        """Logits (S, V) behind each token of the second half but the last; good until the next."""
         tokens = self._begun(tokens)
         self._forget()
         scored = range(len(tokens) // 2, len(tokens) - 1)
         self._decode(tokens, first_position=0, wanted=scored)
-        return np.stack([self._row(index) for index in scored])
+        return self._rows(scored)
 
     def read(self, tokens: Sequence[int]) -> None:
         """Computes all of a window, also what only its logits need."""
@@ -190,55 +187,21 @@ class Network:
             raise Refused(f"llama.cpp could not compute (code {code}): {_last_words()}")
 
     def _row(self, index: int) -> Array:
-        found = self._native.llama_get_logits_ith(self._context, index)
-        if not found:
+        row: Array = self._rows(range(index, index + 1))[0]
+        return row
+
+    def _rows(self, indices: range) -> Array:
+        """The logits of neighbouring tokens where llama.cpp has them: one behind the other."""
+        first, last = (
+            self._native.llama_get_logits_ith(self._context, index)
+            for index in (indices[0], indices[-1])
+        )
+        if not first or not last:
             raise Refused("llama.cpp keeps the logits to itself.")
-        return np.ctypeslib.as_array(found, (self.vocabulary,)).copy()
-
-
-# --- arithmetic -----------------------------------------------------------------------------------
-
-
-def _losses(logits: Array, targets: Array) -> list[float]:
-    """-log p of each target, in nats."""
-    found: list[float] = []
-    for start in range(0, len(targets), _ROWS):
-        logs = _log_softmax(logits[start : start + _ROWS])
-        chosen = targets[start : start + _ROWS]
-        found += (-logs[np.arange(len(chosen)), chosen]).tolist()
-    return found
-
-
-def compared(reference: Array, logits: Array, targets: Array) -> dict[str, list[float]]:
-    """For each position: loss, divergence KL(reference || this) in nats, and agreements."""
-    found: dict[str, list[float]] = {"nll": [], "kl": [], "top_1": [], "top_5": []}
-    for start in range(0, len(targets), _ROWS):
-        theirs = _log_softmax(reference[start : start + _ROWS])
-        ours = _log_softmax(logits[start : start + _ROWS])
-        chosen = targets[start : start + _ROWS]
-        found["nll"] += (-ours[np.arange(len(chosen)), chosen]).tolist()
-        # It cannot be negative; rounding can make a tiny negative number of 0.
-        kl = np.maximum((np.exp(theirs) * (theirs - ours)).sum(axis=1), 0.0)
-        found["kl"] += kl.tolist()
-        found["top_1"] += (theirs.argmax(axis=1) == ours.argmax(axis=1)).astype(float).tolist()
-        found["top_5"] += _overlap(theirs, ours, 5).tolist()
-    return found
-
-
-def _log_softmax(logits: Array) -> Array:
-    shifted = logits.astype(np.float64)
-    shifted -= shifted.max(axis=1, keepdims=True)
-    shifted -= np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return shifted
-
-
-def _overlap(theirs: Array, ours: Array, count: int) -> Array:
-    """Which share of the `count` likeliest tokens both have."""
-    count = min(count, theirs.shape[1])
-    first = np.argpartition(theirs, -count, axis=1)[:, -count:]
-    second = np.argpartition(ours, -count, axis=1)[:, -count:]
-    shared: Array = (first[:, :, None] == second[:, None, :]).any(axis=2).mean(axis=1)
-    return shared
+        rows = np.ctypeslib.as_array(first, (len(indices), self.vocabulary))
+        if rows[-1].ctypes.data != ctypes.addressof(last.contents):
+            raise Refused("llama.cpp lays out its logits otherwise than expected.")
+        return rows
 
 
 # --- llama.cpp's log ------------------------------------------------------------------------------

@@ -1,28 +1,24 @@
 """What precisions lose against a reference: the same windows of the same text through each.
 
 One fresh child (`scorer`) for each precision. The reference's logits lie in one file on disk while
-the others are compared with them; it is as large as `logits_bytes` says and is deleted at the end.
+the others are compared with them (`keeping`).
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from codehearth.errors import DiskFull, EngineFailed, InvalidRequest
+from codehearth.errors import EngineFailed, InvalidRequest
 from codehearth.lab import statistics
 from codehearth.lab.child import child_lines
 from codehearth.lab.result import Divergence, Greedy, Loss
-from codehearth.models.words import in_bytes
 
 MIN_WINDOWS = 4
 PROMPT_TOKENS = 64
 NEW_TOKENS = 32
-_SPARE_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,8 @@ class Windows:
 
 @dataclass(frozen=True)
 class Loading:
-    """A precision that transformers makes as it loads, by the Python of its environment."""
+    """How a checkpoint is read by the Python of transformers' environment. `precision` is what it
+    becomes as it is loaded, "" for one that is packed already."""
 
     precision: str
     python: Path
@@ -106,23 +103,6 @@ def tokenize(path: Path, text: str) -> tuple[list[int], int]:
     for line in _lines(job):
         return list(line["tokens"]), int(line["vocabulary_size"])
     raise EngineFailed("The text could not be cut into tokens.", retry_after_s=None)
-
-
-@contextmanager
-def kept_logits(
-    windows: Windows, folder: Path, free_bytes: Callable[[Path], int]
-) -> Iterator[Path]:
-    """A place for the reference's logits, while the block lasts; raises DiskFull."""
-    free = free_bytes(folder)
-    if windows.logits_bytes + _SPARE_BYTES > free:
-        raise DiskFull(
-            f"The reference's logits take {in_bytes(windows.logits_bytes)} while measuring; "
-            f"{in_bytes(free)} are free.",
-            hint="free some space, or take a shorter --text",
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="measuring-", dir=folder) as place:
-        yield Path(place) / "logits"
 
 
 def score(

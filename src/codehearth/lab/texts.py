@@ -1,10 +1,11 @@
-"""The text that models are measured on."""
+"""The texts that models are measured and calibrated on."""
 
 from __future__ import annotations
 
 import hashlib
 import platform
 import sysconfig
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,15 @@ _MODULES = (
 )  # fmt: skip
 # No module may fill the text alone.
 _BYTES_OF_A_MODULE = 12_000
+# Others, so that what was calibrated on them is not measured on what it has seen.
+_CALIBRATION_MODULES = (
+    "ast", "asyncio/base_events", "asyncio/streams", "bdb", "codeop", "copy", "datetime", "doctest",
+    "email/message", "enum", "ftplib", "glob", "gzip", "html/parser", "http/client", "imaplib",
+    "inspect", "ipaddress", "locale", "mailbox", "os", "pathlib", "pdb", "pickle", "plistlib",
+    "pprint", "random", "selectors", "shutil", "smtplib", "socket", "socketserver", "sqlite3/dump",
+    "subprocess", "tarfile", "threading", "timeit", "tokenize", "traceback", "typing",
+    "unittest/case", "urllib/parse", "uuid", "warnings", "weakref", "xml/dom/minidom",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,9 +46,18 @@ class Text:
 def packaged_text() -> Text:
     """Code of this Python's standard library. It differs between versions of Python, and its hash
     stands in every result; models have most likely read it in training."""
+    return _library_text(_MODULES, "the standard library of Python")
+
+
+def calibration_text() -> Text:
+    """Other code of that library: what is calibrated on it is not measured on the same text."""
+    return _library_text(_CALIBRATION_MODULES, "other modules of the standard library of Python")
+
+
+def _library_text(modules: Sequence[str], title: str) -> Text:
     folder = Path(sysconfig.get_paths()["stdlib"])
     parts = []
-    for module in _MODULES:
+    for module in modules:
         path = folder / f"{module}.py"
         if path.is_file():
             content = path.read_text(encoding="utf-8", errors="ignore")
@@ -47,10 +66,10 @@ def packaged_text() -> Text:
     if not parts:
         raise InvalidRequest(
             "This Python comes without the sources of its library.",
-            hint="name a text to measure on: --text FILE",
+            hint="name a text of yours",
         )
     version = ".".join(platform.python_version_tuple()[:2])
-    return Text(f"the standard library of Python {version}", "\n".join(parts))
+    return Text(f"{title} {version}", "\n".join(parts))
 
 
 def text_of_file(path: Path) -> Text:

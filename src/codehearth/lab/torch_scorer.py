@@ -1,4 +1,4 @@
-"""Reads a text with a checkpoint that transformers quantises as it loads: `scorer`'s sibling.
+"""Reads a text with a quantised checkpoint, or one that is quantised as it loads: `scorer`'s kin.
 
 A child of `scoring.py` under the Python of the engine's own environment. Job, windows, figures and
 lines are `scorer`'s, and the weights are loaded by the engine's own code, so that its rows stand in
@@ -8,6 +8,7 @@ one table with llama.cpp's: the tokens are the same ids.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,14 +17,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from codehearth.lab.scorer import EXIT_REFUSED, Array, Refused, compared, tell
+from codehearth.lab.logits import Array, compared, is_finite
+from codehearth.lab.scorer import EXIT_REFUSED, Refused
+from codehearth.lab.voice import own_voice
 from codehearth.workers.transformers.loading import Loaded, load
-from codehearth.workers.transformers.program import parse_arguments
+from codehearth.workers.transformers.program import forbid_fetching_and_compiling, parse_arguments
 from codehearth.workers.transformers.serving import CannotLoad
 
 
 def main() -> int:
     job = json.load(sys.stdin)
+    tell = own_voice()
+    forbid_fetching_and_compiling()
+    # GPTQModel waits for ever where it has more workers than there are cores.
+    os.environ["GPTQMODEL_CPU_WORKERS"] = str(max(2, job["num_threads"]))
     try:
         network = _Network(job)
         with torch.inference_mode():
@@ -39,13 +46,13 @@ def _score(network: _Network, job: dict[str, Any]) -> Iterator[dict[str, Any]]:
     with Path(job["logits"]).open("rb") as kept:
         for number, tokens in enumerate(job["windows"]):
             logits = network.second_half(tokens)
-            if not np.isfinite(logits).all():
+            if not is_finite(logits):
                 raise Refused(
                     f"The model computes NaN or infinity in window {number + 1} of the text."
                 )
             reference = np.fromfile(kept, np.float32, logits.size).reshape(logits.shape)
             targets = np.asarray(tokens[len(tokens) // 2 + 1 :])
-            yield {"window": number, **compared(reference, logits, targets)}
+            yield {"window": number, **compared(reference, logits, targets, job["num_threads"])}
     for prompt in job["prompts"]:
         yield {"greedy": network.continued(prompt, job["num_new_tokens"])}
 
@@ -54,19 +61,12 @@ class _Network:
     """The model on the CPU, as the engine loads it."""
 
     def __init__(self, job: dict[str, Any]) -> None:
-        asked = parse_arguments(
-            [
-                "--model",
-                job["model"],
-                "--threads",
-                str(job["num_threads"]),
-                "--dtype",
-                "bf16",
-                "--quantise",
-                job["precision"],
-            ]
-        )
-        self._loaded: Loaded = load(asked, say=lambda _: None)
+        asked = {"model": job["model"], "threads": job["num_threads"], "device": "cpu",
+                 "dtype": "bf16"}  # fmt: skip
+        if job["precision"]:
+            asked["quantise"] = job["precision"]
+        argv = [word for name, value in asked.items() for word in (f"--{name}", str(value))]
+        self._loaded: Loaded = load(parse_arguments(argv), say=lambda _: None)
         self._vocabulary = int(job["vocabulary_size"])
         if self._loaded.vocabulary_size < self._vocabulary:
             raise Refused("The checkpoint has fewer tokens than the reference.")

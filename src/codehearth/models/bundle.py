@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -65,7 +65,7 @@ class HubModel:
 
 @dataclass(frozen=True)
 class LabModel:
-    """A model that was made by the lab; its one file and its record."""
+    """A model that was made by the lab: its record and its files, one where it is a GGUF."""
 
     name: str
     record: MadeModel
@@ -186,11 +186,14 @@ def _is_sound(file: BundledFile) -> bool:
 
 def _is_sound_model(model: Model) -> bool:
     if isinstance(model, LabModel):
-        return _is_sound_record(model) and len(model.files) == 1
+        is_sound = _is_sound_record(model)
+        if is_sound and model.record.is_checkpoint:
+            return set(model.files) == _plain(model.files)
+        return is_sound and len(model.files) == 1
     if isinstance(model, OwnModel):
         return _is_sound_own(model)
     ggufs = tuple(path for path in model.files if path.endswith(".gguf"))
-    plain = {*ggufs, *checkpoint.weight_files(model.files), *checkpoint.text_files(model.files)}
+    plain = {*ggufs, *_plain(model.files)}
     return (
         model.hub in ("huggingface", "modelscope")
         and model.format in ("gguf", "safetensors")
@@ -202,6 +205,12 @@ def _is_sound_model(model: Model) -> bool:
         and model.name
         == local_name(model.hub, model.repo, model.format, model.precision, model.main)
     )
+
+
+def _plain(files: Iterable[str]) -> frozenset[str]:
+    """What of them a checkpoint may hold: weights, and the texts that describe them."""
+    names = tuple(files)
+    return frozenset({*checkpoint.weight_files(names), *checkpoint.text_files(names)})
 
 
 def _is_sound_record(model: LabModel) -> bool:

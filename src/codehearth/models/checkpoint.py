@@ -142,14 +142,24 @@ def precision(folder: Path) -> str | None:
     if quantised is None and (folder / "quantize_config.json").is_file():
         quantised = read_json(folder / "quantize_config.json")  # AutoGPTQ's layout
     if isinstance(quantised, dict):
-        bits = quantised.get("bits")
-        if bits in (2, 3, 4, 8):
+        bits = packed_bits(quantised)
+        if bits:
             return f"int{bits}"
         if quantised.get("quant_method") == "fp8":
             return "fp8"
         return None
     named = str(config.get("dtype") or config.get("torch_dtype") or "")
     return _DTYPES.get(named.removeprefix("torch."))
+
+
+def packed_bits(quantisation: Mapping[str, Any]) -> int:
+    """Bits of one weight where several are packed into an integer, as a configuration's
+    `quantization_config` says; 0 where they are not."""
+    for key, bits in (("load_in_4bit", 4), ("load_in_8bit", 8)):  # bitsandbytes
+        if quantisation.get(key) is True:
+            return bits
+    stated = quantisation.get("bits")
+    return stated if type(stated) is int and stated in (2, 3, 4, 8) else 0
 
 
 def read_json(path: Path) -> Mapping[str, Any]:

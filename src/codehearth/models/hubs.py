@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
-from codehearth.errors import BadSetting, HubFailed
+from codehearth.errors import BadSetting, HubFailed, ModelNotFound
 from codehearth.models.names import Hub
 
 HubPreference = Literal["auto", "huggingface", "modelscope"]
@@ -223,3 +223,14 @@ def _path(text: str | Path, home: Path) -> Path:
     if path.parts and path.parts[0] == "~":
         return home.joinpath(*path.parts[1:])
     return path.expanduser()
+
+
+def worst_of(problems: Sequence[HubFailed | ModelNotFound]) -> HubFailed | ModelNotFound:
+    """What to tell when no hub had a model: "not there" says less than "could not be asked"."""
+    if len(problems) > 1 and all(isinstance(one, HubUnreachable) for one in problems):
+        return HubUnreachable(
+            f"Neither {' nor '.join(HUB_TITLES.values())} could be reached.",
+            hint="behind a proxy set HTTPS_PROXY, for a mirror HF_ENDPOINT or MODELSCOPE_ENDPOINT; "
+            "`hearth bundle` carries models to a machine without internet",
+        )
+    return next((one for one in problems if isinstance(one, HubFailed)), problems[0])

@@ -119,20 +119,21 @@ def remote(name: str) -> LocalModel:
 
 
 def from_made(made: MadeModel, path: Path) -> LocalModel:
-    """A model that the lab has made of another one."""
+    """A model that the lab has made of another one. `path` is a GGUF, or a checkpoint's folder."""
+    sha256 = made.files if made.is_checkpoint else {path.name: made.sha256}
     return LocalModel(
         name=made.name,
         path=path,
-        format="gguf",
+        format="safetensors" if made.is_checkpoint else "gguf",
         precision=made.precision,
         num_bytes=made.num_bytes,
         source="made",
         row=None if made.row is None else catalogue().get(made.row),
-        sha256={path.name: made.sha256},
+        sha256=sha256,
         created_at=made.created_at,
-        folder=path.parent,
-        files=(path.name,),
-        sizes={path.name: made.num_bytes},
+        folder=path if made.is_checkpoint else path.parent,
+        files=tuple(sorted(sha256)),
+        sizes={} if made.is_checkpoint else {path.name: made.num_bytes},
     )
 
 

@@ -147,7 +147,7 @@ def _listed(name: str, path: Path, expected: str | None, say: Say) -> BundledFil
     if expected is not None and digest != expected:
         raise BadWeights(
             f"'{path.name}' is not what was fetched: its hash differs.",
-            hint="`hearth show MODEL --verify` shows which files are damaged",
+            hint="delete it with `hearth rm`, and fetch or make it again",
         )
     return BundledFile(name, path.stat().st_size, digest)
 

@@ -58,6 +58,7 @@ BITS_PER_WEIGHT: dict[str, float] = {
     "q8_0": 8.5,
     "q8_k_xl": 9.5,
     "int4": 4.5,
+    "gptq4": 4.5,
     "int8": 8.5,
     "fp8": 8.2,
     "f16": 16.0,
@@ -66,6 +67,9 @@ BITS_PER_WEIGHT: dict[str, float] = {
     "f32": 32.0,
     "fp32": 32.0,
 }
+
+# Those that are made as checkpoints, for other engines; all others are GGUF files.
+CHECKPOINT_PRECISIONS = ("int8", "int4", "gptq4")
 
 # Names of one thing in two places: GGUF file names say `fp16` for `f16`, people say `4bit`.
 _SPELLINGS = {

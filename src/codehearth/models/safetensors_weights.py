@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from codehearth.errors import BadWeights
+from codehearth.models.checkpoint import packed_bits
 from codehearth.models.checkpoint_config import (
     MAX_LAYERS,
     Config,
@@ -34,7 +35,11 @@ _EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight")
 _OUTPUTS = ("lm_head.weight", "output_layer.weight", "embed_out.weight")
 _NAMES = {"F8_E4M3": "FP8", "F8_E5M2": "FP8"}
 # Packed beside the weights themselves by GPTQ, AWQ and their kin; no parameters of the model.
-_SCALES = ("scales", "qzeros", "g_idx", "weight_scale", "weight_scale_inv", "absmax", "quant_map")
+_SCALES = (
+    *("scales", "qzeros", "g_idx", "weight_scale", "weight_scale_inv"),
+    *("SCB", "weight_format", "absmax", "quant_map", "nested_absmax", "nested_quant_map"),
+    *("bitsandbytes__nf4", "bitsandbytes__fp4"),
+)
 
 
 def read_safetensors_weights(folder: Path, *, only: str | None = None) -> Weights:
@@ -95,7 +100,7 @@ def _weights(folder: Path, config: Config, tensors: Sequence[SafeTensor]) -> Wei
     by_type: Counter[str] = Counter()
     for tensor in tensors:
         by_type[_NAMES.get(tensor.dtype, tensor.dtype)] += tensor.num_bytes
-    bits = _packed_bits(config)
+    bits = packed_bits(config.section("quantization_config"))
     pooling = _pooling(folder)
     return Weights(
         kind="safetensors",
@@ -141,13 +146,6 @@ def _feed_forward_size(config: Config, embedding_size: int) -> int:
     )
     used = config.count("num_experts_per_tok", default=0, maximum=4096)
     return max(dense, used * config.count("moe_intermediate_size", default=0))
-
-
-def _packed_bits(config: Config) -> int:
-    """Bits of one weight where several are packed into an integer; 0 where they are not."""
-    quantization = config.section("quantization_config")
-    bits = 4 if quantization.get("load_in_4bit") is True else quantization.get("bits")
-    return bits if type(bits) is int and bits in (2, 3, 4, 8) else 0
 
 
 def _precision(config: Config, bits: int, by_type: Counter[str]) -> str:

@@ -23,6 +23,7 @@ from codehearth.models.hubs import (
     HubPreference,
     HubUnreachable,
     hub_places,
+    worst_of,
 )
 from codehearth.models.local_models import LocalModel
 from codehearth.models.made import Made
@@ -262,8 +263,7 @@ class Store:
                 if isinstance(error, HubUnreachable):
                     forget_hub(self._hub_memory)
                 problems.append(error)
-        # "Not there" says less than "could not be asked".
-        raise next((p for p in problems if isinstance(p, HubFailed)), problems[0])
+        raise worst_of(problems)
 
     def _sources(
         self, name: CatalogueName | HubName, pinned: LocalModel | None

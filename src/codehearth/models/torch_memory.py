@@ -90,12 +90,13 @@ def weights_bytes(weights: Weights, precision: str) -> int:
     size = computed_bytes(weights, precision)
     if precision not in _QUANTISED_BYTES:
         return weights.num_parameters * size
-    left = _unquantised_parameters(weights)
+    left = unquantised_parameters(weights)
     return int(left * size + (weights.num_parameters - left) * _QUANTISED_BYTES[precision])
 
 
-def _unquantised_parameters(weights: Weights) -> int:
-    """The embedding and the output; both have a number for each token and each width."""
+def unquantised_parameters(weights: Weights) -> int:
+    """The embedding and the output, which bitsandbytes leaves as they are; both have a number for
+    each token and each width."""
     one = weights.vocabulary_size * weights.embedding_size
     return min(weights.num_parameters, one * (2 if weights.output_bytes else 1))
 

@@ -17,6 +17,7 @@ import tarfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -94,7 +95,7 @@ def _install(
             part.parent.mkdir(parents=True, exist_ok=True)
             with part.open("xb") as target:
                 _drain(source.open(file.path, file.num_bytes), file, target)
-        if isinstance(model, HubModel) and (why := code_needed(staged, model.files)):
+        if not isinstance(model, OwnModel) and (why := code_needed(staged, model.files)):
             raise damaged(f"'{model.name}' carries Python code of its own ({why})")
         _register(store, model, files, staged)  # 4
     except OSError as error:
@@ -114,15 +115,14 @@ def _register(store: Store, model: Model, files: tuple[BundledFile, ...], staged
         store.require_free_name(model.name)
         store.tuned.put(model.record, staged)
         return
+    num_bytes = sum(file.num_bytes for file in files)
+    if model.record.is_checkpoint:
+        hashes = {path: file.sha256 for file, path in zip(files, model.files, strict=True)}
+        store.made.put(replace(model.record, num_bytes=num_bytes, files=hashes), staged)
+        return
     (file,) = files
-    made = store.made
-    (staged / model.files[0]).replace(made.path_of(model.record))
-    made.put(
-        model.record,
-        identity=model.record.identity,
-        sha256=file.sha256,
-        num_bytes=file.num_bytes,
-    )
+    record = replace(model.record, num_bytes=num_bytes, sha256=file.sha256)
+    store.made.put(record, staged / model.files[0])
 
 
 def _put(staged: Path, target: Path, file: BundledFile, *, has_blobs: bool) -> None:

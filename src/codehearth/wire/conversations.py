@@ -9,10 +9,18 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from codehearth.wire.requests import ModelId, Penalty, Probability, Shape, Stops
+from codehearth.wire.requests import (
+    ModelId,
+    Penalty,
+    Probability,
+    RepositoryName,
+    Shape,
+    Stops,
+)
 
 MAX_CONTENT = 4 * 2**20
 MAX_ATTACHMENTS = 16
+MAX_FILE_NAME = 200
 MAX_IMPORTED_BYTES = 32 * 2**20
 FORMAT: Literal["codehearth.conversations"] = "codehearth.conversations"
 
@@ -45,7 +53,7 @@ class Parameters(Shape):
 
 
 class AttachedFile(Shape):
-    name: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")]
+    name: Annotated[str, Field(min_length=1, max_length=MAX_FILE_NAME, pattern=r"^[^\x00-\x1f]+$")]
     text: Content
 
 
@@ -98,6 +106,7 @@ class AnswerRequest(Shape):
     message_id: Id | None = None
     model: ModelId | None = None
     parameters: Parameters | None = None
+    repository: RepositoryName | None = None
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:

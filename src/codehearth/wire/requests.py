@@ -37,6 +37,7 @@ def _without_empty(stop: Any) -> Any:
 Stop = Annotated[StopText | Stops | None, BeforeValidator(_without_empty)]
 TokenId = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Bias = Annotated[float, Field(ge=-100, le=100)]
+RepositoryName = Annotated[str, Field(min_length=1, max_length=64)]
 KeepAlive = Annotated[float, Field(ge=-1, le=10**9)] | Annotated[str, Field(max_length=16)]
 
 
@@ -160,6 +161,8 @@ class Sampling(Shape):
 
 
 class ChatRequest(Sampling):
+    """Ours, beside OpenAI's: `repository`, of which the model is shown what fits the question."""
+
     messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
     max_tokens: PositiveCount | None = None
     max_completion_tokens: PositiveCount | None = None
@@ -169,6 +172,7 @@ class ChatRequest(Sampling):
     tools: Annotated[list[Tool], Field(max_length=MAX_TOOLS)] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
     parallel_tool_calls: bool | None = None
+    repository: RepositoryName | None = None
 
     @property
     def max_new_tokens(self) -> int | None:
@@ -187,7 +191,8 @@ class CompletionRequest(Sampling):
     """`suffix`, or a prompt in an infilling template, asks for a middle.
 
     Ours, beside OpenAI's: `language` and `filepath` of the text, and `ending`: "auto" cuts an
-    infilled middle where its block ends, "none" leaves it as the model made it.
+    infilled middle where its block ends, "none" leaves it as the model made it; `repository`, of
+    which an infilled middle is shown what its surroundings name.
     """
 
     prompt: (
@@ -210,6 +215,7 @@ class CompletionRequest(Sampling):
     language: Annotated[str, Field(max_length=64)] | None = None
     filepath: Annotated[str, Field(max_length=4096)] | None = None
     ending: Literal["auto", "none"] | None = None
+    repository: RepositoryName | None = None
 
     @property
     def prompts(self) -> list[str | list[int]]:

@@ -169,6 +169,7 @@ def test_infilling_is_compared_with_what_stood_there(hearth: Hearth) -> None:
         ((), 2, "No model is named"),
         (("no-such-model",), 4, "no-such-model"),
         (("--compare", "a.json", "b.json"), 4, "There is no evaluation"),
+        (("--compare", "a.json", "b.json", "c.json"), 2, "takes two files and no model"),
     ],
 )
 def test_what_cannot_be_done_is_said(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
-from codehearth.cli.options import json_option, settings_now, yes_option
+from codehearth.cli.options import complete_model_here, json_option, settings_now, yes_option
 from codehearth.cli.output import facts, print_data, print_json, say
 from codehearth.cli.reach import Server, client_of, find_server
 from codehearth.errors import HearthError, InvalidRequest
@@ -32,7 +32,12 @@ def _names(
 
 @click.command()
 @click.argument("client", required=False, shell_complete=_names)
-@click.option("-m", "--model", help="The model; without it the server's default.")
+@click.option(
+    "-m",
+    "--model",
+    shell_complete=complete_model_here,
+    help="The model; without it the server's default.",
+)
 @click.option("--write", is_flag=True, help="Write it into the client's own file, after a look.")
 @yes_option
 @json_option

@@ -55,7 +55,7 @@ def _numbers(command: Any) -> Any:
             help="Compute activations twice instead of keeping them (small models: no).",
         ),
         click.option("--packing/--no-packing", default=None, help="Put short rows together."),
-        _number("rehearsal", float, "Rows of the base's own answers for each row (0; small 0.5)."),
+        _number("rehearsal", float, "Rows of the base's own answers for each row (0; small 2)."),
         _number("patience", int, "Looks without a better held-out loss that end it (2; small 1)."),
         _number("save-steps", int, "Keep the state every N steps (100; small models 10)."),
     )[::-1]:

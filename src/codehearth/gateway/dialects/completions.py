@@ -3,7 +3,8 @@
 Which of them asks is seen from the body:
 
 1. `segments`: Tabby's clients.
-2. `suffix`, also on DeepSeek's path `/beta/completions`: a middle is asked for.
+2. `suffix`, also on DeepSeek's path `/beta/completions`, or a `repository` whose code is to be
+   shown: a middle is asked for.
 3. A prompt in an infilling template of any family (Zed, Continue, llm-ls, twinny): a middle, too;
    it is taken apart and laid out anew for the model that answers.
 4. Anything else is OpenAI's completion, exactly: the model's own continuation to `max_tokens`.
@@ -52,6 +53,7 @@ router = APIRouter()
 @router.post("/v1/completions")
 @router.post("/beta/completions")
 async def complete(request: Request) -> Response:
+    """OpenAI's completions; with `suffix` the middle is filled in. `/beta` is DeepSeek's."""
     body = await read_object(request)
     if body.get("segments") is not None:
         return await _complete_segments(request, validated(SegmentsRequest, body))
@@ -69,6 +71,7 @@ async def complete(request: Request) -> Response:
         ends_with_block=asked.ending != "none",
         is_warm_up=asked.max_tokens == 0,
         keep_alive_s=house_of(request).keep_alive_s(asked.keep_alive),
+        repository=asked.repository,
     )
     shape = CompletionFormat(model=infill.model)
     dialect = OpenAIDialect(shape, wants_usage=asked.wants_usage)
@@ -83,6 +86,7 @@ async def _complete_segments(request: Request, asked: SegmentsRequest) -> Respon
         asked=sampling_of_segments(asked),
         client=client_of(request, user=asked.user),
         keep_alive_s=house.keep_alive_s(asked.keep_alive),
+        git_url=asked.segments.git_url,
     )
     suggestion_id = CompletionFormat(model=infill.model).id
     dialect = TabbyDialect(suggestion_id)
@@ -105,8 +109,8 @@ def _fim_of(asked: CompletionRequest) -> Fim | None:
     prompt = "" if asked.prompt is None else asked.prompt
     if not isinstance(prompt, str) or asked.echo or asked.logprobs is not None:
         return None
-    if asked.suffix:
-        taken: Fim | None = Fim(prompt, asked.suffix)
+    if asked.suffix or asked.repository:
+        taken: Fim | None = Fim(prompt, asked.suffix or "")
     else:
         taken = take_apart(prompt)
     if taken is None:

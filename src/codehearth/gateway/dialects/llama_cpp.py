@@ -62,6 +62,7 @@ _TIMES = (
 
 @router.post("/infill")
 async def infill(request: Request) -> Response:
+    """llama.cpp's infilling: what belongs between `input_prefix` and `input_suffix`."""
     asked = await read_request(request, InfillRequest)
     middle = Fim(
         prefix=asked.input_prefix + asked.prompt,

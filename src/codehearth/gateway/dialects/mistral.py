@@ -29,6 +29,7 @@ router = APIRouter()
 
 @router.post("/v1/fim/completions")
 async def complete_fim(request: Request) -> Response:
+    """Mistral's infilling: what belongs between `prompt` and `suffix`."""
     house, asked = house_of(request), await read_request(request, FimRequest)
     templated = None if asked.suffix else take_apart(asked.prompt)
     infill = Infill(

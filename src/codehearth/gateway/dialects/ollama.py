@@ -53,6 +53,7 @@ _MILLISECOND = 10**6
 
 @router.post("/api/generate")
 async def generate(request: Request) -> Response:
+    """Ollama's completion; with `suffix` the middle is filled in."""
     house, asked = house_of(request), await read_request(request, GenerateRequest)
     _refuse(asked)
     model = await name_of(house, asked.model)
@@ -85,6 +86,7 @@ async def generate(request: Request) -> Response:
 
 @router.post("/api/chat")
 async def chat(request: Request) -> Response:
+    """Ollama's chat, in JSON lines or whole."""
     house, asked = house_of(request), await read_request(request, OllamaChatRequest)
     model = await name_of(house, asked.model)
     dialect = OllamaDialect(model, kind="chat")

@@ -38,11 +38,13 @@ _FOREVER_S = 100 * 365 * 24 * 3600.0
 
 @router.get("/api/version")
 async def version() -> Response:
+    """The version that Ollama's clients look at."""
     return JsonResponse({"version": __version__})
 
 
 @router.get("/api/tags")
 async def tags(request: Request) -> Response:
+    """The models on this machine, as Ollama lists them."""
     models = await house_of(request).models()
     return JsonResponse({"models": [_entry(model) for model in models]})
 
@@ -85,6 +87,7 @@ async def show(request: Request) -> Response:
 
 @router.post("/api/embed")
 async def embed(request: Request) -> Response:
+    """Vectors of texts, in Ollama's shape."""
     house, asked = house_of(request), await read_request(request, EmbedRequest)
     model = await name_of(house, asked.model)
     owner, keep_alive_s = caller_of(request).owner, house.keep_alive_s(asked.keep_alive)
@@ -119,7 +122,7 @@ async def embed(request: Request) -> Response:
 @router.post("/api/copy")
 @router.delete("/api/delete")
 async def not_over_http(request: Request) -> Response:
-    """Whoever may complete text shall not fill or empty the disk."""
+    """Refused: whoever may complete text shall not fill or empty the disk."""
     verb = request.url.path.rpartition("/")[2]
     command = {"pull": "hearth pull NAME", "delete": "hearth rm NAME"}.get(verb)
     raise Unsupported(

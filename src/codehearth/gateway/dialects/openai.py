@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import struct
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -17,11 +18,13 @@ from codehearth.gateway.body import read_request
 from codehearth.gateway.engine.chunks import ChatFormat
 from codehearth.gateway.engine.generate import Choice
 from codehearth.gateway.engine.link import engine_json
-from codehearth.gateway.engine.upstream import chat_body, check_chat
+from codehearth.gateway.engine.upstream import check_chat
 from codehearth.gateway.house import house_of
 from codehearth.gateway.replies import JsonResponse
+from codehearth.gateway.shown import Shown, question_of
 from codehearth.gateway.streams import Generation, Writer
 from codehearth.models.store import LocalModel
+from codehearth.repo.context import Found
 from codehearth.wire.bounded_json import dump_json
 from codehearth.wire.requests import ChatRequest, EmbeddingRequest
 
@@ -30,31 +33,39 @@ router = APIRouter()
 
 @router.get("/v1/models")
 async def list_models(request: Request) -> Response:
+    """The models that requests may name, as OpenAI lists them."""
     models = await house_of(request).models()
     return JsonResponse({"object": "list", "data": [_model_card(model) for model in models]})
 
 
 @router.get("/v1/models/{name:path}")
 async def retrieve_model(request: Request, name: str) -> Response:
+    """One model, as OpenAI describes it."""
     model = await house_of(request).find(name)
     return JsonResponse(_model_card(model))
 
 
 @router.post("/v1/chat/completions")
 async def chat(request: Request) -> Response:
+    """OpenAI's chat: tools, JSON schemas and grammars included, streamed or whole."""
     house, asked = house_of(request), await read_request(request, ChatRequest)
     check_chat(asked)
     model = await house.name_of(asked.model)
+    found: Sequence[Found] = ()
+    if asked.repository is not None:
+        found = await house.repositories.search(asked.repository, question_of(asked))
+    shown = Shown(asked, found)
     choices = [
-        Choice(0, "/v1/chat/completions", partial(chat_body, asked, choice=number))
+        Choice(0, "/v1/chat/completions", partial(shown.body, choice=number))
         for number in range(asked.num_choices)
     ]
     shape = ChatFormat(model=model, num_top=asked.top_logprobs or 0)
-    return openai_answer(request, asked, model, choices, shape)
+    return openai_answer(request, asked, model, choices, shape, headers=shown.headers)
 
 
 @router.post("/v1/embeddings")
 async def embed(request: Request) -> Response:
+    """Vectors of texts, from a model that makes them."""
     house, asked = house_of(request), await read_request(request, EmbeddingRequest)
     model = await house.name_of(asked.model)
     owner, keep_alive_s = caller_of(request).owner, house.keep_alive_s(asked.keep_alive)

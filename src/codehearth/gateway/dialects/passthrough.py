@@ -80,6 +80,7 @@ RESPONSES_PATH = "/v1/responses"
 
 @router.post("/v1/messages")
 async def create_message(request: Request) -> Response:
+    """Anthropic's messages, streamed or whole."""
     asked = await read_request(request, MessagesRequest)
     _check_parts(asked.messages, param="messages")
     _check_tools(asked.tools, schema_field="input_schema")
@@ -88,6 +89,7 @@ async def create_message(request: Request) -> Response:
 
 @router.post("/v1/messages/count_tokens")
 async def count_tokens(request: Request) -> Response:
+    """How many tokens a message of Anthropic would have."""
     house, asked = house_of(request), await read_request(request, MessagesRequest)
     _check_parts(asked.messages, param="messages")
     _check_tools(asked.tools, schema_field="input_schema")
@@ -105,6 +107,7 @@ async def count_tokens(request: Request) -> Response:
 
 @router.post("/v1/responses")
 async def create_response(request: Request) -> Response:
+    """OpenAI's responses, streamed or whole."""
     asked = await read_request(request, ResponsesRequest)
     if asked.previous_response_id is not None or asked.background:
         raise Unsupported(

@@ -65,6 +65,7 @@ class LanguageCompletion(Shape):
 
 @router.post("/")
 async def post_simple(request: Request) -> Response:
+    """One line of curl: `prompt` is answered, `data` is continued, `lang` names the language."""
     body = await read_object(request)
     if "lang" in body:
         work = partial(_complete_language, request, validated(LanguageCompletion, body))
@@ -82,6 +83,7 @@ async def post_simple(request: Request) -> Response:
 
 @router.put("/")
 async def put_simple(request: Request) -> Response:
+    """The same with the form field `data`, which is continued."""
     asked = validated(SimpleCompletion, await _form(request))
     work = partial(_complete, request, asked)
     return Generation(work, on_gone=house_of(request).metrics.cancelled.inc)

@@ -24,6 +24,7 @@ from codehearth.gateway.engine.chunks import timed_piece
 from codehearth.gateway.engine.generate import Choice, Order, count, merged, pieces_of
 from codehearth.gateway.house import House
 from codehearth.gateway.infilling.infill import Infill, Notes
+from codehearth.gateway.infilling.neighbours import with_neighbours
 from codehearth.gateway.infilling.suggestions import Batches, Keystroke, Place
 from codehearth.gateway.infilling.writing import Writing
 from codehearth.gateway.streams import Generation, Writer
@@ -103,6 +104,7 @@ def question_of(infill: Infill) -> bytes:
         infill.model,
         infill.fim.suffix,
         infill.fim.path,
+        infill.repository,
         infill.samplers,
         infill.max_predict_ms,
         sampling,
@@ -114,6 +116,7 @@ async def _generated(house: House, infill: Infill, notes: Notes, number: int) ->
     """One choice from the engine. A prompt that turns out too long is cut again, by the engine's
     own count of its tokens."""
     pace = house.suggestions.characters_per_token
+    infill = await with_neighbours(house, infill, notes)
     for attempt in range(1, _FIT_TRIES + 1):
         writing = Writing(infill, notes, number, pace.of(infill.model))
         try:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from codehearth.gateway.infilling.clients import Client
 from codehearth.gateway.infilling.suggestions import Keystroke
+from codehearth.gateway.shown import told as names_of
+from codehearth.repo.context import Found
 from codehearth.text.fim import Fim, Fitted
 from codehearth.wire.requests import CompletionRequest
 
@@ -31,6 +33,9 @@ class Infill:
     max_predict_ms: int | None = None
     samplers: tuple[str, ...] | None = None
     keep_alive_s: float | None = None
+    repository: str | None = None
+    """Named by the client; else the one that the file is of."""
+    git_url: str | None = None
     arrived_at: float = field(default_factory=time.monotonic)
 
     @property
@@ -52,6 +57,8 @@ class Notes:
     """What became of a request beside its text: for headers, and for dialects that show it."""
 
     cut: Fitted | None = None
+    shown: tuple[Found, ...] = ()
+    """Of the repository."""
     is_suffix_left_out: bool = False
     context_tokens: int = 0
     keystroke: Keystroke | None = None
@@ -61,7 +68,7 @@ class Notes:
         return self.cut is not None and self.cut.is_cut
 
     def headers(self) -> Mapping[str, str]:
-        told = {}
+        told = dict(names_of(self.shown))
         if self.is_cut:
             told["x-hearth-cut"] = str(self.cut)
         if self.is_suffix_left_out:

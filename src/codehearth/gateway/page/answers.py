@@ -37,9 +37,11 @@ from codehearth.gateway.page.archive import Archive
 from codehearth.gateway.page.draft import Draft
 from codehearth.gateway.page.history import Sent, estimate_for, request_of, sent
 from codehearth.gateway.replies import describe, unexpected
+from codehearth.gateway.shown import room
 from codehearth.pool.child import ModelFacts
 from codehearth.records.talk import Attachment, Conversation, Message, NewMessage, State
-from codehearth.wire.conversations import AnswerRequest
+from codehearth.repo.context import packed
+from codehearth.wire.conversations import MAX_ATTACHMENTS, MAX_FILE_NAME, AnswerRequest
 from codehearth.wire.requests import ChatRequest
 from codehearth.wire.validation import validated
 
@@ -52,6 +54,7 @@ UNWATCHED_S = 600.0
 SAVE_EVERY_S = 0.5
 _LAST_SAVE_S = 5.0
 _MAX_BUDGETS = 8
+_USUAL_CONTEXT = 8192  # tokens, of a model that is not loaded yet
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,9 @@ class Answers:
         parameters = dict(conversation.parameters)
         if asked.parameters is not None:
             parameters |= asked.parameters.given()
-        draft, path = await do(self._placed, user, conversation_id, asked, model)
+        files = [Attachment(one.name, one.text) for one in asked.attachments or ()]
+        files += await _found(house, asked, model, most=MAX_ATTACHMENTS - len(files))
+        draft, path = await do(self._placed, user, conversation_id, asked, model, files)
         task = _Task(
             path=path,
             model=model,
@@ -168,7 +173,12 @@ class Answers:
         return draft, task
 
     def _placed(
-        self, user: str, conversation_id: str, asked: AnswerRequest, model: str
+        self,
+        user: str,
+        conversation_id: str,
+        asked: AnswerRequest,
+        model: str,
+        files: Sequence[Attachment],
     ) -> tuple[Draft, tuple[Message, ...]]:
         """Saves what the order changes, all or nothing: the user's new message, where there is
         one, and the answer that is to be written. With the branch that it goes on with."""
@@ -181,7 +191,7 @@ class Answers:
             elif asked.action == "regenerate":
                 answer = self._beside(user, conversation, asked, model)
             else:
-                question, answer = self._below(user, conversation, asked, model)
+                question, answer = self._below(user, conversation, asked, model, files)
             path = tables.path(user, conversation_id, answer.id)
             conversation = tables.get(user, conversation_id)
         draft = Draft(conversation, answer, owner=user, user_message=question)
@@ -206,7 +216,12 @@ class Answers:
         return append(user, conversation.id, [_empty(model)], parent_id=parent_id)[0]
 
     def _below(
-        self, user: str, conversation: Conversation, asked: AnswerRequest, model: str
+        self,
+        user: str,
+        conversation: Conversation,
+        asked: AnswerRequest,
+        model: str,
+        files: Sequence[Attachment],
     ) -> tuple[Message, Message]:
         parent_id = asked.parent_id or conversation.leaf_id
         if asked.action == "edit":
@@ -216,8 +231,7 @@ class Answers:
                     "Only a message of the user can be edited.", param="message_id"
                 )
             parent_id = edited.parent_id
-        files = [Attachment(one.name, one.text) for one in asked.attachments or ()]
-        question = NewMessage("user", asked.content or "", attachments=files)
+        question = NewMessage("user", asked.content or "", attachments=list(files))
         append = self._archive.conversations.append
         new = append(user, conversation.id, [question, _empty(model)], parent_id=parent_id)
         return new[0], new[1]
@@ -329,6 +343,17 @@ def _settle(draft: Draft, asking: asyncio.Task[None]) -> None:
     else:
         log.error("an answer broke off by a mistake of ours", exc_info=error)
         draft.end_as(broken, unexpected())
+
+
+async def _found(house: House, asked: AnswerRequest, model: str, *, most: int) -> list[Attachment]:
+    """What the repository holds of the question, as files of the message: so it is kept, shown
+    below the question, and sent again with it."""
+    if asked.repository is None or not asked.content:
+        return []
+    found = await house.repositories.search(asked.repository, asked.content)
+    live = await house.live(model)
+    chosen = packed(found, max_characters=room(live.context_tokens if live else _USUAL_CONTEXT))
+    return [Attachment(one.place[-MAX_FILE_NAME:], one.text) for one in chosen[:most]]
 
 
 def _empty(model: str) -> NewMessage:

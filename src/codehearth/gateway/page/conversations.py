@@ -59,6 +59,7 @@ class ExportQuery(Shape):
 
 @router.get("/hearth/conversations")
 async def list_conversations(request: Request) -> Response:
+    """The caller's conversations without their messages, the newest first."""
     desk, user, asked = desk_of(request), caller_of(request).user, read_query(request, PageQuery)
     found = await desk.archive.do(
         desk.archive.conversations.page, user, limit=asked.limit, after=_place(asked.after)
@@ -69,6 +70,7 @@ async def list_conversations(request: Request) -> Response:
 
 @router.get("/hearth/conversations/search")
 async def search(request: Request) -> Response:
+    """Conversations whose title or messages hold the words."""
     desk, user, asked = desk_of(request), caller_of(request).user, read_query(request, SearchQuery)
     found = await desk.archive.do(
         desk.archive.conversations.search, user, asked.q, limit=asked.limit
@@ -101,6 +103,7 @@ async def export_all(request: Request) -> Response:
 
 @router.post("/hearth/conversations/import")
 async def import_all(request: Request) -> Response:
+    """Takes in conversations that were exported, as JSON or Markdown."""
     desk, user = desk_of(request), caller_of(request).user
     asked = await _read_export(request)
     tables = desk.archive.conversations
@@ -124,6 +127,7 @@ async def _read_export(request: Request) -> ExportedDocument:
 
 @router.post("/hearth/conversations")
 async def create(request: Request) -> Response:
+    """Makes an empty conversation."""
     desk, user = desk_of(request), caller_of(request).user
     asked = await read_request(request, ConversationFields)
     fields = {name: value for name, value in asked.given().items() if name != "leaf_id"}
@@ -133,6 +137,7 @@ async def create(request: Request) -> Response:
 
 @router.delete("/hearth/conversations")
 async def delete_all(request: Request) -> Response:
+    """Deletes every conversation of the caller; answers under way are stopped."""
     desk, user = desk_of(request), caller_of(request).user
     await desk.answers.stop_all_of(user)
     deleted, tables = 0, desk.archive.conversations
@@ -143,6 +148,7 @@ async def delete_all(request: Request) -> Response:
 
 @router.get("/hearth/conversations/{conversation_id}")
 async def show(request: Request, conversation_id: str) -> Response:
+    """One conversation with all its messages."""
     desk, user = desk_of(request), caller_of(request).user
     found = await desk.archive.do(desk.archive.conversations.get, user, conversation_id)
     return JsonResponse(await _whole(desk, user, found))
@@ -150,6 +156,7 @@ async def show(request: Request, conversation_id: str) -> Response:
 
 @router.patch("/hearth/conversations/{conversation_id}")
 async def change(request: Request, conversation_id: str) -> Response:
+    """Changes fields of a conversation, such as its title; the others stay."""
     desk, user = desk_of(request), caller_of(request).user
     asked = await read_request(request, ConversationFields)
     changed = await desk.archive.do(
@@ -160,6 +167,7 @@ async def change(request: Request, conversation_id: str) -> Response:
 
 @router.delete("/hearth/conversations/{conversation_id}")
 async def delete(request: Request, conversation_id: str) -> Response:
+    """Deletes a conversation; an answer under way is stopped."""
     desk, user = desk_of(request), caller_of(request).user
     await desk.answers.stop_all_of(user, conversation_id)
     await desk.archive.do(desk.archive.conversations.delete, user, conversation_id)
@@ -168,6 +176,7 @@ async def delete(request: Request, conversation_id: str) -> Response:
 
 @router.post("/hearth/conversations/{conversation_id}/branch")
 async def show_branch(request: Request, conversation_id: str) -> Response:
+    """Goes to another branch of a conversation."""
     desk, user = desk_of(request), caller_of(request).user
     asked = await read_request(request, BranchRequest)
     changed = await desk.archive.do(
@@ -178,6 +187,7 @@ async def show_branch(request: Request, conversation_id: str) -> Response:
 
 @router.post("/hearth/conversations/{conversation_id}/messages")
 async def append(request: Request, conversation_id: str) -> Response:
+    """Adds a message without asking a model."""
     desk, user = desk_of(request), caller_of(request).user
     asked = await read_request(request, AppendRequest)
     messages = [
@@ -202,6 +212,7 @@ async def append(request: Request, conversation_id: str) -> Response:
 
 @router.get("/hearth/conversations/{conversation_id}/export")
 async def export(request: Request, conversation_id: str) -> Response:
+    """One conversation, as JSON or Markdown."""
     desk, user, asked = desk_of(request), caller_of(request).user, read_query(request, ExportQuery)
     found = await desk.archive.do(desk.archive.conversations.get, user, conversation_id)
     whole = await _whole(desk, user, found)

@@ -62,6 +62,7 @@ class _Scene:
 
 @router.get("/hearth/models")
 async def list_models(request: Request) -> Response:
+    """Every model that is here or known, with what it needs and whether it fits."""
     house, desk = house_of(request), desk_of(request)
     local = await house.models()
     scene = await _scene(house, desk, is_admin=caller_of(request).is_admin)

@@ -76,6 +76,7 @@ async def login(request: Request) -> Response:
 
 @router.post("/hearth/logout")
 async def logout(request: Request) -> Response:
+    """Ends the session of the cookie."""
     token = session_token(request.headers)
     if token:
         archive = desk_of(request).archive

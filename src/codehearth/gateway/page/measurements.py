@@ -33,6 +33,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}\.json")
 
 @router.get("/hearth/lab")
 async def list_results(request: Request) -> Response:
+    """The results of `hearth measure` on this machine, the newest first."""
     folder = house_of(request).settings.data / FOLDER
     found = await asyncio.to_thread(_results, folder)
     return JsonResponse({"results": found[:MAX_RESULTS]})
@@ -40,6 +41,7 @@ async def list_results(request: Request) -> Response:
 
 @router.get("/hearth/lab/{name}")
 async def show_result(request: Request, name: str) -> Response:
+    """One result of `hearth measure`, with all its figures."""
     folder = house_of(request).settings.data / FOLDER
     return JsonResponse(await asyncio.to_thread(_read, folder, name))
 

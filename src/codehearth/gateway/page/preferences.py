@@ -13,7 +13,7 @@ from codehearth.gateway.body import read_request
 from codehearth.gateway.page.desk import desk_of
 from codehearth.gateway.replies import JsonResponse
 from codehearth.wire.conversations import Parameters, SystemPrompt, Turns
-from codehearth.wire.requests import ModelId, Shape
+from codehearth.wire.requests import ModelId, RepositoryName, Shape
 
 router = APIRouter()
 
@@ -31,6 +31,7 @@ class PreferencesDocument(Shape):
     language: Literal["en", "zh-CN"] | None = None
     theme: Literal["light", "dark", "system"] = "system"
     model: ModelId | None = None
+    repository: RepositoryName | None = None
     system_prompt: SystemPrompt = ""
     parameters: Parameters = Field(default_factory=Parameters)
     max_turns: Turns | None = None
@@ -46,6 +47,7 @@ class PreferencesDocument(Shape):
 
 @router.get("/hearth/preferences")
 async def show(request: Request) -> Response:
+    """The caller's preferences on the page."""
     archive = desk_of(request).archive
     kept = await archive.do(archive.preferences.get, caller_of(request).user)
     return JsonResponse(_document(PreferencesDocument.model_construct()) | kept)
@@ -53,6 +55,7 @@ async def show(request: Request) -> Response:
 
 @router.put("/hearth/preferences")
 async def put(request: Request) -> Response:
+    """Replaces the caller's preferences."""
     archive = desk_of(request).archive
     asked = await read_request(request, PreferencesDocument, max_bytes=_MAX_BYTES)
     document = _document(asked)

@@ -23,6 +23,7 @@ class PullRequest(Shape):
 
 @router.post("/hearth/pulls")
 async def start(request: Request) -> Response:
+    """Begins to fetch a model from a hub; it goes on without the page."""
     require_admin(request)
     asked = await read_request(request, PullRequest)
     pull, is_new = await desk_of(request).downloads.start(asked.model)
@@ -31,35 +32,41 @@ async def start(request: Request) -> Response:
 
 @router.get("/hearth/pulls")
 async def list_pulls(request: Request) -> Response:
+    """The downloads of this server, with their progress."""
     pulls = desk_of(request).downloads.all()
     return JsonResponse({"pulls": [asdict(pull) for pull in pulls]})
 
 
 @router.get("/hearth/pulls/{pull_id}")
 async def show(request: Request, pull_id: str) -> Response:
+    """One download."""
     return _reply(desk_of(request).downloads.get(pull_id))
 
 
 @router.post("/hearth/pulls/{pull_id}/pause")
 async def pause(request: Request, pull_id: str) -> Response:
+    """Pauses a download; what has arrived is kept."""
     require_admin(request)
     return _reply(await desk_of(request).downloads.pause(pull_id))
 
 
 @router.post("/hearth/pulls/{pull_id}/resume")
 async def resume(request: Request, pull_id: str) -> Response:
+    """Lets a paused or failed download go on where it was."""
     require_admin(request)
     return _reply(await desk_of(request).downloads.resume(pull_id))
 
 
 @router.post("/hearth/pulls/{pull_id}/cancel")
 async def cancel(request: Request, pull_id: str) -> Response:
+    """Ends a download and deletes the halves of files; what is whole stays."""
     require_admin(request)
     return _reply(await desk_of(request).downloads.cancel(pull_id))
 
 
 @router.delete("/hearth/pulls/{pull_id}")
 async def forget(request: Request, pull_id: str) -> Response:
+    """Takes a download that is over from the list."""
     require_admin(request)
     await desk_of(request).downloads.forget(pull_id)
     return JsonResponse({"deleted": 1})

@@ -31,6 +31,7 @@ async def can_run(request: Request) -> Response:
 
 @router.post("/hearth/run")
 async def run_block(request: Request) -> Response:
+    """Runs code in the sandbox; what it prints comes as it is printed."""
     house = house_of(request)
     asked = await read_request(request, RunRequest, max_bytes=_MAX_BODY_BYTES)
     protection = await house.sandboxed.protection()

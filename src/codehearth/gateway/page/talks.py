@@ -31,6 +31,7 @@ _COMMENT_EVERY_S = 10.0
 
 @router.post("/hearth/conversations/{conversation_id}/answers")
 async def answer(request: Request, conversation_id: str) -> Response:
+    """Asks a model in a conversation; the answer is saved while it grows, whoever watches."""
     asked = await read_request(request, AnswerRequest)
     house, desk, caller = house_of(request), desk_of(request), caller_of(request)
     draft = await desk.answers.begin(house, caller, conversation_id, asked)
@@ -64,6 +65,7 @@ async def stop(request: Request, conversation_id: str, message_id: str) -> Respo
 
 @router.get("/hearth/answers")
 async def running(request: Request) -> Response:
+    """The caller's answers that are under way."""
     mine = desk_of(request).answers.of(caller_of(request).user)
     rows = [{"conversation_id": one.conversation.id, "message_id": one.id} for one in mine]
     return JsonResponse({"answers": rows})

@@ -34,6 +34,7 @@ _MAX_RESULT_BYTES = 8 * 2**20
 
 @router.get("/hearth/tunings")
 async def list_tunings(request: Request) -> Response:
+    """The jobs of fine-tuning, the newest first."""
     house, trainings = house_of(request), desk_of(request).trainings
     jobs = await asyncio.to_thread(trainings.jobs.all)
     state = Environments(environments_of(house.settings)).state("tuning")
@@ -49,6 +50,7 @@ async def list_tunings(request: Request) -> Response:
 
 @router.post("/hearth/tunings")
 async def start(request: Request) -> Response:
+    """Begins a training; it goes on without the page."""
     require_admin(request)
     asked = await read_request(request, TuneRequest, max_bytes=MAX_ROWS_BYTES)
     trainings = desk_of(request).trainings
@@ -78,6 +80,7 @@ async def start(request: Request) -> Response:
 
 @router.get("/hearth/tunings/{tuning_id}")
 async def show(request: Request, tuning_id: str) -> Response:
+    """One job: how far it is, its losses, and its result."""
     trainings = desk_of(request).trainings
     job = await asyncio.to_thread(trainings.jobs.get, tuning_id)
     tuned = house_of(request).store.tuned
@@ -86,6 +89,7 @@ async def show(request: Request, tuning_id: str) -> Response:
 
 @router.post("/hearth/tunings/{tuning_id}/stop")
 async def stop(request: Request, tuning_id: str) -> Response:
+    """Stops a training; what it has learnt so far is kept, and it can go on."""
     require_admin(request)
     await desk_of(request).trainings.stop(tuning_id)
     return JsonResponse({"id": tuning_id}, status_code=202)
@@ -93,6 +97,7 @@ async def stop(request: Request, tuning_id: str) -> Response:
 
 @router.post("/hearth/tunings/{tuning_id}/resume")
 async def resume(request: Request, tuning_id: str) -> Response:
+    """Lets a stopped training go on where it was."""
     require_admin(request)
     plan = await desk_of(request).trainings.resume(tuning_id)
     return JsonResponse({"id": plan["job"], "plan": plan}, status_code=202)

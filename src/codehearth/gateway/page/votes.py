@@ -47,6 +47,7 @@ class VotesQuery(Shape):
 
 @router.post("/hearth/votes")
 async def vote(request: Request) -> Response:
+    """Keeps which of two answers was better."""
     archive, asked = desk_of(request).archive, await read_request(request, Vote)
     kept = await archive.do(
         archive.votes.add, caller_of(request).user, asked.model_dump(exclude_none=True)
@@ -56,6 +57,7 @@ async def vote(request: Request) -> Response:
 
 @router.get("/hearth/votes")
 async def list_votes(request: Request) -> Response:
+    """The caller's votes between two answers, the newest first."""
     archive, asked = desk_of(request).archive, read_query(request, VotesQuery)
     votes = await archive.do(archive.votes.all, caller_of(request).user, limit=asked.limit)
     return JsonResponse({"votes": votes})
@@ -63,6 +65,7 @@ async def list_votes(request: Request) -> Response:
 
 @router.get("/hearth/votes/export")
 async def export_votes(request: Request) -> Response:
+    """The caller's votes, as one document."""
     archive = desk_of(request).archive
     votes = await archive.do(archive.votes.all, caller_of(request).user)
     return JsonResponse(

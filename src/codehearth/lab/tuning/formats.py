@@ -4,7 +4,7 @@ Rows come as JSON lines, a JSON list or CSV. What a row is, is told by its field
 
     instruction, input, output      a question and its answer (Alpaca); `input` may be empty
     messages / conversations        a conversation, as OpenAI writes it or ShareGPT
-    prompt, completion              a text and what follows it
+    prompt, completion              a text and what follows it; or both as messages (TRL)
     text / code / content           code in which middles are to be filled in
 
 All rows of one file are of one kind: a mixture is mostly a mistake. A file of source code is one
@@ -221,6 +221,9 @@ def _message(said: object, number: int) -> Message:
 
 
 def _completion(row: Mapping[str, Any], line: int) -> Example:
+    asked, said = row.get("prompt"), row.get("completion")
+    if isinstance(asked, list) and isinstance(said, list):
+        return _conversation({"messages": [*asked, *said]}, line)
     return Completion(_text(row, "prompt", needed=False), _text(row, "completion"), line)
 
 

@@ -4,7 +4,7 @@
     tune/ID/state.json      the phase; replaced in one step
     tune/ID/events.jsonl    losses as the trainer told them
     tune/ID/training.jsonl, held_out.jsonl, trainer.log
-    tune/ID/work/           the trainer's folder; moved to the registered models when it is done
+    tune/ID/training/       the trainer's folder; moved to the registered models when it is done
 
 A lock that the kernel holds says whether somebody works on it: a job whose phase is not an end and
 that nobody works on was cut off, and the same command goes on with it.
@@ -68,7 +68,7 @@ class Job:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.work = folder / "work"
+        self.training = folder / "training"
         self.events_path = folder / "events.jsonl"
         self.log_path = folder / "trainer.log"
 
@@ -166,6 +166,15 @@ class Jobs:
             return ()
         found = [seen for path in folders if (seen := Job(path).seen()) is not None]
         return tuple(sorted(found, key=lambda seen: -seen.state.updated_at))
+
+    def forget(self, name: str) -> int:
+        """Removes the jobs that were to become a model of that name, with the rows that they keep;
+        those at which somebody works stay. Returns how many went."""
+        left = [seen for seen in self.all() if seen.asked.get("name") == name]
+        left = [seen for seen in left if not seen.is_running]
+        for seen in left:
+            Job(self.folder / seen.id).remove()
+        return len(left)
 
     def get(self, job_id: str) -> Job:
         """Raises NotFound."""

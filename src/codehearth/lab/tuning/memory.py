@@ -2,24 +2,31 @@
 
 Pure arithmetic on a model's facts. Its parts: the frozen weights, the adapter with its gradients
 and the two moments of AdamW (all in 32 bits), what the layers keep for the way back, what the
-loss makes of the logits, and the process. Compared with one measured training (the starter on a
-CPU, torch 2.13); nothing was measured on a GPU yet, and allocators keep more than they use.
+loss makes of the logits, and the process. `benchmarks/tune_memory.py` compares it with trainings on
+a CPU; nothing was measured on a GPU yet, and allocators keep more than they use.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from codehearth.lab.tuning.recipe import Hyperparameters
 from codehearth.models.facts import Weights
 from codehearth.models.memory import CUDA_CONTEXT_BYTES
-from codehearth.models.torch_memory import computed_bytes, weights_bytes
+from codehearth.models.torch_memory import computed_bytes, unquantised_parameters, weights_bytes
+
+Device = Literal["cpu", "cuda", "mps"]
 
 # Measured: Python with torch, transformers, peft, trl and datasets, a model of some megabytes.
-PROCESS_BYTES = 900 << 20
+PROCESS_BYTES = 720 << 20
 _TRAINED_BYTES = 16  # a weight, its gradient, two moments
-_LOGITS_BYTES = 14  # as they came, in 32 bits, their gradient in both
+# TRL's loss looks at the logits in tiles of so many tokens and so many of the vocabulary
+# (trl/kernels/chunked_logprob.py). CUDA changes a tile in place, elsewhere eight copies of it in 32
+# bits are there at once on the way back.
+_TILE_TOKENS, _TILE_VOCABULARY = 4096, 32_768
+_TILE_BYTES = 32
 _DROPOUT_BYTES = 5  # the input of a LoRA matrix in 32 bits, and its mask
 
 
@@ -49,23 +56,30 @@ class TrainingMemory:
 
 
 def predict(
-    weights: Weights, chosen: Hyperparameters, *, precision: str, on_gpu: bool = False
+    weights: Weights, chosen: Hyperparameters, *, precision: str, device: Device = "cpu"
 ) -> TrainingMemory:
     """What a training of these weights takes at its largest batch: all rows as long as may be.
 
     `precision` is what the frozen weights are kept in: fp32, bf16, fp16, int8 or int4.
     """
-    size = computed_bytes(weights, precision)
+    is_quantised = precision in ("int8", "int4")
+    # PEFT prepares a quantised base: what is not quantised becomes 32 bits, and so does what the
+    # layers hand on.
+    size = 4 if is_quantised else computed_bytes(weights, precision)
+    frozen = weights_bytes(weights, precision)
+    if is_quantised:
+        frozen += unquantised_parameters(weights) * (size - computed_bytes(weights, precision))
     rows = chosen.batch * chosen.max_tokens
     by_layer = rows * _layer_bytes(weights, size, has_dropout=chosen.dropout > 0)
     kept = rows * weights.embedding_size * size * weights.num_layers + by_layer
     activations = kept if chosen.checkpointing else by_layer * weights.num_layers
+    tile = min(rows, _TILE_TOKENS) * min(weights.vocabulary_size, _TILE_VOCABULARY)
     return TrainingMemory(
-        weights_bytes=weights_bytes(weights, precision),
+        weights_bytes=frozen,
         adapter_bytes=_TRAINED_BYTES * adapter_parameters(weights, chosen),
         activations_bytes=activations,
-        logits_bytes=rows * weights.vocabulary_size * _LOGITS_BYTES,
-        process_bytes=CUDA_CONTEXT_BYTES if on_gpu else PROCESS_BYTES,
+        logits_bytes=tile * (size if device == "cuda" else _TILE_BYTES),
+        process_bytes=CUDA_CONTEXT_BYTES if device == "cuda" else PROCESS_BYTES,
     )
 
 
@@ -111,11 +125,11 @@ def what_would_fit(
     free_bytes: int,
     *,
     precision: str,
-    on_gpu: bool,
+    device: Device,
 ) -> Alternative | None:
     """The first change that fits, the least one first; None where none does."""
-    for flags, changed, kept_in in _changes(chosen, precision, can_quantise=on_gpu):
-        total = predict(weights, changed, precision=kept_in, on_gpu=on_gpu).total_bytes
+    for flags, changed, kept_in in _changes(chosen, precision, can_quantise=device != "mps"):
+        total = predict(weights, changed, precision=kept_in, device=device).total_bytes
         if total <= free_bytes:
             return Alternative(flags, total)
     return None

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from codehearth.engines.threads import threads_for
 from codehearth.errors import InvalidRequest
+from codehearth.lab.bases import checkpoint_of, gguf_of
 from codehearth.lab.naming import base_of
 from codehearth.lab.tuning import trainer
-from codehearth.lab.tuning.bases import checkpoint_of, gguf_of
 from codehearth.lab.tuning.evaluating import AUTO
 from codehearth.lab.tuning.examples import Example
 from codehearth.lab.tuning.formats import read_data
@@ -82,7 +82,7 @@ def ready(order: Order, house: House) -> Ready:
     Raises InvalidRequest, ModelNotFound, Unsupported, EngineMissing and DoesNotFit.
     """
     found = _rows(order)
-    base = checkpoint_of(house.store, order.model)
+    base = checkpoint_of(house.store, order.model, "training")
     weights = read_weights(base.path)
     name = require_name(order.name or f"{base_of(base).rpartition('/')[2]}-tuned")
     house.store.require_free_name(name)

@@ -8,10 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from codehearth.errors import DoesNotFit, InvalidRequest, Unsupported
+from codehearth.lab.low_bits import needs_importance
+from codehearth.lab.mixture import recipe_of
 from codehearth.lab.tuning import memory
 from codehearth.lab.tuning.examples import Chat, Example, Lesson, digest, with_system
 from codehearth.lab.tuning.infilling import lessons as lessons_of
@@ -21,8 +23,6 @@ from codehearth.models.facts import Weights
 from codehearth.models.hardware import Hardware
 from codehearth.models.words import in_bytes
 from codehearth.text.fim import fim_format_of
-
-Device = Literal["cpu", "cuda", "mps"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Asked:
 class Machine:
     """Where it is trained; `free_bytes` of the device that computes."""
 
-    device: Device
+    device: memory.Device
     num_gpus: int
     num_threads: int
     free_bytes: int
@@ -104,13 +104,13 @@ def prepare(asked: Asked, weights: Weights, machine: Machine, *, fim: str | None
     Raises InvalidRequest for data or numbers that make no sense, Unsupported for what this machine
     cannot do, DoesNotFit with what would fit.
     """
-    if asked.quantise and machine.device != "cuda":
-        # bitsandbytes packs weights anew for a CPU when they are looked at, and cannot go on then.
+    if asked.quantise and machine.device == "mps":
         raise Unsupported(
-            f"Training on a base in {asked.quantise} needs an NVIDIA GPU.",
+            f"Training on a base in {asked.quantise} is not possible on Apple's GPUs.",
             hint="leave out --quantize; --checkpointing and --batch 1 save memory too",
             param="quantise",
         )
+    asked = replace(asked, precision=_gguf_precision(asked.precision))
     chosen = choose(
         weights.num_parameters, weights.context_tokens, len(asked.examples), **asked.numbers
     )
@@ -119,16 +119,11 @@ def prepare(asked: Asked, weights: Weights, machine: Machine, *, fim: str | None
     found = _split(asked, weights, format_name, numbers.max_tokens)
     dtype = dtype_for(weights, machine.device)
     predicted = memory.predict(
-        weights, numbers, precision=asked.quantise or dtype, on_gpu=machine.device != "cpu"
+        weights, numbers, precision=asked.quantise or dtype, device=machine.device
     )
     require_room(asked, weights, numbers, machine, predicted, dtype)
     data_sha256 = digest((*found.training, *found.held_out))
     identity = _identity(asked, numbers, data_sha256, weights)
-    held = (
-        f"{len(found.held_out)} rows are held out"
-        if found.held_out
-        else f"no rows are held out: {found.why}"
-    )
     return Prepared(
         asked=asked,
         machine=machine,
@@ -138,8 +133,27 @@ def prepare(asked: Asked, weights: Weights, machine: Machine, *, fim: str | None
         memory=predicted,
         identity=identity,
         data_sha256=data_sha256,
-        why=(chosen.why, held),
+        why=(chosen.why, _held(found)),
     )
+
+
+def _held(found: Split) -> str:
+    if not found.held_out:
+        return f"no rows are held out: {found.why}"
+    count = len(found.held_out)
+    return "1 row is held out" if count == 1 else f"{count} rows are held out"
+
+
+def _gguf_precision(text: str) -> str:
+    """In the one spelling; raises InvalidRequest for what cannot be made of a tuned model."""
+    recipe = recipe_of(text)
+    if needs_importance("blk.0.attn_q.weight", recipe.tensor_type, recipe.precision):
+        raise InvalidRequest(
+            f"'{recipe.precision}' needs an importance matrix, which a training does not make.",
+            hint="leave out --to, then `hearth quantize NAME:checkpoint --imatrix FILE`",
+            param="precision",
+        )
+    return recipe.precision
 
 
 def _split(asked: Asked, weights: Weights, format_name: str | None, max_tokens: int) -> Split:
@@ -172,7 +186,7 @@ def _split(asked: Asked, weights: Weights, format_name: str | None, max_tokens: 
     return Split(training, held, count, count, 0)
 
 
-def dtype_for(weights: Weights, device: Device) -> str:
+def dtype_for(weights: Weights, device: memory.Device) -> str:
     """What is computed in: half as many bytes on a GPU, what is exact and fast on a CPU."""
     if device == "cpu":
         is_small = weights.num_parameters < SMALL_PARAMETERS
@@ -196,7 +210,7 @@ def require_room(
         numbers,
         machine.free_bytes,
         precision=asked.quantise or dtype,
-        on_gpu=machine.device != "cpu",
+        device=machine.device,
     )
     hint = "a smaller model would fit"
     if alternative is not None:

@@ -10,23 +10,20 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from codehearth.errors import InvalidRequest
 from codehearth.lab.tuning.examples import Chat, Code, Example, Message
+from codehearth.repo.files import files_of, git, read_text
 from codehearth.text.functions import Function, functions
 from codehearth.text.languages import language_of_file
 
 _MAX_FILE_BYTES = 200_000
-_MAX_FILES = 20_000
 _MIN_BODY, _MAX_BODY = 20, 800  # characters: less teaches nothing, more does not fit a row
 _NEWEST_SHARE = 0.05
 _HASHED_SHARE = 0.05
-_GIT_S = 60.0
-_SKIPPED = frozenset({"node_modules", "vendor", "third_party", "build", "dist", "__pycache__"})
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ def examples_of(root: Path, *, seed: int) -> RepositoryExamples:
     root = root.expanduser().absolute()
     if not root.is_dir():
         raise InvalidRequest(f"'{root.name}' is no folder.", param="repo")
-    files = _files(root)
+    files = files_of(root)
     newest, hashed = _held_out(root, files, seed)
     seen: set[str] = set()
     sides: dict[bool, list[Example]] = {False: [], True: []}
@@ -90,36 +87,13 @@ def _dedented(code: str, function: Function) -> str:
 
 
 def _functions(root: Path, file: str) -> Iterator[tuple[str, Function]]:
-    path = root / file
     language = language_of_file(file)
-    try:
-        if language is None or path.is_symlink() or path.stat().st_size > _MAX_FILE_BYTES:
-            return
-        code = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+    code = read_text(root, file, max_bytes=_MAX_FILE_BYTES)
+    if language is None or code is None:
         return
     for function in functions(language.name, code):
         if _MIN_BODY <= function.end - function.body_start <= _MAX_BODY:
             yield code, function
-
-
-# --- files ----------------------------------------------------------------------------------------
-
-
-def _files(root: Path) -> list[str]:
-    """Paths below the root with forward slashes, sorted."""
-    known = _git(root, "ls-files", "-z")
-    if known is not None:
-        names = [name for name in known.split("\0") if name]
-    else:
-        names = [str(path.relative_to(root).as_posix()) for path in root.rglob("*")]
-    return sorted(name for name in names if _is_wanted(name))[:_MAX_FILES]
-
-
-def _is_wanted(name: str) -> bool:
-    parts = name.split("/")
-    is_hidden = any(part.startswith(".") or part in _SKIPPED for part in parts)
-    return not is_hidden and language_of_file(name) is not None
 
 
 def _held_out(root: Path, files: Sequence[str], seed: int) -> tuple[set[str], set[str]]:
@@ -138,24 +112,10 @@ def _share_of(file: str, seed: int) -> float:
 
 def _times_added(root: Path) -> dict[str, int]:
     """When each file came in, as git tells; empty without a history."""
-    told = _git(root, "log", "--diff-filter=A", "--name-only", "--relative", "--format=%x00%ct")
+    told = git(root, "log", "--diff-filter=A", "--name-only", "--relative", "--format=%x00%ct")
     times: dict[str, int] = {}
     for commit in (told or "").split("\0"):
         moment, _, names = commit.partition("\n")
         if moment.strip().isdigit():
             times.update({name: int(moment) for name in names.split("\n") if name})
     return times
-
-
-def _git(root: Path, *words: str) -> str | None:
-    """What git says; None where it is not there or this is none of its folders."""
-    try:
-        done = subprocess.run(
-            ["git", "-c", "core.quotepath=off", "-C", str(root), *words],
-            capture_output=True,
-            timeout=_GIT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None

@@ -28,7 +28,7 @@ def specification_of(
     brings_system = bool(template and asked.system)
     return {
         "base": str(base.path.absolute()),
-        "folder": str(folder / "work"),
+        "folder": str(folder / "training"),
         "training": str(folder / "training.jsonl"),
         "held_out": str(folder / "held_out.jsonl") if prepared.split.held_out else None,
         "hyperparameters": prepared.hyperparameters.as_document(),
@@ -39,7 +39,6 @@ def specification_of(
         "quantise": asked.quantise,
         "threads": machine.num_threads,
         "long_rows": asked.long_rows,
-        "patience": prepared.hyperparameters.patience,
         "num_parameters": weights.num_parameters,
         "allows_code": needs_code(base),
         "chat_template": with_default_system(template or "", asked.system or "")

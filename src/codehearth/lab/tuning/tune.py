@@ -1,7 +1,7 @@
 """A model is tuned, checked and registered.
 
 1. The job is written (`preparing`, `jobs`); one that is there already goes on where it was.
-2. The trainer trains an adapter, merges it and writes down what both answer (`trainer`).
+2. The trainer trains an adapter, merges it and writes down what both answer (`training`).
 3. The merged checkpoint becomes a GGUF, the adapter one for hot loading (`quantize`, `adapter`).
 4. All forms are asked the same (`asking`, `parity`). One that answers otherwise stops the job.
 5. Curve and result are drawn up, and the folder is registered in one step (`models.tuned`).
@@ -22,9 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from codehearth.engines.installed import Installed
-from codehearth.errors import DiskFull, EngineFailed, HearthError
+from codehearth.errors import DiskFull, HearthError
 from codehearth.lab import drawing
-from codehearth.lab.tuning import trainer
 from codehearth.lab.tuning.curves import loss_figure
 from codehearth.lab.tuning.evaluating import is_wanted, judgement
 from codehearth.lab.tuning.forms import compared_forms, converted, require_parity
@@ -32,7 +31,7 @@ from codehearth.lab.tuning.jobs import Job, Jobs
 from codehearth.lab.tuning.outcome import outcome
 from codehearth.lab.tuning.preparing import Prepared
 from codehearth.lab.tuning.probes import NUM_PROBE_TOKENS
-from codehearth.lab.tuning.specification import asked_document, specification_of
+from codehearth.lab.tuning.training import train, written
 from codehearth.models.facts import Weights
 from codehearth.models.local_models import LocalModel
 from codehearth.models.tuned import TEMPLATE, Tuned, TunedModel
@@ -120,13 +119,13 @@ def _run(
 ) -> Result:
     started = time.monotonic()
     _require_room(weights, place, job.folder)
-    specification = _written(job, prepared, base, weights)
-    _train(job, prepared, place, listener, specification)
+    specification = written(job, prepared, base, weights)
+    train(job, prepared, place.environment, listener.event)
     job.enter("converting")
     listener.event({"stage": "converting"})
     record = converted(
         _record(prepared, base),
-        job.work,
+        job.training,
         base,
         num_threads=prepared.machine.num_threads,
         free_bytes=place.free_bytes,
@@ -134,10 +133,10 @@ def _run(
     )
     job.enter("comparing")
     listener.event({"stage": "comparing"})
-    probes = json.loads((job.work / "probes.json").read_text(encoding="utf-8"))
+    probes = json.loads((job.training / "probes.json").read_text(encoding="utf-8"))
     compared = compared_forms(
         record,
-        job.work,
+        job.training,
         probes,
         specification["probes"],
         base_gguf=place.base_gguf,
@@ -154,7 +153,7 @@ def _run(
         seconds=time.monotonic() - started,
     )
     _finish(job, prepared, document, specification["chat_template"])
-    model = place.tuned.put(record, job.work)
+    model = place.tuned.put(record, job.training)
     listener.registered(model)
     return Result(model, place.tuned.path_of(model), document)
 
@@ -217,64 +216,6 @@ def _require_room(weights: Weights, place: Place, folder: Path) -> None:
         )
 
 
-# --- the trainer ----------------------------------------------------------------------------------
-
-
-def _written(job: Job, prepared: Prepared, base: LocalModel, weights: Weights) -> dict[str, Any]:
-    """The job's files; the trainer's own document is given back."""
-    lines = {
-        "training.jsonl": prepared.split.training,
-        "held_out.jsonl": prepared.split.held_out,
-    }
-    for name, lessons in lines.items():
-        rows = (json.dumps(one.as_row(), ensure_ascii=False) for one in lessons)
-        job.write(name, "".join(f"{row}\n" for row in rows))
-    job.work.mkdir(parents=True, exist_ok=True)
-    specification = specification_of(prepared, base, weights, job.folder.absolute())
-    job.write("trainer.json", json.dumps(specification, ensure_ascii=False))
-    asked = {**asked_document(prepared), "created_at": int(time.time())}
-    job.write("job.json", json.dumps(asked, ensure_ascii=False, indent=1))
-    if job.seen() is None:
-        job.enter("prepared")
-    return specification
-
-
-def _train(
-    job: Job,
-    prepared: Prepared,
-    place: Place,
-    listener: Listener,
-    specification: Mapping[str, Any],
-) -> None:
-    if (job.work / "probes.json").is_file():
-        return
-    job.enter("starting")
-    argv = trainer.command(
-        place.environment.python, job.folder / "trainer.json", num_gpus=prepared.machine.num_gpus
-    )
-    is_done = False
-    for line in trainer.lines(argv, job.log_path):
-        is_done = is_done or "done" in line
-        _heard(job, line)
-        listener.event(line)
-    if not is_done:
-        raise EngineFailed("The trainer ended before its work was done.", retry_after_s=None)
-
-
-def _heard(job: Job, line: Mapping[str, Any]) -> None:
-    """What the trainer says, onto disk: phases as states, figures as events."""
-    if line.get("stage") in ("reading", "loading", "rehearsing", "training", "merging", "probing"):
-        job.enter(line["stage"])
-    if "plan" in line:
-        job.forget_events_after(int(line["plan"]["resumed"] or -1))
-    for kind in ("rows", "plan", "step", "evaluated", "trained"):
-        if kind in line:
-            job.add_event({"kind": kind, **line[kind]})
-
-
-# --- the end --------------------------------------------------------------------------------------
-
-
 def _record(prepared: Prepared, base: LocalModel) -> TunedModel:
     asked = prepared.asked
     return TunedModel(
@@ -292,16 +233,16 @@ def _finish(
     job: Job, prepared: Prepared, document: Mapping[str, Any], template: str | None
 ) -> None:
     """Draws the curve and leaves nothing but the model in its folder."""
-    _write_result(job.work, document)
+    _write_result(job.training, document)
     figure = loss_figure(prepared.asked.name, job.events())
     try:
         if figure.series:
-            (job.work / "loss.svg").write_text(drawing.svg(figure), encoding="utf-8")
-            drawing.png(figure, job.work / "loss.png")
+            (job.training / "loss.svg").write_text(drawing.svg(figure), encoding="utf-8")
+            drawing.png(figure, job.training / "loss.png")
         if template:
-            (job.work / TEMPLATE).write_text(template, encoding="utf-8")
+            (job.training / TEMPLATE).write_text(template, encoding="utf-8")
         for name in ("checkpoints", "datasets", "gguf"):
-            shutil.rmtree(job.work / name, ignore_errors=True)
+            shutil.rmtree(job.training / name, ignore_errors=True)
     except OSError as error:
         raise DiskFull(f"The result cannot be written ({error.strerror}).") from error
 

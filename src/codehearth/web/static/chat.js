@@ -7,7 +7,7 @@ import { copy_text, element, fill, icon, iconButton } from "./dom.js";
 import { card, error_card, words_of } from "./errors.js";
 import { MessageNode, parted } from "./message.js";
 import { show_model } from "./model_details.js";
-import { changed, page, prefer } from "./page.js";
+import { changed, chosen_repository, page, prefer } from "./page.js";
 import { ParametersPanel } from "./parameters.js";
 import { t } from "./strings.js";
 
@@ -175,7 +175,8 @@ export class ChatView {
 
   async send({ content, attachments }) {
     const files = attachments.map(({ name, text }) => ({ name, text }));
-    return this.ask({ action: "send", content, attachments: files }, () => this.composer.submit());
+    const repository = chosen_repository();
+    return this.ask({ action: "send", content, attachments: files, repository }, () => this.composer.submit());
   }
 
   /**

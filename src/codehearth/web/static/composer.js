@@ -5,7 +5,7 @@ import { note } from "./dialogs.js";
 import { element, fill, icon, iconButton } from "./dom.js";
 import { draft_of, keep_draft, move_draft } from "./drafts.js";
 import { file_chip } from "./message.js";
-import { page } from "./page.js";
+import { chosen_repository, page, prefer, refresh_repositories, while_viewed } from "./page.js";
 import { format_bytes, t } from "./strings.js";
 
 const LONG_PASTE = 2000;
@@ -25,6 +25,8 @@ export class Composer {
     });
     this.chips = element("div", { class: "chips", hidden: true });
     this.menu = element("div", { class: "prompt-menu", id: "prompt-menu", role: "listbox", "aria-label": t("prompts.title"), hidden: true });
+    this.repository = element("select", { class: "composer-repository", hidden: true, "aria-label": t("composer.repository"), title: t("composer.repository"),
+      onchange: () => { prefer({ repository: this.repository.value || null }); this.showRepositories(); } });
     this.picker = element("input", { type: "file", multiple: true, hidden: true, onchange: () => this.onPicked() });
     this.button = element("button", { type: "button", class: "send-button", onclick: () => this.onButton() });
     this.node = element("div", { class: "composer" },
@@ -32,13 +34,26 @@ export class Composer {
       element("div", { class: "composer-row" },
         iconButton("clip", t("composer.attach"), () => this.picker.click()),
         iconButton("book", t("prompts.title"), () => this.manage_prompts()),
+        this.repository,
         element("span", { class: "composer-hint" }, t("composer.hint")),
         this.button),
       this.picker);
     this.node.addEventListener("dragover", (event) => this.onDrag(event, true));
     this.node.addEventListener("dragleave", (event) => this.onDrag(event, false));
     this.node.addEventListener("drop", (event) => this.onDrop(event));
+    while_viewed("repositories", () => this.showRepositories());
+    this.showRepositories();
+    refresh_repositories().catch(() => {});
     this.showButton();
+  }
+
+  /** The choice of a repository; none where the server has none. */
+  showRepositories() {
+    this.repository.hidden = page.repositories.length === 0;
+    fill(this.repository, element("option", { value: "" }, t("composer.no_repository")),
+      page.repositories.map(({ name }) => element("option", { value: name }, name)));
+    this.repository.value = chosen_repository() ?? "";
+    this.repository.classList.toggle("is-chosen", Boolean(this.repository.value));
   }
 
   get draft() {

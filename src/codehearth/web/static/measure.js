@@ -57,7 +57,7 @@ function empty() {
 }
 
 function report(result) {
-  const rows = result.precisions ?? [];
+  const rows = (result.precisions ?? []).map((row) => ({ ...row, precision: label_of(row, result) }));
   return [
     element("h2", {}, result.model?.name ?? result.id),
     element("p", { class: "faint" }, about(result)),
@@ -80,6 +80,8 @@ function about({ machine, timing, text, created_at }) {
   ].filter(Boolean).join(" · ");
 }
 
+/** With its engine where that is another than most have: such speeds do not compare precisions. */
+const label_of = ({ precision, engine }, { timing }) => (engine && timing && engine !== timing.engine ? `${precision}, ${engine}` : precision);
 const alone = (row) => (row.streams ?? []).find(({ num_streams }) => num_streams === 1) ?? {};
 const number = (value, digits = 3) => (value === null || value === undefined ? "–" : format_figures(value, digits));
 const within = (estimate, digits) => (estimate?.value == null ? "–"

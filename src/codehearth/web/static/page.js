@@ -26,9 +26,10 @@ export const page = {
   pulls: [],
   loads: new Set(), // names of models whose loading this page asked for
   folder: "",
+  repositories: [], // indexed on the server
 };
 
-/** Names of what changed: "models", "preferences", "conversations", "conversation". */
+/** Names of what changed: "models", "preferences", "conversations", "conversation", "repositories". */
 const changes = new EventTarget();
 
 /** Calls `work` at each change, for as long as the page lives. */
@@ -66,6 +67,18 @@ export function preferred_model() {
   const wanted = page.preferences.model;
   const is_here = page.models.some((model) => model.name === wanted && is_on_machine(model));
   return wanted && (is_here || !page.models.length) ? wanted : page.default_model;
+}
+
+// Repositories
+
+/** The repository whose code is shown to models, where it still is one of the server's. */
+export const chosen_repository = () =>
+  page.repositories.some(({ name }) => name === page.preferences.repository) ? page.preferences.repository : null;
+
+/** Reads which are indexed; they change seldom, so a view asks when it is opened. */
+export async function refresh_repositories() {
+  page.repositories = (await get("/hearth/repositories")).repositories;
+  changed("repositories");
 }
 
 // Models

@@ -27,16 +27,20 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main(arguments: list[str]) -> int:
-    asked = parse_arguments(arguments)
-    # Whatever a checkpoint says, nothing is fetched, and nothing is compiled: packages that do so
-    # (GPTQModel) take minutes for it at each start, and a compiler.
+def forbid_fetching_and_compiling() -> None:
+    """Whatever a checkpoint says, nothing is fetched, and nothing is compiled: packages that do so
+    (GPTQModel) take minutes for it at each start, and a compiler."""
     os.environ.update(
         HF_HUB_OFFLINE="1",
         TRANSFORMERS_OFFLINE="1",
         TOKENIZERS_PARALLELISM="false",
         TORCHDYNAMO_DISABLE="1",
     )
+
+
+def main(arguments: list[str]) -> int:
+    asked = parse_arguments(arguments)
+    forbid_fetching_and_compiling()
     if asked.check:
         from .loading import facts
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import transformers
 
-from .program import Refused
+from .parent import Refused
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 # Below this, comparisons are made in 32-bit floats: it costs little and hides nothing.
@@ -62,7 +62,17 @@ def base_of(job: dict[str, Any], *, dtype: torch.dtype, quantise: str | None = N
         said = str(error).strip().splitlines() or [type(error).__name__]
         cause = said[0].replace(str(Path(job["base"])), "the model")[:300]
         raise Refused("BadWeights", f"The model cannot be loaded: {cause}") from error
+    if quantise is not None and device == "cpu":
+        _keep_trainable(model)
     return model.to("mps") if device == "mps" else model
+
+
+def _keep_trainable(model: Any) -> None:
+    """On a CPU with AVX512-BF16, bitsandbytes packs weights of four bits anew when they are only
+    read, and no training can go on from those: held-out rows are read between two steps."""
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def with_usable_dtype(job: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,6 @@ runs once for each GPU; only the first one speaks and writes.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -24,34 +23,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from .parent import Refused, Stop, Voice
+
 EXIT_REFUSED = 3
 EXIT_STOPPED = 75  # sysexits.h: try again later
 
 _PR_SET_PDEATHSIG = 1
-
-
-class Refused(Exception):
-    """What is wrong with the job, for the user: `kind` is an error class of the house."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
-
-
-class Voice:
-    """Says what happens, on the standard output that libraries cannot reach."""
-
-    def __init__(self) -> None:
-        self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-        self._is_first = int(os.environ.get("RANK", "0")) == 0
-        os.dup2(2, 1)  # what libraries print goes to the log
-        sys.stdout = sys.stderr
-
-    def __call__(self, **line: Any) -> None:
-        if self._is_first:
-            with contextlib.suppress(BrokenPipeError):
-                self._out.write(json.dumps(line) + "\n")
-                self._out.flush()
 
 
 def main(arguments: list[str]) -> int:
@@ -89,7 +66,7 @@ def run(job: dict[str, Any], voice: Voice) -> int:
 
     job = with_usable_dtype(job)
     folder = Path(job["folder"])
-    stop = _Stop()
+    stop = Stop()
     if not (folder / "adapter").is_dir() and not train(job, voice, stop):
         voice(stopped=True)
         return EXIT_STOPPED
@@ -106,18 +83,6 @@ def run(job: dict[str, Any], voice: Voice) -> int:
         probe(job)
     voice(done=True)
     return 0
-
-
-class _Stop:
-    """Whether somebody asked the training to end after this step (SIGTERM, SIGINT)."""
-
-    def __init__(self) -> None:
-        self.is_asked = False
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._ask)
-
-    def _ask(self, number: int, frame: object) -> None:
-        self.is_asked = True
 
 
 def _die_with_the_launcher() -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .program import Refused
+from .parent import Refused
 
 IGNORED = -100
 

@@ -14,7 +14,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import transformers
@@ -24,19 +24,16 @@ from transformers.trainer_callback import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from .loading import DTYPES, base_of, end_ids_of, tokenizer_of
-from .program import Refused
+from .parent import Refused, Stop, Voice
 from .rehearsing import rehearsed
 from .rows import Counted, read_rows, tokens_of
-
-if TYPE_CHECKING:
-    from .program import Voice, _Stop
 
 _STATE = "trainer_state.json"  # written last: a checkpoint without it is not whole
 _CHECKPOINTS_KEPT = 2
 _LEAST_GAIN = 0.005  # nats: less than that on held-out rows is no better loss
 
 
-def train(job: dict[str, Any], voice: Voice, stop: _Stop) -> bool:
+def train(job: dict[str, Any], voice: Voice, stop: Stop) -> bool:
     """Trains to the end and writes `adapter/`; False where it was asked to stop before."""
     torch.set_num_threads(job["threads"])
     folder = Path(job["folder"])
@@ -54,8 +51,8 @@ def train(job: dict[str, Any], voice: Voice, stop: _Stop) -> bool:
     resumed = _last_checkpoint(folder / "checkpoints")
     told = _Told(voice, stop, num_tokens=sum(len(row["input_ids"]) for row in training))
     callbacks: list[TrainerCallback] = [told]
-    if held_out and job["patience"]:
-        callbacks.append(transformers.EarlyStoppingCallback(job["patience"], _LEAST_GAIN))
+    if held_out and chosen["patience"]:
+        callbacks.append(transformers.EarlyStoppingCallback(chosen["patience"], _LEAST_GAIN))
     trainer = SFTTrainer(
         model=model,
         args=_arguments(job, has_evaluation=bool(held_out)),
@@ -218,7 +215,7 @@ def _num_steps(trainer: Any, chosen: dict[str, Any]) -> int:
 class _Told(TrainerCallback):  # type: ignore[misc]
     """Tells what the trainer logs, and ends it in good order when it is asked to."""
 
-    def __init__(self, voice: Voice, stop: _Stop, *, num_tokens: int) -> None:
+    def __init__(self, voice: Voice, stop: Stop, *, num_tokens: int) -> None:
         self._voice = voice
         self._stop = stop
         self._num_tokens = num_tokens

@@ -1,4 +1,4 @@
-"""Which checkpoint is tuned when a model is named."""
+"""Which checkpoint is tuned, or packed, when a model is named."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from codehearth.models.weights import read_weights
 _WHOLE = ("F32", "F16", "BF16")
 
 
-def checkpoint_of(store: Store, text: str) -> LocalModel:
-    """The checkpoint in whole precision of the model that `text` names.
+def checkpoint_of(store: Store, text: str, purpose: str) -> LocalModel:
+    """The checkpoint in whole precision of the model that `text` names; `purpose` is for messages.
 
     A GGUF stands for its checkpoint where that is here too. Raises Unsupported with what is needed
     where it is not, and as `Store.find` does.
@@ -25,13 +25,13 @@ def checkpoint_of(store: Store, text: str) -> LocalModel:
         return store.find(f"{name}:checkpoint")
     found = store.find(text, allow_path=True)
     if found.adapter is not None:
-        raise Unsupported(f"'{text}' is an adapter on another model; tune `{name}`.", param="model")
+        raise Unsupported(f"'{text}' is an adapter on another model; take `{name}`.", param="model")
     if found.format == "gguf":
-        found = _beside(store, found)
+        found = _beside(store, found, purpose)
     precision = read_weights(found.path).precision
     if precision not in _WHOLE or not found.path.is_dir():
         raise Unsupported(
-            f"'{found.name}' is quantised ({precision}); training starts from whole weights.",
+            f"'{found.name}' is quantised ({precision}); {purpose} starts from whole weights.",
             hint=f"pull the checkpoint: {_command(found)}",
             param="model",
         )
@@ -52,14 +52,14 @@ def gguf_of(store: Store, base: LocalModel) -> LocalModel | None:
     )
 
 
-def _beside(store: Store, gguf: LocalModel) -> LocalModel:
+def _beside(store: Store, gguf: LocalModel, purpose: str) -> LocalModel:
     """The checkpoint of the same row of the catalogue."""
     for one in store.models():
         is_same = one.row is not None and gguf.row is not None and one.row.name == gguf.row.name
         if is_same and one.format == "safetensors" and one.precision in (None, "bf16", "fp16"):
             return store.find(one.name)
     raise Unsupported(
-        f"'{gguf.name}' is here as GGUF only; training needs the checkpoint of Hugging Face.",
+        f"'{gguf.name}' is here as GGUF only; {purpose} needs the checkpoint of Hugging Face.",
         hint=f"pull the checkpoint: {_command(gguf)}",
         param="model",
     )

@@ -24,7 +24,7 @@ def doctor(as_json: bool) -> None:
     with the packaged model and asked for a few tokens. Each trouble comes with its cure. Exit
     code 1: a check has failed.
     """
-    from codehearth.cli.checks import all_checks
+    from codehearth.cli.doctor.checks import all_checks
 
     found = []
     for check in all_checks():
