@@ -45,6 +45,20 @@ def test_an_engine_that_reads_no_gguf_gets_the_same_model_as_a_checkpoint(tmp_pa
 
     assert opened is not None and (opened.engine, opened.facts.name) == ("vllm", "starter")
     assert any("vllm does not read the model's gguf" in one for one in opened.why)
+    assert not opened.facts.takes_grammars
+
+
+def test_a_gguf_with_transformers_is_not_made_to_begin_with_a_word(tmp_path: Path) -> None:
+    """Each infilling at a word was refused: 'grammar' is not done by this engine."""
+    pretend(tmp_path / "engines", "transformers", devices=["cpu"])
+    settings = Settings(data=tmp_path, engine="transformers")
+    opener = opening.Opener(settings, make_store(settings))
+    room = Room(Amount(32 * GIB), Amount(32 * GIB))
+
+    opened = asyncio.run(opener("starter", attempt=0, room=room))
+
+    assert opened is not None and opened.engine == "transformers"
+    assert not opened.facts.takes_grammars
 
 
 def test_a_gpu_full_of_models_that_could_leave_is_planned_with(

@@ -42,8 +42,16 @@ def test_the_starter_answers_whatever_computes_it(
             model=model, prompt="def add(a, b):\n", temperature=0, max_tokens=8, stream=True
         )
         streamed = "".join(chunk.choices[0].text for chunk in chunks if chunk.choices)
+        middle = client.completions.create(
+            model=model,
+            prompt="def add(a, b):\n    return",
+            suffix="\n",
+            temperature=0,
+            max_tokens=4,
+        )
         listed = hearth.run("ps", "--json")
 
     assert "def " in str(chat.choices[0].message.content)
     assert text.choices[0].text and streamed == text.choices[0].text
+    assert middle.choices[0].text.strip(), middle  # vLLM refused a family's eight ends
     assert f'"{engine}"' in listed.stdout

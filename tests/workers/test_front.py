@@ -25,6 +25,7 @@ from codehearth.workers.dialects import (
     DIALECTS,
     Complaints,
     counted,
+    is_mark,
     token_id_of,
     tokenize_body,
 )
@@ -181,6 +182,24 @@ def test_an_adapter_is_a_model_of_its_own_there(lora: Any, model: str) -> None:
 def test_what_names_no_adapter_is_refused_and_not_answered_by_the_base(lora: Any) -> None:
     with pytest.raises(Refused, match="lora"):
         model_of({"lora": lora}, "m", ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("stop", "expected"),
+    [
+        ("<|fim_pad|>", True),
+        ("<｜fim▁end｜>", True),
+        ("▁<EOT>", True),
+        ("[SUFFIX]", True),
+        ("<[PAD▁TOKEN]>", True),
+        ("\n+++++ ", False),
+        ("###REFERENCE:", False),
+        ("def", False),
+        ("[]", False),
+    ],
+)
+def test_marks_are_told_from_texts_that_an_answer_may_hold(stop: str, expected: bool) -> None:
+    assert is_mark(stop) is expected
 
 
 def test_tokens_are_asked_for_by_their_ids_and_told_from_texts() -> None:

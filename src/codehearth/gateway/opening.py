@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from codehearth.engines import ENGINE_NAMES
 from codehearth.engines.base import Adapter, Engine, Launch, Parallel
 from codehearth.engines.process import EngineProcess, Patience
 from codehearth.engines.remote import REMOTE_KEY_VARIABLE, Remote
@@ -95,6 +96,7 @@ class Opener:
             weights=weights,
             row=model.row,
             scores_prompts=engine.scores_prompts,
+            takes_grammars=engine.name in ENGINE_NAMES["llama.cpp"],
             adapters=tuple(one.path for one in adapters),
         )
         return OpenModel(
@@ -139,7 +141,11 @@ class Opener:
         launch = Launch(model.path, model.name, 0, num_slots, num_threads=1)
         process = self._process(engine, launch)
         facts = ModelFacts(
-            name=model.name, context_tokens=0, num_slots=num_slots, weights=UNKNOWN_WEIGHTS
+            name=model.name,
+            context_tokens=0,
+            num_slots=num_slots,
+            weights=UNKNOWN_WEIGHTS,
+            takes_grammars=False,
         )
         return OpenModel(
             process=process,

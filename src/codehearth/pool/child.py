@@ -58,6 +58,8 @@ class ModelFacts:
     row: Row | None = None
     scores_prompts: bool = False
     """Whether its engine gives the log-probabilities of a prompt's own tokens."""
+    takes_grammars: bool = True
+    """Whether its engine writes by a grammar, so that it can be made to begin with a text."""
     adapters: tuple[Path, ...] = ()
     """What is loaded beside the weights, each to be asked for by its place."""
     adapter: int | None = None

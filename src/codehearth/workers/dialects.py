@@ -41,6 +41,16 @@ DIALECTS: Mapping[str, Dialect] = {
 }
 
 
+# How families write tokens that stand for no text; SentencePiece sets a bar before some.
+_MARK = re.compile(r"▁?(?:<.+>|\[.+\])", re.DOTALL)
+MAX_STOPS = 4  # texts that vLLM 0.32 takes
+
+
+def is_mark(stop: str) -> bool:
+    """Whether a stop is written like a special token, of which vLLM writes no text."""
+    return _MARK.fullmatch(stop) is not None
+
+
 def token_id_of(token: str) -> int | None:
     """The id in what stands for a token's text where ids were asked for."""
     number = token.removeprefix("token_id:")

@@ -31,8 +31,10 @@ from codehearth.wire.sse import EventReader
 from codehearth.workers.behind import WELL_S, Behind
 from codehearth.workers.dialects import (
     DIALECTS,
+    MAX_STOPS,
     Dialect,
     counted,
+    is_mark,
     token_id_of,
     tokenize_body,
 )
@@ -41,6 +43,7 @@ from codehearth.workers.transformers.listener import (
     Refused,
     Stream,
     Whole,
+    invalid,
     listen,
     take_key,
     unsupported,
@@ -68,6 +71,7 @@ class Front:
         self._adapters = tuple(adapters)
         self._num_in_flight = 0
         self._texts: dict[int, str] = {}
+        self._marks: dict[str, int | None] = {}
 
     async def answer(self, method: str, path: str, body: bytes) -> Whole | Stream:
         match method, path:
@@ -91,11 +95,31 @@ class Front:
     async def _generated(self, path: str, asked: Mapping[str, Any]) -> Whole | Stream:
         model = model_of(asked, self._alias, self._adapters)
         openai = passed_on(asked, is_chat=path == _ROUTES[0]) | {"model": model}
+        if self._dialect.tokenises and openai.get("stop"):
+            openai |= await self._ends(openai["stop"])
         translated = self._dialect.translated(openai, asked)
         if asked.get("stream"):
             return Stream(self._chunks(path, translated))
         whole = {name: value for name, value in translated.items() if "stream" not in name}
         return Whole(await self._named(with_chat_logprobs(await self._asked_whole(path, whole))))
+
+    async def _ends(self, stop: str | Sequence[str]) -> dict[str, Any]:
+        """Where an answer ends: texts, and the ids of those that are special tokens: a family's
+        infilling has more ends than may be told as texts, and no text is written of them."""
+        stops = [stop] if isinstance(stop, str) else list(stop)
+        texts = [one for one in stops if not is_mark(one)]
+        if len(texts) > MAX_STOPS:
+            raise invalid(f"'stop' holds more than the {MAX_STOPS} texts that are taken")
+        ids = [await self._mark_id(one) for one in stops if is_mark(one)]
+        return {"stop": texts, "stop_token_ids": [one for one in ids if one is not None]}
+
+    async def _mark_id(self, mark: str) -> int | None:
+        """The one token that a mark is; None where it is none, so that nothing can end there."""
+        if mark not in self._marks:
+            body = tokenize_body({"content": mark})
+            tokens = (await self._asked_whole("/tokenize", body))["tokens"]
+            self._marks[mark] = tokens[0] if len(tokens) == 1 else None
+        return self._marks[mark]
 
     async def _num_running(self) -> int:
         if not self._dialect.running:

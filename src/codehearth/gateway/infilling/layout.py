@@ -98,8 +98,8 @@ def _num_lines_to_step(num_lines: int) -> int:
 
 
 def _with_lines(before: str, lines: str, facts: ModelFacts, *, may_force: bool) -> Layout:
-    """Only llama.cpp's engines take a grammar, and they are what reads GGUF."""
-    last = _LAST_WORD.search(lines) if may_force and facts.weights.kind == "gguf" else None
+    """An engine that takes no grammar is asked as the text stands."""
+    last = _LAST_WORD.search(lines) if may_force and facts.takes_grammars else None
     if last is None or not (before + lines[: last.start()]):
         return Layout(before + lines)
     return Layout(before + lines[: last.start()], forced=last.group())
