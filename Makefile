@@ -38,7 +38,8 @@ test-engines: $(VENV)/installed-dev .engines/lmdeploy-parser/made ## run the con
 	done
 	HEARTH_DATA=$(CURDIR)/.engines $(BIN)/hearth engines install transformers --cpu --with gptq
 	HEARTH_TEST_ENGINES=required $(BIN)/python -m pytest tests/engines/contract tests/workers \
-		tests/lab/test_parity.py tests/lab/test_speeds.py tests/lab/test_measure.py \
+		tests/lab/test_chatglm.py tests/lab/test_measure.py tests/lab/test_parity.py \
+		tests/lab/test_quantize_checkpoint.py tests/lab/test_speeds.py \
 		tests/engines/test_vllm.py tests/engines/test_lmdeploy.py tests/deploy/test_scale.py \
 		tests/system/test_transformers_served.py tests/system/test_engines_served.py \
 		tests/system/test_adapters.py $(ARGS)
