@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cli.command_line import Hearth
+from tests.cli.command_line import STARTER, Hearth
 
 
 def test_every_engine_is_listed_with_the_command_that_changes_something(hearth: Hearth) -> None:
@@ -12,7 +12,8 @@ def test_every_engine_is_listed_with_the_command_that_changes_something(hearth: 
     text = hearth("engines")
 
     names = [one["name"] for one in listed.document]
-    assert names == ["llama.cpp", "llama-server", "transformers", "vllm", "lmdeploy", "fastllm"]
+    own = ["llama.cpp", "llama-server", "transformers", "vllm", "lmdeploy", "fastllm"]
+    assert names == [*own, "remote"]
     for name in ("transformers", "vllm", "fastllm"):
         assert f"{name}: `hearth engines install {name}`" in text.out
     assert "switched off" in text.out  # the tests' own setting of llama_server
@@ -74,7 +75,7 @@ def test_asked_for_and_not_installed_it_is_refused_with_the_command(
 
 
 def test_a_gguf_file_is_refused_by_vllm_before_anything_starts(hearth: Hearth) -> None:
-    done = hearth("run", "starter", "x", variables={"HEARTH_ENGINE": "vllm"})
+    done = hearth("run", "-m", str(STARTER), "x", variables={"HEARTH_ENGINE": "vllm"})
 
     assert done.code != 0
     assert "vllm is started here for checkpoints of safetensors" in done.err
