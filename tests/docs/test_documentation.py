@@ -7,54 +7,21 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 
 from codehearth.cli.group import SECTIONS
-from codehearth.cli.reference import command_page, settings_page
-from scripts.chinese import chinese
 from scripts.comparison import read as read_comparison
-from scripts.reference_pages import errors_page
 from scripts.write_figures import PAGES as FIGURES
 from scripts.write_figures import written
-from scripts.write_reference import PAGES as REFERENCE
 from tests.cli.command_line import HEARTH, Hearth, served
-
-ROOT = Path(__file__).parent.parent.parent
-DOCS = ROOT / "docs"
-GUIDES = sorted(path.name for path in (DOCS / "guide").glob("*.md"))
-PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md"), *(ROOT / "examples").glob("*.md")])
+from tests.docs.pages import DOCS, PAGES, ROOT, fences
 
 # The address in the documentation; in a test it is the server's own.
 ADDRESS = "http://127.0.0.1:8765"
-
-_FENCE = re.compile(r"(<!-- run -->\n)?```(\w*)\n(.*?)```", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Fence:
-    language: str
-    text: str
-    is_run: bool
-
-    @property
-    def commands(self) -> list[str]:
-        return [line[2:] for line in self.text.splitlines() if line.startswith("$ ")]
-
-
-def fences(page: Path) -> list[Fence]:
-    text = page.read_text("utf-8")
-    return [Fence(found[2], found[3], found[1] is not None) for found in _FENCE.finditer(text)]
-
-
-def _headings(page: Path) -> list[str]:
-    prose = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
-    return re.findall(r"^(#+) .+$", prose, re.MULTILINE)
 
 
 def _anchors(page: Path) -> set[str]:
@@ -142,61 +109,12 @@ def _twin(page: Path) -> Path:
     return DOCS / "guide" / page.name if page.name != "index.md" else DOCS / page.name
 
 
-def test_every_guide_is_there_in_both_languages() -> None:
-    assert sorted(path.name for path in (DOCS / "zh").glob("*.md")) == sorted([*GUIDES, "index.md"])
-
-
-@pytest.mark.parametrize("name", GUIDES)
-def test_both_languages_have_the_same_parts_and_commands(name: str) -> None:
-    english, chinese = DOCS / "guide" / name, DOCS / "zh" / name
-
-    assert _headings(english) == _headings(chinese)
-    assert [fence.text for fence in fences(english)] == [fence.text for fence in fences(chinese)]
-    assert [fence.is_run for fence in fences(english)] == [f.is_run for f in fences(chinese)]
-
-
-@pytest.mark.parametrize("name", [*GUIDES, "index.md"])
-def test_a_chinese_page_is_in_chinese(name: str) -> None:
-    text = (DOCS / "zh" / name).read_text("utf-8")
-    prose = re.sub(r"```.*?```|`[^`]*`|\([^)]*\)", "", text, flags=re.DOTALL)
-    chinese = len(re.findall(r"[\u4e00-\u9fff]", prose))
-    latin = len(re.findall(r"[A-Za-z]+", prose))
-
-    assert chinese > 2 * latin
-    assert not re.search(r"[\u4e00-\u9fff],|[\u4e00-\u9fff]\. ", prose), "half-width punctuation"
-
-
-def test_the_chinese_reference_is_in_chinese() -> None:
-    """A new text may wait for its translation; a page that is mostly English is none."""
-    known, asked = chinese(), set[str]()
-
-    def said(text: str) -> str:
-        asked.add(text)
-        return known.get(text, text)
-
-    for page in (command_page, settings_page, errors_page):
-        page(said)
-
-    missing = sorted(text for text in asked - {""} if text not in known)
-    assert len(missing) < len(asked) / 10, missing
-    assert not re.search(r"[\u4e00-\u9fff],|[\u4e00-\u9fff]\. ", " ".join(known.values()))
-
-
 def test_every_route_says_what_it_is_for() -> None:
     sections = re.split(r"^## ", (DOCS / "routes.md").read_text("utf-8"), flags=re.MULTILINE)[1:]
     silent = [section.split("\n")[0] for section in sections if not section.split("\n")[2].strip()]
 
     assert len(sections) > 60
     assert not silent
-
-
-@pytest.mark.parametrize("folder", ["guide", "zh"])
-def test_every_guide_is_reached_from_the_first_page(folder: str) -> None:
-    index = DOCS / "index.md" if folder == "guide" else DOCS / "zh" / "index.md"
-    text = index.read_text("utf-8")
-
-    for name in GUIDES:
-        assert f"({'guide/' if folder == 'guide' else ''}{name})" in text
 
 
 def test_commands_in_the_guides_exist() -> None:
@@ -206,38 +124,6 @@ def test_commands_in_the_guides_exist() -> None:
             for command in fence.commands:
                 for verb in re.findall(r"(?:^|[|&] |/)hearth ([a-z]+)", command):
                     assert verb in verbs, f"{page.name}: {command}"
-
-
-def test_the_site_has_every_guide_and_reference_page() -> None:
-    site = tomllib.loads(ROOT.joinpath("zensical.toml").read_text("utf-8"))["project"]
-    text = str(site["nav"])
-    wanted = [*(f"guide/{name}" for name in GUIDES), *(f"zh/{name}" for name in GUIDES)]
-    wanted += [name for name in REFERENCE if name.endswith(".md")]
-
-    assert site["theme"]["font"] is False
-    for page in wanted:
-        assert f"'{page}'" in text
-
-
-ZENSICAL = ROOT / "build" / "environments" / "docs" / "bin" / "zensical"
-
-
-@pytest.mark.skipif(not ZENSICAL.exists(), reason="`make site` has not made the generator's place")
-def test_the_site_speaks_the_language_of_its_page(tmp_path: Path) -> None:
-    """Around Chinese guides the theme said "On this page" and "Next", and called them English."""
-    shutil.copy(ROOT / "zensical.toml", tmp_path)
-    for name in ("docs", "scripts/site"):
-        shutil.copytree(ROOT / name, tmp_path / name)
-
-    argv = [str(ZENSICAL), "build", "--strict"]
-    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
-
-    assert done.returncode == 0, done.stdout + done.stderr
-    site = tmp_path / "build" / "site"
-    assert '<html lang="en"' in site.joinpath("guide", "team.html").read_text("utf-8")
-    assert '<html lang="zh"' in site.joinpath("zh", "team.html").read_text("utf-8")
-    assert "On this page" not in site.joinpath("zh", "team.html").read_text("utf-8")
-    assert site.joinpath("assets", "site.css").is_file()
 
 
 READMES = (ROOT / "README.md", ROOT / "README.zh-CN.md")
