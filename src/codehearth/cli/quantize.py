@@ -62,7 +62,9 @@ def quantize(
     as_json: bool,
     **flags: Any,
 ) -> None:
-    """Write a model in other precisions: GGUF files, or checkpoints for other engines.
+    """Write a model in other precisions.
+
+    GGUF files for llama.cpp, or checkpoints for other engines.
 
     MODEL is the name of a model on this machine, a GGUF file or the folder of a Hugging Face
     checkpoint. What is made is found as NAME:PRECISION and can be served at once. A GGUF that was
