@@ -70,7 +70,7 @@ def _with_bitsandbytes(job: dict[str, Any], tell: Tell) -> None:
     argv = [word for name, value in asked.items() for word in (f"--{name}", str(value))]
     transformers.utils.logging.set_tqdm_hook(lambda _factory, words, _: _Told(words, tell))
     try:
-        loaded = load(parse_arguments(argv), say=lambda _: None)
+        loaded = load(parse_arguments(argv), say=lambda _: None, for_disk=True)
     except CannotLoad as error:
         raise Refused("BadWeights", f"The checkpoint cannot be loaded: {error}.") from error
     transformers.utils.logging.set_tqdm_hook(None)

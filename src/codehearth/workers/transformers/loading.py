@@ -90,8 +90,13 @@ def facts() -> dict[str, Any]:
     }
 
 
-def load(asked: argparse.Namespace, *, say: Callable[[str], None]) -> Loaded:
-    """The model that was asked for, ready to compute. Raises CannotLoad."""
+def load(
+    asked: argparse.Namespace, *, say: Callable[[str], None], for_disk: bool = False
+) -> Loaded:
+    """The model that was asked for, ready to compute, or to be saved as it is (`for_disk`).
+
+    Raises CannotLoad.
+    """
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     # It warns at every multiplication, and of a faster library that is not there.
@@ -125,7 +130,10 @@ def load(asked: argparse.Namespace, *, say: Callable[[str], None]) -> Loaded:
             dtype=dtype,
             use_safetensors=True,
             output_loading_info=True,
-            **(_quantisation(asked.quantise, dtype, place) or _unpacking(path, place)),
+            **(
+                _quantisation(asked.quantise, dtype, place, for_disk=for_disk)
+                or _unpacking(path, place)
+            ),
             **options,
         )
     except MemoryError:
@@ -184,16 +192,19 @@ def _gpus() -> list[Gpu]:
     ]
 
 
-def _quantisation(bits: str | None, dtype: torch.dtype, place: str) -> dict[str, Any]:
+def _quantisation(
+    bits: str | None, dtype: torch.dtype, place: str, *, for_disk: bool
+) -> dict[str, Any]:
     """What is said of quantising at load. Nothing where nothing is asked: even a None would hide
     how a packed checkpoint says that it is packed.
 
     On a CPU torchao makes int8, which then takes a ninth of bitsandbytes' time (a row of 896
-    through 4864: 0.97 ms against 8.7, and 0.35 in bf16; one thread, AVX-512).
+    through 4864: 0.97 ms against 8.7, and 0.35 in bf16; one thread, AVX-512). What is to be kept is
+    made by bitsandbytes, which GPUs read too.
     """
     if bits is None:
         return {}
-    if bits == "int8" and place == "cpu" and _has("torchao"):
+    if bits == "int8" and place == "cpu" and not for_disk and _has("torchao"):
         from torchao.quantization import Int8WeightOnlyConfig
 
         return {"quantization_config": transformers.TorchAoConfig(Int8WeightOnlyConfig())}
