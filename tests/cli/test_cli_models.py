@@ -357,3 +357,17 @@ def test_a_model_served_by_path_is_listed_by_that_server(hearth: Hearth, tiny: b
         screen.wait_for(">>> ")
 
         assert "* mine" in screen.say("/model")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("show",), ("measure",), ("quantize", "--to", "q8_0"), ("tune", "--data", __file__)],
+    ids=lambda words: words[0],
+)
+def test_a_file_that_is_not_there_is_named(hearth: Hearth, words: tuple[str, ...]) -> None:
+    verb, *others = words
+
+    done = hearth(verb, "./nowhere.gguf", *others)
+
+    assert (done.code, done.out) == (4, "")
+    assert "There is nothing at 'nowhere.gguf'." in done.err

@@ -356,7 +356,7 @@ def test_a_path_is_served_under_its_stem(hearth: Hearth) -> None:
     [
         (("-m", "nonsense"), 4, "The model 'nonsense' is not known here"),
         (("-m", "qwen2.5-coder-7b"), 4, "hearth pull"),
-        (("-m", "./missing.gguf"), 1, "missing"),
+        (("-m", "./missing.gguf"), 4, "missing"),
         (("--host", "0.0.0.0"), 2, "without a key"),
         (("--port", "99999"), 2, "at most 65535"),
         (("--hub", "nowhere"), 2, "nowhere"),

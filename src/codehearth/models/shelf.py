@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from codehearth.errors import BadWeights, InvalidRequest, ModelNotFound
+from codehearth.errors import BadWeights, InvalidRequest, ModelNotFound, NotFound
 from codehearth.models import caches, local_models
 from codehearth.models.catalogue import nearest, resolve
 from codehearth.models.hubs import HubPlaces
@@ -114,6 +114,8 @@ class Shelf:
     def locate_name(self, name: ModelName) -> LocalModel:
         match name:
             case PathName(path):
+                if not path.exists():
+                    raise NotFound(f"There is nothing at '{path.name}'.", param="model")
                 return local_models.from_path(path.stem or path.name, path)
             case HubName():
                 return self._of_repository(name)

@@ -35,13 +35,12 @@ from codehearth.gateway.engine.upstream import chat_body
 from codehearth.gateway.house import House
 from codehearth.gateway.page.archive import Archive
 from codehearth.gateway.page.draft import Draft
+from codehearth.gateway.page.found_files import found_files
 from codehearth.gateway.page.history import Sent, estimate_for, request_of, sent
 from codehearth.gateway.replies import describe, unexpected
-from codehearth.gateway.shown import room
 from codehearth.pool.child import ModelFacts
 from codehearth.records.talk import Attachment, Conversation, Message, NewMessage, State
-from codehearth.repo.context import packed
-from codehearth.wire.conversations import MAX_ATTACHMENTS, MAX_FILE_NAME, AnswerRequest
+from codehearth.wire.conversations import MAX_ATTACHMENTS, AnswerRequest
 from codehearth.wire.requests import ChatRequest
 from codehearth.wire.validation import validated
 
@@ -54,7 +53,6 @@ UNWATCHED_S = 600.0
 SAVE_EVERY_S = 0.5
 _LAST_SAVE_S = 5.0
 _MAX_BUDGETS = 8
-_USUAL_CONTEXT = 8192  # tokens, of a model that is not loaded yet
 
 
 @dataclass(frozen=True)
@@ -161,7 +159,7 @@ class Answers:
         if asked.parameters is not None:
             parameters |= asked.parameters.given()
         files = [Attachment(one.name, one.text) for one in asked.attachments or ()]
-        files += await _found(house, asked, model, most=MAX_ATTACHMENTS - len(files))
+        files += await found_files(house, asked, model, most=MAX_ATTACHMENTS - len(files))
         draft, path = await do(self._placed, user, conversation_id, asked, model, files)
         task = _Task(
             path=path,
@@ -343,17 +341,6 @@ def _settle(draft: Draft, asking: asyncio.Task[None]) -> None:
     else:
         log.error("an answer broke off by a mistake of ours", exc_info=error)
         draft.end_as(broken, unexpected())
-
-
-async def _found(house: House, asked: AnswerRequest, model: str, *, most: int) -> list[Attachment]:
-    """What the repository holds of the question, as files of the message: so it is kept, shown
-    below the question, and sent again with it."""
-    if asked.repository is None or not asked.content:
-        return []
-    found = await house.repositories.search(asked.repository, asked.content)
-    live = await house.live(model)
-    chosen = packed(found, max_characters=room(live.context_tokens if live else _USUAL_CONTEXT))
-    return [Attachment(one.place[-MAX_FILE_NAME:], one.text) for one in chosen[:most]]
 
 
 def _empty(model: str) -> NewMessage:
