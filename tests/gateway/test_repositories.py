@@ -194,6 +194,42 @@ def test_repositories_are_listed_and_searched(server: Served, root: Path) -> Non
         assert server.request("GET", f"/hearth/repositories/shop/search{query}")[0] == 400
 
 
+def test_what_another_process_indexes_is_found_at_once(tmp_path: Path) -> None:
+    root = tmp_path / "code"
+    root.mkdir()
+    (root / "a.py").write_text("def first(): pass\n")
+    Shelf(tmp_path / "data").add(root, "code")
+    question = "/hearth/repositories/code/search?q=second"
+
+    with served(tmp_path) as running:
+        before = json.loads(running.request("GET", question)[2])["results"]
+        (root / "b.py").write_text("def second(): pass\n")
+        Shelf(tmp_path / "data").add(root, "code")
+        after = json.loads(running.request("GET", question)[2])["results"]
+
+    assert (before, [one["path"] for one in after]) == ([], ["b.py"])
+
+
+def test_a_damaged_index_takes_no_suggestion_away(tmp_path: Path) -> None:
+    root = tmp_path / "code"
+    root.mkdir()
+    (root / "basket.py").write_text(BASKET)
+    shelf = Shelf(tmp_path / "data")
+    shelf.add(root, "code")
+
+    with served(tmp_path) as running:
+        by_place = FIM | {"filepath": str(root / "app.py")}
+        assert (
+            "basket.py"
+            in running.request("POST", "/v1/completions", by_place)[1]["x-hearth-snippets"]
+        )
+        shelf.get("code").path.write_bytes(b"damaged" * 4096)
+        status, headers, _ = running.request("POST", "/v1/completions", by_place | {"seed": 3})
+        named, _ = running.post("/v1/completions", FIM | {"repository": "code"})
+
+    assert (status, "x-hearth-snippets" in headers, named) == (200, False, 503)
+
+
 def test_an_index_in_use_sees_what_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repositories, "REFRESH_EVERY_S", 0.05)
     root = tmp_path / "code"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -117,7 +117,7 @@ def search(name: str, words: tuple[str, ...], limit: int, as_json: bool) -> None
 
     found = _shelf().get(name).search(terms_of(" ".join(words)), limit=limit)
     if as_json:
-        print_json([_as_json(one) for one in found])
+        print_json([one.as_document() for one in found])
         return
     if not found:
         say("Nothing is found. Names from the code, and words of its comments, are.")
@@ -137,16 +137,6 @@ def _shelf() -> Shelf:
     from codehearth.repo.shelf import Shelf
 
     return Shelf(settings_now().data)
-
-
-def _as_json(one: Any) -> dict[str, Any]:
-    return {
-        "path": one.path,
-        "first_line": one.first_line,
-        "last_line": one.last_line,
-        "text": one.text,
-        "score": round(one.score, 3),
-    }
 
 
 def _indented(text: str) -> str:

@@ -28,14 +28,14 @@ _MAX_REMEMBERED = 64
 
 
 class Repositories:
-    """One server's. What is remembered of a search is the last minute's, as its index is."""
+    """One server's. A search is remembered as long as nobody has written to its index."""
 
     def __init__(self, data: Path) -> None:
         self._shelf = Shelf(data)
         self._listed: tuple[float, tuple[Repository, ...]] = (-_LISTED_FOR_S, ())
         self._refreshed_at: dict[str, float] = {}
         self._refreshing: set[asyncio.Task[None]] = set()
-        self._remembered: OrderedDict[tuple[str, tuple[str, ...], str], list[Found]] = OrderedDict()
+        self._remembered: OrderedDict[tuple[object, ...], list[Found]] = OrderedDict()
 
     async def all(self) -> tuple[Repository, ...]:
         """Looked up anew every few seconds: `hearth repo add` is another process."""
@@ -53,13 +53,14 @@ class Repositories:
         index = await asyncio.to_thread(self._shelf.get, name)
         self._refresh_beside(name)
         terms = terms_of(text)
-        key = (name, terms, without)
-        if key not in self._remembered:
+        key = (name, index.stamp(), terms, without)
+        found = self._remembered.get(key)
+        if found is None:
             found = await asyncio.to_thread(index.search, terms, limit=_MOST_FOUND, without=without)
             self._remembered[key] = found
             if len(self._remembered) > _MAX_REMEMBERED:
                 self._remembered.popitem(last=False)
-        return self._remembered[key]
+        return found
 
     async def of_place(self, path: str | None, git_url: str | None) -> tuple[str, str] | None:
         """The repository that a file is of, by an address of git or by where it lies, and its path
@@ -89,10 +90,6 @@ class Repositories:
 
     async def _refresh(self, name: str) -> None:
         try:
-            done = await asyncio.to_thread(lambda: self._shelf.get(name).refresh())
+            await asyncio.to_thread(lambda: self._shelf.get(name).refresh())
         except (HearthError, OSError) as error:
             log.info("the repository %s was not refreshed: %s", name, error)
-            return
-        if done.num_read or done.num_gone:
-            for key in [key for key in self._remembered if key[0] == name]:
-                del self._remembered[key]

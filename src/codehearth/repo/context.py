@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 MAX_SNIPPETS = 8
 _LEAST_SHARE = 0.25
@@ -31,6 +32,10 @@ class Found:
     def place(self) -> str:
         """`src/a.py:10-32`, as editors open it."""
         return f"{self.path}:{self.first_line}-{self.last_line}"
+
+    def as_document(self) -> dict[str, Any]:
+        """As the command line and the API print it."""
+        return {**asdict(self), "score": round(self.score, 3)}
 
 
 def packed(found: Iterable[Found], *, max_characters: int) -> tuple[Found, ...]:

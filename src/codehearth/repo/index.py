@@ -103,8 +103,8 @@ class Index:
         with index._open() as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(_TABLES)
-            connection.execute(f"PRAGMA user_version = {_VERSION}")
             _set(connection, "root", str(root))
+            connection.execute(f"PRAGMA user_version = {_VERSION}")  # from here on it is usable
         return index
 
     def is_usable(self) -> bool:
@@ -116,6 +116,17 @@ class Index:
         except sqlite3.DatabaseError:
             return False
         return bool(version == _VERSION)
+
+    def stamp(self) -> tuple[int, int]:
+        """Another one after whatever was written, by whichever process."""
+        try:
+            log = self.path.with_name(self.path.name + "-wal").stat().st_size
+        except OSError:
+            log = 0
+        try:
+            return self.path.stat().st_mtime_ns, log
+        except OSError:
+            return 0, 0
 
     def facts(self) -> Facts:
         with self._open() as connection:

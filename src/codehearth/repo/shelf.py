@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from codehearth.errors import InvalidRequest, NotFound
+from codehearth.errors import InvalidRequest, NotFound, RecordsUnavailable
 from codehearth.repo.index import Facts, Index, Refreshed
 
 FOLDER = "repositories"
@@ -38,8 +39,13 @@ class Shelf:
 
     def all(self) -> tuple[Repository, ...]:
         """Those that can be read, in the order of their names."""
-        found = ((name, self._index(name)) for name in self.names())
-        return tuple(Repository(n, index.facts()) for n, index in found if index.is_usable())
+        found = []
+        for name in self.names():
+            index = self._index(name)
+            with suppress(RecordsUnavailable):
+                if index.is_usable():
+                    found.append(Repository(name, index.facts()))
+        return tuple(found)
 
     def get(self, name: str) -> Index:
         """Raises NotFound with what is nearest."""

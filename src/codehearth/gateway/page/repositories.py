@@ -34,20 +34,7 @@ async def search_repository(request: Request, name: str) -> Response:
     """The pieces of a repository that a question would be shown."""
     asked = read_query(request, SearchQuery)
     found = await house_of(request).repositories.search(name, asked.q)
-    return JsonResponse(
-        {
-            "results": [
-                {
-                    "path": one.path,
-                    "first_line": one.first_line,
-                    "last_line": one.last_line,
-                    "text": one.text,
-                    "score": round(one.score, 3),
-                }
-                for one in found[: asked.limit]
-            ]
-        }
-    )
+    return JsonResponse({"results": [one.as_document() for one in found[: asked.limit]]})
 
 
 def _document(one: Repository) -> dict[str, Any]:
