@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from codehearth.cli.output import print_data, print_json, print_table, say, size, tell_warning
+from codehearth.cli.output import on_both, print_data, print_json, print_table, say, tell_warning
 from codehearth.settings import Settings
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _cells(one: EngineSpeed) -> tuple[str, ...]:
     return (
         one.label,
         f"{one.load_s.median:.2f} s",
-        size(one.memory.peak_bytes),
+        on_both(one.memory.peak_bytes, one.memory.gpu_peak_bytes),
         f"{1000 * one.ttft_s.median:.0f} ms",
         *speeds,
     )

@@ -83,9 +83,20 @@ class Streams:
 
 @dataclass(frozen=True)
 class Memory:
+    """Of the host, and of GPUs that have memory of their own: None where none was used, or where
+    the driver does not tell."""
+
     peak_bytes: int
     predicted_bytes: int
     gpu_peak_bytes: int | None = None
+    gpu_predicted_bytes: int | None = None
+
+    @property
+    def on_gpu(self) -> tuple[int, int] | None:
+        """Measured and predicted, where both are known."""
+        if self.gpu_peak_bytes is None or self.gpu_predicted_bytes is None:
+            return None
+        return self.gpu_peak_bytes, self.gpu_predicted_bytes
 
 
 @dataclass(frozen=True)
