@@ -14,6 +14,9 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from starter import corpus, smalltalk, tasks, unknown, wordings  # noqa: E402
 
+from codehearth.models.catalogue import catalogue  # noqa: E402
+from codehearth.models.weights import read_weights  # noqa: E402
+
 DATA = ROOT / "src" / "codehearth" / "data"
 PYTHON_FILE = "def double(number):\n    return number * 2\n\n\n" * 20
 
@@ -119,15 +122,21 @@ def test_a_composed_request_to_decline_is_none_of_those_kept_for_evaluation() ->
         assert not composed & set(held_out[language])
 
 
-@pytest.mark.parametrize("file", ["starter.gguf", "starter/model.safetensors"])
-def test_the_shipped_files_are_those_of_the_card(file: str) -> None:
+def test_the_shipped_file_is_that_of_the_card() -> None:
     card = (DATA / "starter.md").read_text(encoding="utf-8")
-    named = re.search(rf"`{file}`: `([0-9a-f]{{64}})`", card)
+    named = re.search(r"`starter\.gguf`: `([0-9a-f]{64})`", card)
 
-    digest = hashlib.sha256((DATA / file).read_bytes()).hexdigest()
+    digest = hashlib.sha256((DATA / "starter.gguf").read_bytes()).hexdigest()
 
     assert named is not None
     assert named.group(1) == digest
+
+
+def test_the_catalogue_says_the_shipped_files_sizes() -> None:
+    row, weights = catalogue()["starter"], read_weights(DATA / "starter.gguf")
+
+    said = (row.num_parameters, row.context_tokens)
+    assert said == (weights.num_parameters, weights.context_tokens)
 
 
 def test_the_shipped_file_names_its_formats() -> None:
