@@ -15,5 +15,5 @@ def starter_checkpoint(data_dir: Path) -> Path:
 
 
 def store_at(data_dir: Path) -> Store:
-    """A store that can make the checkpoint of the starter."""
-    return Store(data_dir, write_checkpoint=write_checkpoint)
+    """A store that can make the checkpoint of the starter, and knows no hub's cache."""
+    return Store(data_dir, environment={}, write_checkpoint=write_checkpoint)
