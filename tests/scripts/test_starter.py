@@ -280,3 +280,54 @@ def test_pass_at_k_is_the_unbiased_estimator() -> None:
     assert measure.pass_at(10, 0, 10) == 0
     assert measure.pass_at(10, 1, 10) == 1
     assert measure.pass_at(10, 3, 1) == pytest.approx(0.3)
+
+
+def test_a_corpus_travels_in_one_file(tmp_path: Path) -> None:
+    texts = ("x = 1\n" * 100, "名字 = '\u2028'\n" * 100)
+    files = tuple(source_file(f"{i}.py", text) for i, text in enumerate(texts))
+    found = corpus.Corpus(files, (), (corpus.PackageRecord("example", "1.0", "MIT"),))
+
+    corpus.write_packed(found, tmp_path / "corpus.jsonl.xz")
+
+    assert corpus.read_packed(tmp_path / "corpus.jsonl.xz") == found
+
+
+def test_no_large_package_is_most_of_what_is_learnt() -> None:
+    files = [source_file(f"{i}.py") for i in range(10)]
+    size = files[0].num_bytes
+
+    kept = list(corpus.capped(files, 3 * size))
+
+    assert len(kept) == 3
+    assert kept == list(corpus.capped(reversed(files), 3 * size))
+
+
+def test_every_package_for_a_gpu_is_named_with_its_version() -> None:
+    names = corpus.gpu_packages()
+
+    assert len(names) > 500
+    assert not set(names) & {*corpus.TEACHING_PACKAGES, *corpus.LIBRARY_PACKAGES}
+
+
+def test_muon_is_that_of_torch() -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from starter.muon import Muon
+
+    torch.manual_seed(0)
+    start = [torch.randn(64, 32), torch.randn(32, 64), torch.randn(64, 64), torch.randn(64, 32)]
+    ours, theirs = ([torch.nn.Parameter(matrix.clone()) for matrix in start] for _ in range(2))
+    optimisers = (
+        Muon(ours, lr=0.01, weight_decay=0.1),
+        torch.optim.Muon(theirs, lr=0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
+    )
+
+    for _ in range(5):
+        for our, their in zip(ours, theirs, strict=True):
+            our.grad = torch.randn_like(our)
+            their.grad = our.grad.clone()
+        for optimiser in optimisers:
+            optimiser.step()
+
+    for our, their, matrix in zip(ours, theirs, start, strict=True):
+        moved = (their.detach() - matrix).abs().max()
+        assert (our - their).abs().max() < 0.05 * moved  # bf16, in another order
