@@ -139,6 +139,19 @@ def test_the_catalogue_says_the_shipped_files_sizes() -> None:
     assert said == (weights.num_parameters, weights.context_tokens)
 
 
+def test_a_new_starters_sizes_go_into_the_catalogues_row_and_nowhere_else() -> None:
+    for needed in ("torch", "safetensors", "tokenizers"):
+        pytest.importorskip(needed, reason=f"{needed} is not installed")
+    from starter import card
+
+    before = (DATA / "catalogue.toml").read_text("utf-8")
+    after = card.catalogue_with(before, 34_000_000, 2048)
+
+    pairs = zip(before.splitlines(), after.splitlines(), strict=True)
+    changed = [new for old, new in pairs if old != new]
+    assert changed == ["num_parameters = 34_000_000", "context_tokens = 2048"]
+
+
 def test_the_shipped_file_names_its_formats() -> None:
     gguf = pytest.importorskip("gguf", reason="gguf is not installed")
 
