@@ -19,7 +19,7 @@ ENGINES = {"transformers": "transformers", "vllm": "vllm", "llamacpp-native": "l
 
 @pytest.mark.parametrize("environment", ENGINES)
 def test_the_starter_is_the_same_model_on_every_engine(environment: str, tmp_path: Path) -> None:
-    """fastllm is not among them: it cannot load tied embeddings, which the starter has."""
+    """fastllm is not among them: it tells no log-probabilities, by which they are compared."""
     installed(environment)
     machine = replace(snapshot(), gpus=())
     bench = Bench(store_at(tmp_path), machine, ENVIRONMENTS)
