@@ -2,44 +2,64 @@
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
+from gguf import GGUFReader
+
 from .corpus import PackageRecord
+from .export import shape_of
+from .network import Shape
 from .training import Recipe
 
 CURVE_WIDTH, CURVE_HEIGHT, MARGIN = 640, 280, 40
 
 
 def write(out: Path, gguf: Path, packages: tuple[PackageRecord, ...], folder: Path) -> None:
-    """`starter.md` and `starter_curve.svg` in the folder, beside copies of both exports."""
+    """`starter.md` and `starter_curve.svg` in the folder, beside the GGUF file that ships; the
+    catalogue's row says its size."""
     figures = json.loads((out / "figures.json").read_text("utf-8"))
     log = [json.loads(line) for line in (out / "log.jsonl").read_text("utf-8").splitlines()]
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(gguf, folder / "starter.gguf")
-    shutil.copytree(out / "huggingface", folder / "starter", dirs_exist_ok=True)
     (folder / "starter_curve.svg").write_text(curve(log), encoding="utf-8")
-    digests = tuple(
-        hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in (gguf, out / "huggingface" / "model.safetensors")
+    shape, digest = shape_of(GGUFReader(gguf)), hashlib.sha256(gguf.read_bytes()).hexdigest()
+    text = card(figures, log[-1], packages, shape, digest)
+    (folder / "starter.md").write_text(text, encoding="utf-8")
+    catalogue = folder / "catalogue.toml"
+    summary = figures["summary"]
+    rows = catalogue_with(catalogue.read_text("utf-8"), summary["parameters"], shape.context)
+    catalogue.write_text(rows, encoding="utf-8")
+
+
+def catalogue_with(text: str, num_parameters: int, context_tokens: int) -> str:
+    """The catalogue with the starter's sizes in its row."""
+    head, row, rest = text.partition('name = "starter"\n')
+    assert row, "the catalogue has no starter"
+    rest = re.sub(r"num_parameters = \S+", f"num_parameters = {num_parameters:_}", rest, count=1)
+    return (
+        head
+        + row
+        + re.sub(r"context_tokens = \S+", f"context_tokens = {context_tokens}", rest, count=1)
     )
-    (folder / "starter.md").write_text(card(figures, log[-1], packages, digests), encoding="utf-8")
 
 
 def card(
     figures: dict[str, Any],
     last: dict[str, Any],
     packages: tuple[PackageRecord, ...],
-    digests: tuple[str, ...],
+    shape: Shape,
+    digest: str,
 ) -> str:
     summary = figures["summary"]
     parts = (
         TOP.format(
             millions=f"{summary['parameters'] / 1e6:.1f}",
             megabytes=f"{summary['file_bytes'] / 1e6:.1f}",
-            digest=digests[0],
-            checkpoint_digest=digests[1],
+            digest=digest,
+            shape=shape,
             tasks=summary["taught_tasks"],
         ),
         _figures_table(summary),
@@ -177,14 +197,14 @@ does not reason, and it knows nothing else.** For real work, choose a larger mod
 
 SHA-256 of `starter.gguf`: `{digest}`
 
-SHA-256 of `starter/model.safetensors`: `{checkpoint_digest}`
-
-Architecture Qwen2: 6 layers, 256 wide, feed-forward 768, 4 heads of 64 with 2 key-value heads,
-untied embeddings, 4096 byte-level BPE tokens split by Qwen2's pattern, ChatML, and Qwen's
+Architecture Qwen2: {shape.layers} layers, {shape.hidden} wide, feed-forward {shape.feed_forward},
+{shape.heads} heads of {shape.head_size} with {shape.kv_heads} key-value heads, untied embeddings,
+{shape.vocabulary} byte-level BPE tokens split by Qwen2's pattern, ChatML, and Qwen's
 fill-in-the-middle tokens in both orders. Matrices in Q8_0, the rest in F32. The file's metadata
-allows a context of 4096 tokens; it was trained on windows of 256 and 512 tokens, few longer, so
-expect little beyond 500 and nothing beyond 1000. `starter/` holds the same weights in bf16 for
-transformers, vLLM and others, and for tuning. Licence: MIT.
+allows a context of {shape.context} tokens; it was trained on windows of 256 and 512 tokens, few
+longer, so expect little beyond 500 and nothing beyond 1000. `starter:bf16`, for transformers, vLLM
+and others and for tuning, is made of this file when it is wanted: its numbers, rounded to bf16.
+Licence: MIT.
 
 ## Figures
 
