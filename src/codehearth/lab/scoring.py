@@ -53,6 +53,22 @@ class Loading:
 
 
 @dataclass(frozen=True)
+class Library:
+    """llama.cpp as what reads a text: the wheel's library, or at `path` that of another engine."""
+
+    name: str = "xllamacpp"
+    version: str = ""
+    path: Path | None = None
+
+    @property
+    def in_job(self) -> str:
+        return str(self.path or "")
+
+
+WHEEL = Library()
+
+
+@dataclass(frozen=True)
 class Scores:
     """Figures for each scored token, in the text's order, and the greedy completions."""
 
@@ -91,10 +107,11 @@ def cut(
     return Windows(windows, tuple(prompts), vocabulary_size)
 
 
-def tokenize(path: Path, text: str) -> tuple[list[int], int]:
+def tokenize(path: Path, text: str, library: Library = WHEEL) -> tuple[list[int], int]:
     """The text's tokens by the model's own tokenizer, and the size of its vocabulary."""
     job = {
         "task": "tokenize",
+        "library": library.in_job,
         "model": str(path),
         "context_tokens": 32,
         "num_threads": 1,
@@ -114,10 +131,12 @@ def score(
     num_threads: int,
     done: Callable[[int], None],
     loaded: Loading | None = None,
+    library: Library = WHEEL,
 ) -> Scores:
     """Every window through the model at `path`; the reference comes first and fills `logits`."""
     job = {
         "task": "reference" if is_reference else "compare",
+        "library": library.in_job,
         "model": str(path),
         "context_tokens": windows.context_tokens,
         "num_threads": num_threads,
