@@ -83,9 +83,13 @@ def end_ids_of(stops: Sequence[str], loaded: Vocabulary) -> frozenset[int]:
 
 def num_top_of(asked: Mapping[str, Any], *, is_chat: bool) -> int | None:
     """How many alternatives of each token are wanted; None where no log-probabilities are."""
-    if is_chat:
-        return int(number(asked, "top_logprobs", 0)) if asked.get("logprobs") else None
-    return None if asked.get("logprobs") is None else int(number(asked, "logprobs", 0))
+    if not asked.get("logprobs") if is_chat else asked.get("logprobs") is None:
+        return None
+    name = "top_logprobs" if is_chat else "logprobs"
+    count = int(number(asked, name, 0))
+    if count < 0:
+        raise invalid(f"'{name}' is less than 0")
+    return count
 
 
 def prompts_of(asked: Mapping[str, Any], loaded: Vocabulary) -> list[list[int]]:

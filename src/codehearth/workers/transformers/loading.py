@@ -22,6 +22,7 @@ import torch
 import transformers
 
 from .arranging import arranged
+from .attention import without_plans
 from .placing import Gpu, dtype_on, place_for
 from .serving import CannotLoad
 
@@ -102,6 +103,7 @@ def load(
     # It warns at every multiplication, and of a faster library that is not there.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     torch.set_num_threads(asked.threads)
+    without_plans()
     path = Path(asked.model)
     gpus = _gpus()
     found = place_for(asked.device, gpus, has_mps=torch.backends.mps.is_available())

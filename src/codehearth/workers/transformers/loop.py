@@ -133,9 +133,10 @@ class Loop:
     def _advance(self, group: _Group) -> None:
         """A token for each row, and the step that follows for those that go on."""
         tokens = choose(group.batch.logits, [row.chooser for row in group.rows])
+        scored = _scored(group, tokens)
         goes_on = [
-            self._took_or_told(row, token, group.batch.logits[place])
-            for place, (row, token) in enumerate(zip(group.rows, tokens, strict=True))
+            self._took_or_told(row, token)
+            for row, token in zip(group.rows, scored, strict=True)
         ]
         self._keep(group, goes_on)
         if group.rows:
@@ -143,22 +144,22 @@ class Loop:
             self._loaded.use(group.adapter)
             batches.step(self._loaded, group.batch, kept)
 
-    def _took_or_told(self, row: _Row, token: int, logits: torch.Tensor) -> bool:
+    def _took_or_told(self, row: _Row, token: Token) -> bool:
         """`_took`; a row that it fails with is told and ends alone."""
         with self._telling([row.job], leave=False):
-            return self._took(row, token, logits)
+            return self._took(row, token)
         return False
 
-    def _took(self, row: _Row, token: int, logits: torch.Tensor) -> bool:
+    def _took(self, row: _Row, token: Token) -> bool:
         """Send what a token brings; False where the answer ends with it."""
         job = row.job
-        ends = token in self._loaded.end_ids and not job.ignores_end
-        if ends or token in job.end_ids:
+        ends = token.id in self._loaded.end_ids and not job.ignores_end
+        if ends or token.id in job.end_ids:
             return self._finish(row, "stop")
         job.num_new_tokens += 1
         if job.num_top is not None:
-            row.unsent.append(Token(token, *top_logprobs(logits, token, job.num_top)))
-        text = row.transcript.take(token)
+            row.unsent.append(token)
+        text = row.transcript.take(token.id)
         if row.transcript.is_stopped:
             return self._finish(row, "stop", text)
         if job.num_new_tokens >= job.max_new_tokens:
@@ -249,8 +250,8 @@ class Loop:
         """Send how likely the prompt's own tokens were, each after those before it."""
         tokens = [Token(job.prompt[0], None)] if begun == 0 else []
         following = job.prompt[begun + 1 : begun + 1 + len(logits)]
-        for row, token in zip(logits, following, strict=False):
-            tokens.append(Token(token, *top_logprobs(row, token, job.num_top or 0)))
+        scores = top_logprobs(logits[: len(following)], following, job.num_top or 0)
+        tokens += [Token(token, *score) for token, score in zip(following, scores, strict=True)]
         self._tell(job, Piece(tokens=tokens, num_read=begun + len(logits)))
 
     def _join_groups(self) -> None:
@@ -307,6 +308,25 @@ class Loop:
         self._reading = deque(one for one in self._reading if id(one.row.job) not in ended)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def _scored(group: _Group, tokens: Sequence[int]) -> list[Token]:
+    """The tokens that the rows took, with their log-probabilities where these are wanted; looked
+    at together, since each look waits for the device."""
+    found = [Token(token, None) for token in tokens]
+    wanted = {
+        place: row.job.num_top
+        for place, row in enumerate(group.rows)
+        if row.job.num_top is not None
+    }
+    if wanted:
+        places = list(wanted)
+        logits = group.batch.logits[places] if len(wanted) < len(tokens) else group.batch.logits
+        taken = [tokens[place] for place in places]
+        scores = top_logprobs(logits, taken, max(wanted.values()))
+        for (place, count), (own, top) in zip(wanted.items(), scores, strict=True):
+            found[place] = Token(tokens[place], own, top[:count])
+    return found
 
 
 def _can_join(one: _Group, other: _Group) -> bool:

@@ -15,6 +15,7 @@ import torch
 
 from .job import Sampling
 
+_SCORED_ROWS = 32
 _FEW = 1024  # candidates that are looked at before a whole vocabulary is sorted
 
 
@@ -27,6 +28,7 @@ class Chooser:
         self._prompt = tuple(prompt) if sampling.has_penalties else ()
         self._counts: torch.Tensor | None = None  # (V,) how often each token was generated
         self._seen: torch.Tensor | None = None  # (V,) whether it was there at all
+        self._bias: tuple[torch.Tensor, torch.Tensor] | None = None  # ids, what is added to each
 
     def draw(self) -> float:
         return self._random.random()
@@ -49,9 +51,11 @@ class Chooser:
             logits = logits - sampling.frequency_penalty * counts
             logits = logits - sampling.presence_penalty * (counts > 0)
         if sampling.bias:
-            logits = logits.clone()
-            ids = torch.tensor(list(sampling.bias), device=logits.device)
-            logits[ids] += torch.tensor(list(sampling.bias.values()), device=logits.device)
+            if self._bias is None:
+                added = list(sampling.bias.values())
+                ids = torch.tensor(list(sampling.bias), device=logits.device)
+                self._bias = ids, torch.tensor(added, dtype=logits.dtype, device=logits.device)
+            logits = logits.index_add(0, *self._bias)
         return logits
 
     def _memory(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -70,11 +74,15 @@ def choose(logits: torch.Tensor, choosers: Sequence[Chooser]) -> list[int]:
     ]
     if any(row is not old for row, old in zip(rows, logits, strict=False)):
         logits = torch.stack(rows)
-    chosen = logits.argmax(dim=-1)
     drawn = [i for i, chooser in enumerate(choosers) if not chooser.sampling.is_greedy]
-    if drawn:
+    if len(drawn) == len(choosers):
+        chosen = _drawn(logits, choosers)
+    elif drawn:
         index = torch.tensor(drawn, device=logits.device)
+        chosen = logits.argmax(dim=-1)
         chosen[index] = _drawn(logits[index], [choosers[i] for i in drawn])
+    else:
+        chosen = logits.argmax(dim=-1)
     tokens: list[int] = chosen.tolist()
     for token, chooser in zip(tokens, choosers, strict=True):
         chooser.took(token)
@@ -83,18 +91,20 @@ def choose(logits: torch.Tensor, choosers: Sequence[Chooser]) -> list[int]:
 
 def _drawn(logits: torch.Tensor, choosers: Sequence[Chooser]) -> torch.Tensor:
     """Tokens drawn from the rows' distributions, after their cuts."""
-
-    def column(values: Sequence[float]) -> torch.Tensor:
-        return torch.tensor(values, dtype=torch.float32, device=logits.device)[:, None]
-
     asked = [chooser.sampling for chooser in choosers]
-    probs = torch.softmax(logits / column([one.temperature for one in asked]), dim=-1)
-    draws = column([chooser.draw() for chooser in choosers])
+    columns = [
+        [one.temperature for one in asked],
+        [chooser.draw() for chooser in choosers],
+        [one.top_p for one in asked],
+        [one.top_k or logits.shape[-1] for one in asked],
+        [one.min_p for one in asked],
+    ]
+    # All in one copy to the device, each (B, 1).
+    sent = torch.tensor(columns, dtype=torch.float32, device=logits.device)[:, :, None]
+    temperature, draws, top_p, top_k, min_p = sent.unbind()
+    probs = torch.softmax(logits / temperature, dim=-1)
     if not any(one.is_cut for one in asked):
         return _picked(probs, draws)[:, 0]
-    top_p = column([one.top_p for one in asked])
-    top_k = column([one.top_k or probs.shape[-1] for one in asked])
-    min_p = column([one.min_p for one in asked])
     values, ids = _candidates(probs, top_k, top_p, min_p)
     ranks = torch.arange(values.shape[-1], device=values.device)
     kept = torch.where(ranks < top_k, values, 0)
@@ -136,10 +146,22 @@ def _picked(weights: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
 
 
 def top_logprobs(
-    logits: torch.Tensor, chosen: int, count: int
-) -> tuple[float, list[tuple[int, float]]]:
-    """The log-probability of `chosen` and of the `count` likeliest; `logits` (V,) as they came."""
-    logprobs = torch.log_softmax(logits.float(), dim=-1)
-    values, ids = logprobs.topk(min(count, logprobs.shape[-1]))
-    top = list(zip(ids.tolist(), values.tolist(), strict=True))
-    return float(logprobs[chosen]), top
+    logits: torch.Tensor, chosen: Sequence[int], count: int
+) -> list[tuple[float, list[tuple[int, float]]]]:
+    """For each row the log-probability of its `chosen` token and of the `count` likeliest ones;
+    `logits` (n, V) as they came.
+
+    A few rows at a time: what is made of the logits is as large as they are, in 32 bits.
+    """
+    found: list[tuple[float, list[tuple[int, float]]]] = []
+    for begun in range(0, len(chosen), _SCORED_ROWS):
+        rows = slice(begun, begun + _SCORED_ROWS)
+        logprobs = torch.log_softmax(logits[rows].float(), dim=-1)
+        taken = torch.tensor(chosen[rows], dtype=torch.long, device=logits.device)
+        values, ids = logprobs.topk(min(count, logprobs.shape[-1]))
+        own = logprobs.gather(-1, taken[:, None])[:, 0]
+        tops = (
+            list(zip(*row, strict=True)) for row in zip(ids.tolist(), values.tolist(), strict=True)
+        )
+        found += zip(own.tolist(), tops, strict=True)
+    return found
