@@ -35,7 +35,7 @@ from codehearth.engines.transformers import Transformers
 from codehearth.engines.worker import START
 from codehearth.lab.asking import Asker, client_of
 from codehearth.models.gpus import cuda_gpus
-from codehearth.models.torch_memory import predict
+from codehearth.models.prediction import prediction_of
 from codehearth.models.weights import read_weights
 
 MIB = 1 << 20
@@ -180,6 +180,8 @@ def _predicted(
     weights: Any, streams: int, asked: argparse.Namespace, launch: Launch, precision: str
 ) -> Iterator[tuple[str, int]]:
     """What is predicted for so many answers of the length that was written."""
+    predict = prediction_of("transformers", precision)
+    assert predict is not None
     footprint = predict(
         weights,
         context_tokens=asked.prompt_tokens + asked.new_tokens,
@@ -190,7 +192,6 @@ def _predicted(
         kv_type="f16",
         mapped=True,
         machine="x86_64",
-        precision=precision,
     )
     yield from footprint.parts
     yield "gpu", footprint.gpu_bytes
