@@ -22,16 +22,16 @@ def measure_engines(
     as_json: bool,
 ) -> None:
     """Times the engines, keeps what was found, and prints it."""
-    from codehearth.cli.machine import usable_hardware
     from codehearth.cli.shelf import store_of
     from codehearth.gateway.choosing import environments_of
     from codehearth.lab.measure_engines import run
     from codehearth.lab.parity.sides import Bench, sides_of
     from codehearth.lab.speeds import keep_speeds
+    from codehearth.models.hardware import snapshot
 
     bench = Bench(
         store=store_of(settings),
-        hardware=usable_hardware(settings),
+        hardware=snapshot(),
         environments=environments_of(settings),
         llama_server=settings.llama_server,
         num_threads=settings.threads or None,

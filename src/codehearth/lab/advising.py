@@ -52,11 +52,13 @@ def counsel(model: LocalModel, results_folder: Path, hardware: Hardware) -> Coun
 
 
 def newest_result(model: LocalModel, folder: Path, hardware: Hardware) -> Result | None:
-    """The newest result of this model on this machine."""
+    """The newest result of this model on this machine, and on what would compute here now: what
+    was measured on the processor says nothing of a GPU."""
     names = {model.name, base_of(model)}
+    gpus = tuple(gpu.name for gpu in hardware.gpus)
     for result in results(folder):
         is_ours = result.is_of(hardware.cpu_name, hardware.num_cores)
-        if result.model.name in names and is_ours:
+        if result.model.name in names and is_ours and result.computed_on == gpus:
             return result
     return None
 
