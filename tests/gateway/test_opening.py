@@ -61,7 +61,7 @@ def test_a_gguf_with_transformers_is_not_made_to_begin_with_a_word(tmp_path: Pat
     opened = asyncio.run(opener("starter", attempt=0, room=room))
 
     assert opened is not None and opened.engine == "transformers"
-    assert not opened.facts.takes_grammars
+    assert not opened.facts.takes_grammars and opened.facts.takes_beginnings
 
 
 @pytest.mark.parametrize("precision", ["int8", "int4"])

@@ -15,6 +15,7 @@ At most `num_slots` answers are under way; others wait in the order in which the
 
 from __future__ import annotations
 
+import functools
 import queue
 import sys
 import threading
@@ -28,6 +29,7 @@ import torch
 
 from . import batch as batches
 from .batch import Batch
+from .beginning import Beginning, TokenBytes
 from .job import Deliver, FinishReason, Job, Piece, Token, put_all
 from .loading import Loaded
 from .sampling import Chooser, choose, top_logprobs
@@ -81,6 +83,10 @@ class Loop:
         self._reading: deque[_Reading] = deque()
         self._groups: list[_Group] = []
         self._pieces: list[tuple[Job, Piece]] = []
+
+    @functools.cached_property
+    def _token_bytes(self) -> TokenBytes:
+        return TokenBytes(self._loaded.tokenizer, self._loaded.vocabulary_size)
 
     def start(self) -> None:
         threading.Thread(target=self._run, name="computing", daemon=True).start()
@@ -208,9 +214,11 @@ class Loop:
                 self._read_on(first[0])
 
     def _row(self, job: Job) -> _Row:
+        begins_with = job.sampling.begins_with
+        beginning = Beginning(begins_with, self._token_bytes) if begins_with else None
         return _Row(
             job,
-            Chooser(job.sampling, job.prompt),
+            Chooser(job.sampling, job.prompt, beginning),
             Transcript(self._loaded.tokenizer, job.stops, job.prompt),
         )
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import torch
 
+from .beginning import Beginning
 from .job import Sampling
 
 _SCORED_ROWS = 32
@@ -22,8 +23,11 @@ _FEW = 1024  # candidates that are looked at before a whole vocabulary is sorted
 class Chooser:
     """One row's choice: its sampling, its generator, and what it has seen so far."""
 
-    def __init__(self, sampling: Sampling, prompt: Sequence[int]) -> None:
+    def __init__(
+        self, sampling: Sampling, prompt: Sequence[int], beginning: Beginning | None = None
+    ) -> None:
         self.sampling = sampling
+        self._beginning = beginning
         self._random = random.Random(sampling.seed)  # noqa: S311 - no secret is made of it
         self._prompt = tuple(prompt) if sampling.has_penalties else ()
         self._counts: torch.Tensor | None = None  # (V,) how often each token was generated
@@ -34,12 +38,14 @@ class Chooser:
         return self._random.random()
 
     def took(self, token: int) -> None:
+        if self._beginning:
+            self._beginning.took(token)
         if self._counts is not None and self._seen is not None:
             self._counts[token] += 1
             self._seen[token] = True
 
     def adjust(self, logits: torch.Tensor) -> torch.Tensor:
-        """Penalties and bias on the row's logits (V,)."""
+        """Penalties, bias and what the answer must begin with, on the row's logits (V,)."""
         sampling = self.sampling
         if sampling.has_penalties:
             seen, counts = self._memory(logits)
@@ -56,6 +62,9 @@ class Chooser:
                 ids = torch.tensor(list(sampling.bias), device=logits.device)
                 self._bias = ids, torch.tensor(added, dtype=logits.dtype, device=logits.device)
             logits = logits.index_add(0, *self._bias)
+        if self._beginning and (allowed := self._beginning.allowed()):
+            ids = torch.tensor(allowed, dtype=torch.long, device=logits.device)
+            logits = torch.full_like(logits, -torch.inf).index_copy(0, ids, logits[ids])
         return logits
 
     def _memory(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -69,7 +78,7 @@ class Chooser:
 def choose(logits: torch.Tensor, choosers: Sequence[Chooser]) -> list[int]:
     """The next token of each row; `logits` are (B, V) in float32."""
     rows = [
-        chooser.adjust(row) if chooser.sampling.has_penalties or chooser.sampling.bias else row
+        chooser.adjust(row) if chooser.sampling.changes_logits else row
         for row, chooser in zip(logits, choosers, strict=True)
     ]
     if any(row is not old for row, old in zip(rows, logits, strict=False)):
