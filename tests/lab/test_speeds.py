@@ -100,7 +100,9 @@ def test_what_the_processor_needed_does_not_speak_for_a_gpu(tmp_path: Path) -> N
     on_gpu = replace(speeds().speeds[0], memory=Memory(1, 1, gpu_predicted_bytes=1))
     keep_speeds(speeds(engine="llama.cpp"), tmp_path)
     keep_speeds(
-        replace(speeds(engine="vllm"), gpus=("NVIDIA H200",), speeds=(replace(on_gpu, engine="vllm"),)),
+        replace(
+            speeds(engine="vllm"), gpus=("NVIDIA H200",), speeds=(replace(on_gpu, engine="vllm"),)
+        ),
         tmp_path,
     )
 

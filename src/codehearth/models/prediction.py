@@ -49,7 +49,9 @@ def prediction_of(engine: str, precision: str) -> Predict | None:
 
     def predict(weights: Weights, **asked: Any) -> Footprint:
         method = _METHOD_BYTES.get((engine, weights.precision), 0)
-        is_on_cuda = asked["gpu_layers"] and asked["num_gpus"] and asked["machine"] != _METAL_MACHINE
+        is_on_cuda = (
+            asked["gpu_layers"] and asked["num_gpus"] and asked["machine"] != _METAL_MACHINE
+        )
         on_cuda = _ON_CUDA_BYTES.get(engine, 0) if is_on_cuda else 0
         return torch_memory.predict(
             weights, precision=precision, process_bytes=process + method + on_cuda, **asked

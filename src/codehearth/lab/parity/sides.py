@@ -169,7 +169,9 @@ def _choose(
     if precision and engine.name.startswith("llama"):
         return _choose(bench, name, engine.name, precision, say=say)
     if reason := cannot_make(precision, weights):
-        raise Unsupported(f"{reason[0].upper()}{reason[1:]}.", hint="name a checkpoint of this model")
+        raise Unsupported(
+            f"{reason[0].upper()}{reason[1:]}.", hint="name a checkpoint of this model"
+        )
     return _Chosen(model, weights, engine, precision)
 
 

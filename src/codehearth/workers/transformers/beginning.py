@@ -21,7 +21,9 @@ class TokenBytes:
         """`vocabulary_size` is the model's: a tokenizer may know more tokens than it does."""
         pieces, special = Pieces(tokenizer), set(tokenizer.all_special_ids)
         special |= set(tokenizer.get_added_vocab().values())
-        found = ((bytes(pieces.of(one)[1]), one) for one in range(min(len(tokenizer), vocabulary_size)))
+        found = (
+            (bytes(pieces.of(one)[1]), one) for one in range(min(len(tokenizer), vocabulary_size))
+        )
         self._sorted = sorted((raw, one) for raw, one in found if raw and one not in special)
         self._bytes = {one: raw for raw, one in self._sorted}
 

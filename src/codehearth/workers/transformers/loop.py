@@ -32,7 +32,8 @@ from .batch import Batch
 from .beginning import Beginning, TokenBytes
 from .job import Deliver, FinishReason, Job, Piece, Token, put_all
 from .loading import Loaded
-from .sampling import Chooser, choose, top_logprobs
+from .sampling import Chooser, choose
+from .scores import with_logprobs
 from .transcript import Transcript
 
 
@@ -139,10 +140,9 @@ class Loop:
     def _advance(self, group: _Group) -> None:
         """A token for each row, and the step that follows for those that go on."""
         tokens = choose(group.batch.logits, [row.chooser for row in group.rows])
-        scored = _scored(group, tokens)
+        scored = with_logprobs(group.batch.logits, tokens, [row.job.num_top for row in group.rows])
         goes_on = [
-            self._took_or_told(row, token)
-            for row, token in zip(group.rows, scored, strict=True)
+            self._took_or_told(row, token) for row, token in zip(group.rows, scored, strict=True)
         ]
         self._keep(group, goes_on)
         if group.rows:
@@ -258,8 +258,8 @@ class Loop:
         """Send how likely the prompt's own tokens were, each after those before it."""
         tokens = [Token(job.prompt[0], None)] if begun == 0 else []
         following = job.prompt[begun + 1 : begun + 1 + len(logits)]
-        scores = top_logprobs(logits[: len(following)], following, job.num_top or 0)
-        tokens += [Token(token, *score) for token, score in zip(following, scores, strict=True)]
+        counts = [job.num_top or 0] * len(following)
+        tokens += with_logprobs(logits[: len(following)], following, counts)
         self._tell(job, Piece(tokens=tokens, num_read=begun + len(logits)))
 
     def _join_groups(self) -> None:
@@ -316,25 +316,6 @@ class Loop:
         self._reading = deque(one for one in self._reading if id(one.row.job) not in ended)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-
-def _scored(group: _Group, tokens: Sequence[int]) -> list[Token]:
-    """The tokens that the rows took, with their log-probabilities where these are wanted; looked
-    at together, since each look waits for the device."""
-    found = [Token(token, None) for token in tokens]
-    wanted = {
-        place: row.job.num_top
-        for place, row in enumerate(group.rows)
-        if row.job.num_top is not None
-    }
-    if wanted:
-        places = list(wanted)
-        logits = group.batch.logits[places] if len(wanted) < len(tokens) else group.batch.logits
-        taken = [tokens[place] for place in places]
-        scores = top_logprobs(logits, taken, max(wanted.values()))
-        for (place, count), (own, top) in zip(wanted.items(), scores, strict=True):
-            found[place] = Token(tokens[place], own, top[:count])
-    return found
 
 
 def _can_join(one: _Group, other: _Group) -> bool:

@@ -16,7 +16,6 @@ import torch
 from .beginning import Beginning
 from .job import Sampling
 
-_SCORED_ROWS = 32
 _FEW = 1024  # candidates that are looked at before a whole vocabulary is sorted
 
 
@@ -152,25 +151,3 @@ def _picked(weights: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
     # A place without weight cannot be picked: rounding may lead one past the last that has some.
     last = weights.shape[-1] - 1 - (weights > 0).flip(-1).to(torch.uint8).argmax(-1, keepdim=True)
     return torch.minimum(passed, last)
-
-
-def top_logprobs(
-    logits: torch.Tensor, chosen: Sequence[int], count: int
-) -> list[tuple[float, list[tuple[int, float]]]]:
-    """For each row the log-probability of its `chosen` token and of the `count` likeliest ones;
-    `logits` (n, V) as they came.
-
-    A few rows at a time: what is made of the logits is as large as they are, in 32 bits.
-    """
-    found: list[tuple[float, list[tuple[int, float]]]] = []
-    for begun in range(0, len(chosen), _SCORED_ROWS):
-        rows = slice(begun, begun + _SCORED_ROWS)
-        logprobs = torch.log_softmax(logits[rows].float(), dim=-1)
-        taken = torch.tensor(chosen[rows], dtype=torch.long, device=logits.device)
-        values, ids = logprobs.topk(min(count, logprobs.shape[-1]))
-        own = logprobs.gather(-1, taken[:, None])[:, 0]
-        tops = (
-            list(zip(*row, strict=True)) for row in zip(ids.tolist(), values.tolist(), strict=True)
-        )
-        found += zip(own.tolist(), tops, strict=True)
-    return found
