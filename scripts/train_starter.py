@@ -65,7 +65,7 @@ PLANS = {
     "gpu": Plan(
         Shape(),
         training.Recipe(
-            max_tokens=2_000_000_000,
+            max_tokens=1_020_000_000,
             tokens_a_step=131_072,
             windows=((1.0, 2048),),
             learning_rate=3e-3,
@@ -91,7 +91,7 @@ def main() -> None:
         "export": lambda: export_all(out),
         "measure": lambda: measure_all(out, arguments.gguf or out / "starter.gguf"),
         "verify": lambda: verify_all(arguments.gguf or out / "starter.gguf"),
-        "card": lambda: write_card(out, arguments.gguf or out / "starter.gguf"),
+        "card": lambda: write_card(arguments),
     }
     for name, step in steps.items():
         if arguments.step == name or (arguments.step == "all" and name != "corpus"):
@@ -179,10 +179,12 @@ def verify_all(gguf: Path) -> None:
         print(line)
 
 
-def write_card(out: Path, gguf: Path) -> None:
+def write_card(arguments: argparse.Namespace) -> None:
     from starter import card
 
-    card.write(out, gguf, corpus.read_corpus().packages, DATA_FOLDER)
+    out: Path = arguments.out
+    packages = _corpus(arguments).packages
+    card.write(out, arguments.gguf or out / "starter.gguf", packages, DATA_FOLDER)
     print(f"wrote {DATA_FOLDER / 'starter.md'}")
 
 
