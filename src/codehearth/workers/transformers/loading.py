@@ -74,12 +74,6 @@ class Loaded:
         if self.adapters is not None:
             self.adapters.use(adapter)
 
-    def warm_up(self) -> None:
-        """One empty pass, so that the first user does not pay for what is set up lazily."""
-        with torch.inference_mode():
-            self.model(torch.zeros((1, 1), dtype=torch.long, device=self.device))
-        _give_back_memory()
-
 
 def facts() -> dict[str, Any]:
     """What this environment has, for `hearth engines`."""
@@ -257,7 +251,7 @@ def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     return frozenset(found)
 
 
-def _give_back_memory() -> None:
+def give_back_memory() -> None:
     """Let glibc return what loading left free: 0.9 of 1.5 GiB with a 0.5B model in int8."""
     with contextlib.suppress(OSError, AttributeError):  # not glibc
         ctypes.CDLL(None).malloc_trim(0)
