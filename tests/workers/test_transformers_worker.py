@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import socket
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,6 +18,7 @@ from engines.contract.contenders import Running, running, transformers
 from tiny_checkpoints import FAMILIES, WIDTH, tiny_checkpoint, write_safetensors
 from tiny_gptq import tiny_gptq
 
+from codehearth.engines.worker import WORKERS
 from codehearth.errors import EngineFailed
 from codehearth.models.weights import read_weights
 
@@ -363,3 +365,50 @@ def test_a_newcomer_is_answered_while_a_long_answer_is_written(engine: Running) 
 
     assert short["usage"]["completion_tokens"] == 5
     assert b"requests_processing 1" in metrics
+
+
+_WITHIN = """
+import importlib.util, json, sys
+from pathlib import Path
+
+folder = Path(sys.argv[1])
+spec = importlib.util.spec_from_file_location(
+    "hearth_workers", folder / "__init__.py", submodule_search_locations=[str(folder)]
+)
+sys.modules["hearth_workers"] = importlib.util.module_from_spec(spec)
+import torch
+from hearth_workers.transformers import batch, warming
+from hearth_workers.transformers.loading import load
+from hearth_workers.transformers.program import parse_arguments
+
+loaded = load(parse_arguments(["--model", sys.argv[2]]), say=lambda _: None)
+warming.answer(loaded)
+seen = []
+loaded.model.register_forward_pre_hook(
+    lambda _, __, given: seen.append(given["attention_mask"]), with_kwargs=True
+)
+with torch.inference_mode():
+    for prompts in ([[3, 4]], [[3, 4], [5]]):
+        made = batch.read(loaded, prompts)
+        batch.step(loaded, made, [1] * len(prompts))
+masks = [mask if mask is None else mask.tolist() for mask in seen]
+print(json.dumps({"plans": torch.backends.cuda.cudnn_sdp_enabled(), "masks": masks}))
+"""
+
+
+def test_a_token_needs_neither_a_plan_nor_a_mask_where_nothing_is_padded(tmp_path: Path) -> None:
+    """On an H200 cuDNN made a plan for every length, and transformers read every mask back."""
+    contender = transformers(tmp_path)
+    state = contender.engine.state  # type: ignore[attr-defined]
+    path = tiny_checkpoint(tmp_path / "tiny")
+
+    said = subprocess.run(
+        [state.python, "-P", "-c", _WITHIN, WORKERS, path],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    found = json.loads(said.stdout.splitlines()[-1])
+    assert found["plans"] is False
+    assert found["masks"] == [None, None, [[1, 1], [0, 1]], [[1, 1, 1], [0, 1, 1]]]
