@@ -117,6 +117,11 @@ def _for_chat(options: Sequence[Option], reference: str) -> tuple[Option, str]:
     close = [one for one in quick if one.kl <= HARDLY_DIFFERENT]
     if close:
         best = max(close, key=lambda one: (one.decode_tokens_per_s, -one.kl))
+        if best.precision == reference:
+            return best, (
+                f"it is the model as it is here, and none that hardly differs from it is faster "
+                f"({_pace(best)})"
+            )
         return best, (
             f"it is the fastest ({_pace(best)}) of those that hardly differ from {reference} "
             f"(mean divergence {best.kl:.4f} nats)"
