@@ -4,10 +4,13 @@
         [--windows 20]
 
 The starter and its Q4_K_M (with --shape 0.5b random weights in the sizes of Qwen2.5-0.5B, 151,936
-tokens among them, as Q8_0 and Q4_K_M) read the same windows, both programs in turn and with the
-same number of threads that spin for as long; medians of time (and of the processors' time, which
-other programs disturb less), and perplexity and mean KL of both are printed with their ratios.
-`llama-perplexity` is looked for in FOLDER and on PATH; without it only our own figures are printed.
+tokens among them, as Q8_0 and Q4_K_M) read the same windows: by the wheel's library, by the library
+that the reference program computes with, and by that program, in turns and with the same number of
+threads that spin for as long. Medians of time (and of the processors' time, which other programs
+disturb less), and perplexity and mean KL of each are printed with their ratios.
+
+`llama-perplexity` is looked for in FOLDER (`bin` of what `hearth engines install llamacpp-native`
+has made) and on PATH, its library beside it; without them only our own figures are printed.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
@@ -43,8 +46,14 @@ CONTEXT = 512
 STARTER = Path(str(resources.files("codehearth.data"))) / "starter.gguf"
 
 
-Figures = tuple[float, float, float, float]
-"""Seconds, perplexity, mean KL, seconds of the processors."""
+@dataclass(frozen=True)
+class Figures:
+    """Seconds and seconds of the processors of both files; perplexity and KL of the second."""
+
+    took_s: float
+    cpu_s: float
+    perplexity: float
+    kl: float
 
 
 def cpu_of_children_s() -> float:
@@ -79,13 +88,25 @@ def main() -> None:
         files = large, small
         text = folder / "text"
         text.write_text(packaged_text().content)
-        ours: list[Figures] = []
+        libraries = {"wheel": scoring.WHEEL}
+        if native is not None and (path := library_of(Path(native))) is not None:
+            libraries["same build"] = scoring.Library("llamacpp-native", path=path)
+        ours: dict[str, list[Figures]] = {name: [] for name in libraries}
         theirs: list[Figures] = []
         for _ in range(asked.rounds):
-            ours.append(read(files, windows, folder, asked.threads))
+            for name, library in libraries.items():
+                ours[name].append(read(files, windows, library, folder, asked.threads))
             if native is not None:
                 theirs.append(their_own(native, files, folder, asked.windows, asked.threads))
         tell(ours, theirs, 2 * len(windows.windows) * CONTEXT)
+
+
+def library_of(program: Path) -> Path | None:
+    """What a program of llama.cpp computes with: beside it, or in the `lib` of its environment."""
+    folders = (program.resolve().parent, program.resolve().parent.parent / "lib")
+    names = ("libllama.so", "libllama.dylib")
+    places = (folder / name for folder in folders for name in names)
+    return next((place for place in places if place.exists()), None)
 
 
 def random_half_billion(folder: Path) -> Path:
@@ -106,7 +127,11 @@ def random_half_billion(folder: Path) -> Path:
 
 
 def read(
-    files: tuple[Path, Path], windows: scoring.Windows, folder: Path, num_threads: int
+    files: tuple[Path, Path],
+    windows: scoring.Windows,
+    library: scoring.Library,
+    folder: Path,
+    num_threads: int,
 ) -> Figures:
     """By our own children, without what the reference program does not do."""
     windows = replace(windows, prompts=())
@@ -120,10 +145,11 @@ def read(
                 is_reference=path == files[0],
                 num_threads=num_threads,
                 done=lambda _: None,
+                library=library,
             )
     took = time.perf_counter() - started
     spent = cpu_of_children_s() - cpu
-    return took, statistics.perplexity(found.nll).value, statistics.mean(found.kl), spent
+    return Figures(took, spent, statistics.perplexity(found.nll).value, statistics.mean(found.kl))
 
 
 def their_own(
@@ -138,31 +164,32 @@ def their_own(
     took = time.perf_counter() - started
     perplexity = number(said, r"Mean PPL\(Q\)\s*:\s*([\d.]+)")
     kl = number(said, r"Mean\s+KLD:\s*([\d.]+)")
-    return took, perplexity, kl, cpu_of_children_s() - cpu
+    return Figures(took, cpu_of_children_s() - cpu, perplexity, kl)
 
 
-def tell(ours: list[Figures], theirs: list[Figures], num_tokens: int) -> None:
-    for name, found in (("ours", ours), ("llama-perplexity", theirs)):
+def tell(ours: dict[str, list[Figures]], theirs: list[Figures], num_tokens: int) -> None:
+    for name, found in (*ours.items(), ("llama-perplexity", theirs)):
         if found:
-            took = median([one[0] for one in found])
+            took, cpu = (sorted(getattr(one, of) for one in found) for of in ("took_s", "cpu_s"))
             print(
-                f"{name}: {took:.2f} s ({median([one[3] for one in found]):.1f} s of processors), "
-                f"{num_tokens / took:.0f} tokens/s, "
-                f"perplexity {found[0][1]:.4f}, KL {found[0][2]:.6f}"
+                f"{name}: {median(took):.2f} s, {median(cpu):.2f} s of processors "
+                f"({cpu[0]:.2f} to {cpu[-1]:.2f}), "
+                f"{num_tokens / median(took):.0f} tokens/s, perplexity {found[0].perplexity:.4f}, "
+                f"KL {found[0].kl:.6f}"
             )
     if not theirs:
         print("llama-perplexity is not there: no ratio")
-        return
-    time_ratio, cpu_ratio = (
-        median([one[index] for one in ours]) / median([one[index] for one in theirs])
-        for index in (0, 3)
-    )
-    print(
-        f"ratios (ours / theirs): time {time_ratio:.2f} (goal 1.3), processors' time "
-        f"{cpu_ratio:.2f}, perplexity "
-        f"{ours[0][1] / theirs[0][1]:.5f} (goal within 0.001), "
-        f"KL {ours[0][2] / theirs[0][2]:.4f} (within 0.02)"
-    )
+    for name, found in ours.items() if theirs else ():
+        time_ratio, cpu_ratio = (
+            median([getattr(one, of) for one in found])
+            / median([getattr(one, of) for one in theirs])
+            for of in ("took_s", "cpu_s")
+        )
+        print(
+            f"{name} / llama-perplexity: time {time_ratio:.2f} (goal 1.3), processors' time "
+            f"{cpu_ratio:.2f}, perplexity {found[0].perplexity / theirs[0].perplexity:.5f} (goal "
+            f"within 0.001), KL {found[0].kl / theirs[0].kl:.4f} (within 0.02)"
+        )
 
 
 def called(*argv: object) -> str:

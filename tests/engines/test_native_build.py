@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import os
 import shutil
@@ -36,9 +37,16 @@ CMAKE = """
 cmake_minimum_required(VERSION 3.14)
 project(toy C)
 set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+set(CMAKE_LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+add_library(llama toy.c)
+set_target_properties(llama PROPERTIES VERSION 0.5.0 SOVERSION 0)
 add_executable(llama-server main.c)
+target_link_libraries(llama-server llama)
 """
-MAIN = '#include <stdio.h>\nint main(void) { puts("version: 7 (toy)"); return 0; }\n'
+MAIN = (
+    "#include <stdio.h>\nint number(void);\n"
+    'int main(void) { printf("version: %d (toy)\\n", number()); return 0; }\n'
+)
 CHECK = Path(__file__).parents[2] / "src" / "codehearth" / "workers" / "native_check.py"
 
 needs_a_compiler = pytest.mark.skipif(
@@ -62,6 +70,7 @@ class Yard:
             "PKG-INFO": "Metadata-Version: 2.1\nName: toysource\nVersion: 1.0\n",
             "vendor/toy/CMakeLists.txt": CMAKE,
             "vendor/toy/main.c": main,
+            "vendor/toy/toy.c": "int number(void) { return 7; }\n",
         }
         with tarfile.open(folder / "toysource-1.0.tar.gz", "w:gz") as package:
             for name, text in files.items():
@@ -70,13 +79,15 @@ class Yard:
                 package.addfile(entry, io.BytesIO(text.encode()))
 
     def install(self, path: str = os.environ["PATH"]) -> Installed:
+        llama_cpp = RECIPES["llamacpp-native"]["cpu"].sources
+        assert llama_cpp is not None
         recipe = Recipe(
             engine="llamacpp-native",
             device="cpu",
             pins=self.pins,
             check=("-P", str(CHECK), "llama-server"),
             num_bytes=1 << 20,
-            sources=Sources("vendor/toy", ("llama-server",), ()),
+            sources=Sources("vendor/toy", ("llama-server",), llama_cpp.options),
         )
         environment = {
             "PATH": path,
@@ -100,6 +111,7 @@ def test_a_program_is_built_found_and_missed_when_it_is_gone(tmp_path: Path) -> 
 
     assert made.version == "7"
     assert tools is not None and tools.server == made.program("llama-server")
+    assert tools.library is not None and ctypes.CDLL(str(tools.library)).number() == 7
     assert not (made.python.parent.parent / "build").exists()
     assert "fetching the sources (toysource==1.0)" in yard.steps
     assert broken == Broken("its program llama-server is gone")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from codehearth.engines.endpoint import Endpoint
 from codehearth.engines.installed import Installed
 from codehearth.engines.transformers import Transformers
 from codehearth.errors import BadWeights, DiskFull, Overloaded
-from codehearth.lab import library, scoring
+from codehearth.lab import scoring
 from codehearth.lab.candidates import Candidate, Listener, Place, candidates_of
 from codehearth.lab.keeping import kept
 from codehearth.lab.sandbox import protections
@@ -143,7 +143,13 @@ def test_a_measured_precision_is_advised_with_its_reason(
 # --- exact logits -------------------------------------------------------------------------------
 
 
-def scores(path: Path, folder: Path, *, reference: Path | None = None) -> scoring.Scores:
+def scores(
+    path: Path,
+    folder: Path,
+    *,
+    reference: Path | None = None,
+    library: scoring.Library = scoring.WHEEL,
+) -> scoring.Scores:
     """`path` through the children, against `reference` or itself."""
     tokens, vocabulary = tokenize(path, TEXT)
     windows = scoring.cut(
@@ -152,8 +158,9 @@ def scores(path: Path, folder: Path, *, reference: Path | None = None) -> scorin
     with kept(windows, "", folder, room) as keeping:
         first = reference or path
         logits = keeping.logits
-        score(first, windows, logits, is_reference=True, num_threads=1, done=lambda _: None)
-        return score(path, windows, logits, is_reference=False, num_threads=1, done=lambda _: None)
+        reading = partial(score, num_threads=1, done=lambda _: None, library=library)
+        reading(first, windows, logits, is_reference=True)
+        return reading(path, windows, logits, is_reference=False)
 
 
 def test_a_model_does_not_differ_from_itself(tmp_path: Path) -> None:
@@ -204,6 +211,8 @@ def test_a_text_too_short_says_how_much_is_needed(hearth: Hearth) -> None:
 
     assert refused.code == 2
     assert "at least 2048 are needed" in refused.err
+    assert not list((hearth.data / "made").glob("*.gguf"))  # five precisions were made before
+    assert hearth("measure", "starter", "--text", "nothere.py").code == 4
 
 
 def test_logits_that_are_no_numbers_are_told(tmp_path: Path) -> None:
@@ -258,26 +267,6 @@ def test_memory_of_the_reference_is_that_of_one_window() -> None:
     windows = scoring.Windows(((0,) * 512,) * 40, (), 1000)
 
     assert windows.logits_bytes == 40 * 255 * 1000 * 4
-
-
-def test_a_release_that_lays_out_its_structs_otherwise_is_refused() -> None:
-    """Found by size and place, even where every default is the same."""
-
-    class Moved(ctypes.Structure):
-        _fields_ = (*library.ModelParams._fields_, ("new", ctypes.c_bool), ("more", ctypes.c_int))
-
-    native = library.load()
-    library.model_params(native)  # as it is, it is accepted
-
-    with pytest.raises(library.LibraryChanged, match="llama_model_default_params"):
-        library._check_layout(native, "llama_model_default_params", Moved, library._MODEL_DEFAULTS)
-    with pytest.raises(library.LibraryChanged, match="llama_context_default_params"):
-        library._check_layout(
-            native,
-            "llama_context_default_params",
-            library.ContextParams,
-            {**library._CONTEXT_DEFAULTS, "n_ctx": 1024},
-        )
 
 
 def test_a_wrong_precision_is_refused_before_anything_is_made(

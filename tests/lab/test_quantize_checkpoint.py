@@ -29,7 +29,7 @@ from codehearth.models.weights import read_weights
 from tests.cli.command_line import STARTER, Hearth
 from tests.engine_environments import ENVIRONMENTS, installed
 from tests.engines.test_transformers import installed as pretended
-from tests.lab.checkpoints import make_checkpoint
+from tests.lab.checkpoints import Sizes, make_checkpoint
 from tests.starter_files import store_at
 
 # Some 3000 tokens of the tiny tokenizer.
@@ -256,6 +256,45 @@ def test_a_run_that_was_killed_leaves_no_model_and_begins_anew(hearth: Hearth) -
     assert again.code == 0, again.err
     assert not unfinished.exists()
     assert hearth("show", "tiny:int8").code == 0
+
+
+def test_a_gptq_run_that_was_killed_goes_on_behind_the_layers_that_were_done(
+    hearth: Hearth,
+) -> None:
+    with_engines(hearth, "gptqmodel")
+    make_checkpoint(hearth.home / "tiny", "LlamaForCausalLM", Sizes(layers=3))
+    (hearth.home / "calls.py").write_text(TEXT)
+    order = ("quantize", "./tiny", "--to", "gptq4", "--calibration", "calls.py")
+    unfinished = hearth.data / "made" / "tiny-gptq4.unfinished"
+
+    with hearth.started(*order) as process:
+        deadline = time.monotonic() + 120
+        while not list(unfinished.glob("kept-*/CURRENT")):
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+    again = hearth(*order)
+    resumed = tensors_of(hearth.data / "made" / "tiny-gptq4")
+    assert hearth("rm", "tiny:gptq4", "--yes").code == 0
+    whole = hearth(*order)
+
+    assert again.code == 0, again.err
+    assert "going on where it was stopped" in again.err
+    assert "going on" not in whole.err
+    assert not unfinished.exists()
+    assert resumed == tensors_of(hearth.data / "made" / "tiny-gptq4")
+
+
+def tensors_of(folder: Path) -> dict[str, bytes]:
+    """Each tensor's bytes, wherever they lie in the file."""
+    raw = (folder / "model.safetensors").read_bytes()
+    start = 8 + int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8:start])
+    header.pop("__metadata__", None)
+    return {
+        name: raw[start + one["data_offsets"][0] : start + one["data_offsets"][1]]
+        for name, one in header.items()
+    }
 
 
 def test_gptq_is_calibrated_made_and_measured(hearth: Hearth, tmp_path: Path) -> None:

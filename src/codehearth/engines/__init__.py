@@ -150,7 +150,9 @@ def _native(setting: str, environments: Path | None, ours: dict[str, str]) -> En
         return None
     native = llama_server.probe(path, ours=ours)
     if not isinstance(native, Unavailable):
-        return replace(native, sees_gpus=built.knows_gpus) if built else native
+        if built is None:
+            return native
+        return replace(native, sees_gpus=built.knows_gpus, library=built.library)
     if is_named:
         raise EngineMissing(f"{native.reason}.", hint=native.hint, retry_after_s=None)
     return None

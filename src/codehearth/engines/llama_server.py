@@ -40,6 +40,8 @@ class LlamaServer:
     name: str = "llama-server"
     # Assumed of one that somebody else built for this machine.
     sees_gpus: bool = True
+    # What it computes with, where that can be called too: of one that was built here.
+    library: Path | None = None
 
     @property
     def scores_prompts(self) -> bool:

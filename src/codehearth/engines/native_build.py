@@ -1,4 +1,5 @@
-"""llama.cpp's programs built for this very CPU, into the `bin` of an engine's environment.
+"""llama.cpp built for this very CPU: programs in the `bin`, libraries in the `lib` of an engine's
+environment.
 
 The sources are those that the source package of `llama-cpp-python` carries, so that they come from
 where pip's configuration says and no address is needed. cmake and ninja are taken from PATH, else
@@ -6,9 +7,9 @@ from pip; the compiler must be there.
 
 1. A missing compiler is told before anything is made.
 2. `pip download` of the source package; only `vendor/llama.cpp` is unpacked.
-3. cmake, with static libraries: each program is one file. Nothing is fetched meanwhile (no page of
-   its own, no TLS).
-4. The programs are copied, and sources and objects thrown away.
+3. cmake, with shared libraries, which the programs find from where they are. Nothing is fetched
+   meanwhile (no page of its own, no TLS).
+4. Programs and libraries are moved, and sources and objects thrown away.
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ def missing_tools(sources: Sources, environment: Mapping[str, str]) -> EngineMis
 def build(
     sources: Sources, pins: Path, folder: Path, environment: Mapping[str, str], progress: Progress
 ) -> None:
-    """The programs of `sources` into `folder`/bin. Minutes of all cores. Raises EngineFailed.
+    """The programs of `sources` into `folder`/bin, their libraries into lib. Minutes of all cores.
+
+    Raises EngineFailed.
 
     `pins` is a requirements file that names the one source package.
     """
@@ -73,8 +76,11 @@ def build(
     (archive,) = workshop.glob("*.tar.gz")
     _unpack(archive, sources.folder, workshop / "sources")
     _compile(sources, workshop, ours, progress)
+    made = workshop / "objects" / "bin"
     for program in sources.programs:
-        shutil.move(workshop / "objects" / "bin" / program, folder / "bin" / program)
+        shutil.move(made / program, folder / "bin" / program)
+    for library in (*made.glob("lib*.so*"), *made.glob("lib*.dylib")):
+        shutil.move(library, folder / "lib" / library.name)
     shutil.rmtree(workshop)
 
 

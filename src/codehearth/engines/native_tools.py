@@ -1,4 +1,4 @@
-"""Where the programs are that `hearth engines install llamacpp-native` builds."""
+"""Where the programs and the library are that `hearth engines install llamacpp-native` builds."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ _TOOLS = {
     "imatrix": "llama-imatrix",
     "bench": "llama-bench",
 }
+_LIBRARY = "libllama.dylib" if sys.platform == "darwin" else "libllama.so"
 
 
 @dataclass(frozen=True)
 class NativeTools:
-    """llama.cpp's programs, built for this CPU; each is one file. `knows_gpus`: and for its GPU."""
+    """llama.cpp's programs, built for this CPU. `knows_gpus`: and for its GPU. `library` is what
+    they compute with; None where an older release has built them without."""
 
     server: Path
     quantize: Path
     perplexity: Path
     imatrix: Path
     bench: Path
+    library: Path | None = None
     knows_gpus: bool = False
 
 
@@ -38,4 +41,7 @@ def native_tools(environments: Path) -> NativeTools | None:
         return None
     knows_gpus = state.device == "cuda" or sys.platform == "darwin"
     paths = {tool: state.program(name) for tool, name in _TOOLS.items()}
-    return NativeTools(**paths, knows_gpus=knows_gpus)
+    library = state.python.parent.parent / "lib" / _LIBRARY
+    return NativeTools(
+        **paths, library=library if library.exists() else None, knows_gpus=knows_gpus
+    )

@@ -7,6 +7,7 @@ A recipe is a fact: it does nothing. The pins lie beside, one file for each engi
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -79,13 +80,18 @@ class Recipe:
         return replace(self, addons=(*self.addons, addon), num_bytes=size)
 
 
+# Where a program finds its libraries, wherever its environment lies.
+_LIB = "@loader_path/../lib" if sys.platform == "darwin" else "$ORIGIN/../lib"
 _PROGRAMS = ("llama-server", "llama-quantize", "llama-perplexity", "llama-imatrix", "llama-bench")
 _LLAMA_CPP = Sources(
     folder="vendor/llama.cpp",
     programs=_PROGRAMS,
     options=(
         "-DCMAKE_BUILD_TYPE=Release",
-        "-DBUILD_SHARED_LIBS=OFF",
+        "-DBUILD_SHARED_LIBS=ON",  # the lab calls the same library that serves
+        "-DCMAKE_BUILD_WITH_INSTALL_RPATH=ON",
+        f"-DCMAKE_INSTALL_RPATH={_LIB}",
+        "-DCMAKE_INSTALL_RPATH_USE_LINK_PATH=ON",  # CUDA's own libraries stay where they are
         "-DGGML_NATIVE=ON",
         "-DGGML_CCACHE=OFF",
         "-DLLAMA_OPENSSL=OFF",  # it listens on a Unix socket and fetches nothing

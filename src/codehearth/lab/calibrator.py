@@ -33,9 +33,7 @@ def main() -> int:
 
 def calibrate(job: dict[str, Any]) -> Iterator[dict[str, Any]]:
     activations = Activations(library.load())
-    network = Network(
-        job["model"], job["context_tokens"], job["num_threads"], on_tensor=activations.callback
-    )
+    network = Network(job, on_tensor=activations.callback)
     for number, tokens in enumerate(job["windows"]):
         try:
             network.read(tokens)

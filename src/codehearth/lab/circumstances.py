@@ -5,11 +5,16 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Sequence
+from dataclasses import replace
 
 from codehearth import __version__
+from codehearth.engines.base import Engine
 from codehearth.engines.installed import Installed
+from codehearth.engines.llama_server import LlamaServer
+from codehearth.engines.native_tools import ENGINE
 from codehearth.lab.candidates import Candidate
 from codehearth.lab.result import ModelFacts, Published
+from codehearth.lab.scoring import WHEEL, Library
 from codehearth.models.facts import Weights
 from codehearth.models.hardware import Hardware
 from codehearth.models.local_models import LocalModel
@@ -33,6 +38,13 @@ def published(model: LocalModel) -> tuple[Published, ...]:
         Published(one.benchmark, one.metric, one.value, one.precision, one.source)
         for one in figures
     )
+
+
+def library_of(engine: Engine) -> Library:
+    """The library of the engine that serves, where it can be called; else the wheel's."""
+    if isinstance(engine, LlamaServer) and engine.library is not None:
+        return Library(ENGINE, engine.version, engine.library)
+    return replace(WHEEL, version=importlib.metadata.version(WHEEL.name))
 
 
 def versions(candidates: Sequence[Candidate]) -> dict[str, str]:

@@ -97,6 +97,7 @@ def _differences(first: Result, second: Result) -> Iterator[str]:
         ("processor", first.machine.get("cpu_name"), second.machine.get("cpu_name")),
         ("cores", first.machine.get("num_cores"), second.machine.get("num_cores")),
         ("engine", first.timing.engine, second.timing.engine),
+        ("scored by", _scorer(first), _scorer(second)),
         ("threads", first.timing.num_threads, second.timing.num_threads),
         ("prompt", first.timing.prompt_tokens, second.timing.prompt_tokens),
     )
@@ -110,6 +111,14 @@ def _differences(first: Result, second: Result) -> Iterator[str]:
     for which, result in (("first", first), ("second", second)):
         if result.noise.is_noisy:
             yield f"the machine was too busy in the {which}: its speeds are not compared"
+
+
+def _scorer(result: Result) -> str:
+    """The wheel's version stands among the packages."""
+    facts = result.scoring
+    if facts is None or facts.library in result.versions:
+        return "xllamacpp"
+    return f"{facts.library} {facts.version}"
 
 
 def _changes(one: Precision, other: Precision, is_noisy: bool) -> Iterator[Change]:

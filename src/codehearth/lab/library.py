@@ -1,20 +1,30 @@
-"""llama.cpp's C functions out of the shared library inside the `xllamacpp` wheel, by ctypes.
+"""llama.cpp's C functions by ctypes, out of the shared library of the engine that serves.
 
-Only children of the lab load it (`quantizer.py`, `scorer.py`): a wrong argument would take the
-process along. The structs are not in any header that a wheel carries, so their layout is checked
-against the library's own defaults before anything is called with them; a release that has changed
-them is refused with a clear message instead of computing nonsense.
+That is the one inside the `xllamacpp` wheel, or the one that `hearth engines install
+llamacpp-native` has built for this CPU. Only children of the lab load it (`quantizer.py`,
+`scorer.py`): a wrong argument would take the process along. A wheel carries no header, so the
+layout of each struct is checked against the library's own defaults before anything is called with
+it; a release that has changed them is refused with a clear message instead of computing nonsense.
 """
 
 from __future__ import annotations
 
 import ctypes
 import importlib.util
-from collections.abc import Mapping
-from ctypes import POINTER, c_bool, c_char_p, c_float, c_int8, c_int32, c_int64, c_size_t, c_uint32
+from collections.abc import Mapping, Sequence
+from ctypes import POINTER, c_bool, c_char_p, c_float, c_int32, c_int64, c_size_t
 from ctypes import c_void_p as pointer
 from pathlib import Path
 from typing import Any
+
+from codehearth.lab.structs import (
+    CONTEXT_DEFAULTS,
+    CONTEXT_LAYOUTS,
+    MODEL_DEFAULTS,
+    MODEL_LAYOUTS,
+    Batch,
+    TypeTraits,
+)
 
 TYPE_NUMBERS = {
     "F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q5_0": 6, "Q5_1": 7, "Q8_0": 8, "Q2_K": 10,
@@ -23,165 +33,52 @@ TYPE_NUMBERS = {
     "TQ1_0": 34, "TQ2_0": 35, "MXFP4": 39, "NVFP4": 40, "Q1_0": 41,
 }  # fmt: skip
 
-FLASH_ATTENTION_AUTO = -1
-
 
 class LibraryChanged(Exception):
-    """The wheel's library is missing, lacks a function or lays a struct out otherwise."""
+    """The library is missing, lacks a function or lays a struct out otherwise."""
 
 
-class TypeTraits(ctypes.Structure):
-    _fields_ = (
-        ("type_name", c_char_p),
-        ("block_size", c_int64),
-        ("block_size_interleave", c_int64),
-        ("type_size", c_size_t),
-        ("is_quantized", c_bool),
-        ("to_float", pointer),
-        ("from_float", pointer),
-    )
+def load(path: Path | None = None) -> ctypes.CDLL:
+    """The library at `path`, None: the wheel's; its functions declared. Raises LibraryChanged."""
+    path = path or _of_the_wheel()
+    try:
+        library = ctypes.CDLL(str(path))
+        _declare(library)
+    except (OSError, AttributeError) as error:
+        raise LibraryChanged(f"the library {path.name} is not as expected: {error}") from error
+    _check_types(library)
+    return library
 
 
-class ModelParams(ctypes.Structure):
-    _fields_ = (
-        ("devices", pointer),
-        ("tensor_buft_overrides", pointer),
-        ("n_gpu_layers", c_int32),
-        ("split_mode", c_int32),
-        ("load_mode", c_int32),
-        ("lazy_mode", c_int32),
-        ("main_gpu", c_int32),
-        ("tensor_split", pointer),
-        ("progress_callback", pointer),
-        ("progress_callback_user_data", pointer),
-        ("kv_overrides", pointer),
-        ("vocab_only", c_bool),
-        ("check_tensors", c_bool),
-        ("use_extra_bufts", c_bool),
-        ("no_host", c_bool),
-        ("no_alloc", c_bool),
-        ("load_mtp", c_bool),
-    )
-
-
-class ContextParams(ctypes.Structure):
-    _fields_ = (
-        ("n_ctx", c_uint32),
-        ("n_batch", c_uint32),
-        ("n_ubatch", c_uint32),
-        ("n_seq_max", c_uint32),
-        ("n_rs_seq", c_uint32),
-        ("n_outputs_max", c_uint32),
-        ("n_outputs_max_per_seq", c_uint32),
-        ("n_threads", c_int32),
-        ("n_threads_batch", c_int32),
-        ("ctx_type", c_int32),
-        ("rope_scaling_type", c_int32),
-        ("pooling_type", c_int32),
-        ("attention_type", c_int32),
-        ("flash_attn_type", c_int32),
-        ("rope_freq_base", c_float),
-        ("rope_freq_scale", c_float),
-        ("yarn_ext_factor", c_float),
-        ("yarn_attn_factor", c_float),
-        ("yarn_beta_fast", c_float),
-        ("yarn_beta_slow", c_float),
-        ("yarn_orig_ctx", c_uint32),
-        ("defrag_thold", c_float),
-        ("cb_eval", pointer),
-        ("cb_eval_user_data", pointer),
-        ("type_k", c_int32),
-        ("type_v", c_int32),
-        ("abort_callback", pointer),
-        ("abort_callback_data", pointer),
-        ("unknown", pointer),  # eight bytes of 0 in this release; left as they are
-        ("embeddings", c_bool),
-        ("offload_kqv", c_bool),
-        ("no_perf", c_bool),
-        ("op_offload", c_bool),
-        ("swa_full", c_bool),
-        ("kv_unified", c_bool),
-        ("samplers", pointer),
-        ("n_samplers", c_size_t),
-        ("ctx_other", pointer),
-    )
-
-
-class Batch(ctypes.Structure):
-    _fields_ = (
-        ("n_tokens", c_int32),
-        ("token", POINTER(c_int32)),
-        ("embd", POINTER(c_float)),
-        ("pos", POINTER(c_int32)),
-        ("n_seq_id", POINTER(c_int32)),
-        ("seq_id", POINTER(POINTER(c_int32))),
-        ("logits", POINTER(c_int8)),
-    )
-
-
-# What the library of the measured release answers; every field that is not 0 or false.
-_MODEL_DEFAULTS: Mapping[str, Any] = {
-    "n_gpu_layers": -1,
-    "split_mode": 1,
-    "load_mode": -1,
-    "lazy_mode": 1,
-    "use_extra_bufts": True,
-}
-_CONTEXT_DEFAULTS: Mapping[str, Any] = {
-    "n_ctx": 512,
-    "n_batch": 2048,
-    "n_ubatch": 512,
-    "n_seq_max": 1,
-    "n_outputs_max_per_seq": 1,
-    "n_threads": 4,
-    "n_threads_batch": 4,
-    "rope_scaling_type": -1,
-    "pooling_type": -1,
-    "attention_type": -1,
-    "flash_attn_type": FLASH_ATTENTION_AUTO,
-    "yarn_ext_factor": -1.0,
-    "yarn_attn_factor": -1.0,
-    "yarn_beta_fast": -1.0,
-    "yarn_beta_slow": -1.0,
-    "defrag_thold": -1.0,
-    "type_k": 1,
-    "type_v": 1,
-    "offload_kqv": True,
-    "no_perf": True,
-    "op_offload": True,
-    "swa_full": True,
-}
-
-
-def load() -> ctypes.CDLL:
-    """The library, its quantising functions declared; raises LibraryChanged."""
+def _of_the_wheel() -> Path:
     found = importlib.util.find_spec("xllamacpp")
     if found is None or found.origin is None:
         raise LibraryChanged("the package xllamacpp is not installed")
     files = sorted(Path(found.origin).parent.glob("xllamacpp*.so"))
     if not files:
         raise LibraryChanged("the package xllamacpp holds no shared library")
-    try:
-        library = ctypes.CDLL(str(files[0]))
-        _declare(library)
-    except (OSError, AttributeError) as error:
-        raise LibraryChanged(f"the library of xllamacpp is not as expected: {error}") from error
-    _check_types(library)
-    return library
+    return files[0]
 
 
-def model_params(library: ctypes.CDLL) -> ModelParams:
-    """llama.cpp's defaults for loading a model, their layout checked; raises LibraryChanged."""
-    _check_layout(library, "llama_model_default_params", ModelParams, _MODEL_DEFAULTS)
-    params: ModelParams = library.llama_model_default_params()
-    return params
+def model_params(library: ctypes.CDLL) -> Any:
+    """llama.cpp's defaults for loading a model, in the layout that this library has.
+
+    Declares the functions that take them. Raises LibraryChanged where no known layout fits.
+    """
+    function = "llama_model_default_params"
+    struct = _layout_of(library, function, MODEL_LAYOUTS, MODEL_DEFAULTS)
+    library.llama_model_load_from_file.restype = pointer
+    library.llama_model_load_from_file.argtypes = (c_char_p, struct)
+    return _returned(library, function, struct)
 
 
-def context_params(library: ctypes.CDLL) -> ContextParams:
-    """llama.cpp's defaults for a context, their layout checked; raises LibraryChanged."""
-    _check_layout(library, "llama_context_default_params", ContextParams, _CONTEXT_DEFAULTS)
-    params: ContextParams = library.llama_context_default_params()
-    return params
+def context_params(library: ctypes.CDLL) -> Any:
+    """llama.cpp's defaults for a context, likewise."""
+    function = "llama_context_default_params"
+    struct = _layout_of(library, function, CONTEXT_LAYOUTS, CONTEXT_DEFAULTS)
+    library.llama_init_from_model.restype = pointer
+    library.llama_init_from_model.argtypes = (pointer, struct)
+    return _returned(library, function, struct)
 
 
 def _declare(library: ctypes.CDLL) -> None:
@@ -194,12 +91,8 @@ def _declare(library: ctypes.CDLL) -> None:
         "ggml_cpu_init": (None, ()),
         "llama_backend_init": (None, ()),
         "llama_log_set": (None, (pointer, pointer)),
-        "llama_model_default_params": (ModelParams, ()),
-        "llama_context_default_params": (ContextParams, ()),
-        "llama_model_load_from_file": (pointer, (c_char_p, ModelParams)),
         "llama_model_get_vocab": (pointer, (pointer,)),
         "llama_model_free": (None, (pointer,)),
-        "llama_init_from_model": (pointer, (pointer, ContextParams)),
         "llama_free": (None, (pointer,)),
         "llama_get_memory": (pointer, (pointer,)),
         "llama_memory_clear": (None, (pointer, c_bool)),
@@ -228,13 +121,29 @@ def _check_types(library: ctypes.CDLL) -> None:
         traits = library.ggml_get_type_traits(TYPE_NUMBERS[name]).contents
         known = (BLOCK_SIZES[name], BLOCK_BYTES[name])
         if (traits.block_size, traits.type_size) != known:
-            raise LibraryChanged("the library of xllamacpp lays out its table of types otherwise")
+            raise LibraryChanged(f"{_name(library)} lays out its table of types otherwise")
 
 
-def _check_layout(
+def _layout_of(
+    library: ctypes.CDLL,
+    function: str,
+    layouts: Sequence[type[ctypes.Structure]],
+    known: Mapping[str, Any],
+) -> type[ctypes.Structure]:
+    """The first layout that fits what the library itself fills in; raises LibraryChanged."""
+    for struct in layouts:
+        if _fits(library, function, struct, known):
+            return struct
+    raise LibraryChanged(
+        f"{_name(library)} lays out the result of {function} otherwise than the releases that were "
+        "measured"
+    )
+
+
+def _fits(
     library: ctypes.CDLL, function: str, struct: type[ctypes.Structure], known: Mapping[str, Any]
-) -> None:
-    """Compares size, gaps and values of a struct with what the library itself fills in.
+) -> bool:
+    """Compares size, gaps and values of a struct with what the library returns.
 
     A struct that is returned is written to memory that the caller names, so two calls with
     differently filled memory show which bytes belong to the struct. That is how the calling
@@ -243,19 +152,15 @@ def _check_layout(
     """
     import platform
 
-    changed = LibraryChanged(
-        f"this release of xllamacpp lays out the result of {function} otherwise than the one that "
-        "was measured (see pyproject.toml)"
-    )
-    defaults = ctypes.CFUNCTYPE(struct)(_address(library, function))()
-    expected = struct(**known)
-    for name, *_ in struct._fields_:
-        if getattr(defaults, name) != getattr(expected, name):
-            raise changed
-    if platform.machine() in ("x86_64", "AMD64") and _touched(library, function) != _covered(
-        struct
-    ):
-        raise changed
+    touched = _touched(library, function) if platform.machine() in ("x86_64", "AMD64") else None
+    if touched is not None and touched != _covered(struct):
+        return False
+    defaults, expected = _returned(library, function, struct), struct(**known)
+    return all(getattr(defaults, name) == getattr(expected, name) for name, *_ in struct._fields_)
+
+
+def _returned(library: ctypes.CDLL, function: str, struct: type[ctypes.Structure]) -> Any:
+    return ctypes.CFUNCTYPE(struct)(_address(library, function))()
 
 
 def _touched(library: ctypes.CDLL, function: str) -> frozenset[int]:
@@ -267,6 +172,10 @@ def _touched(library: ctypes.CDLL, function: str) -> frozenset[int]:
         raw(ctypes.addressof(memory))
         written.append(bytes(memory))
     return frozenset(index for index in range(1024) if written[0][index] == written[1][index])
+
+
+def _name(library: ctypes.CDLL) -> str:
+    return f"the library {Path(library._name).name}"
 
 
 def _address(library: ctypes.CDLL, function: str) -> int:

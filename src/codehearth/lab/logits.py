@@ -115,9 +115,12 @@ def _largest(rows: Array, count: int) -> Array:
     best = np.argpartition(columns.max(axis=1), -count, axis=1)[:, -count:]
     inside = np.arange(_BLOCK)[None, :, None] * length + best[:, None, :]
     rest = np.broadcast_to(np.arange(length * _BLOCK, width), (num_rows, width % _BLOCK))
-    places = np.sort(np.concatenate([inside.reshape(num_rows, -1), rest], axis=1), axis=1)
+    places = np.concatenate([inside.reshape(num_rows, -1), rest], axis=1)
+    values = np.take_along_axis(rows, places, axis=1)
+    chosen = np.argpartition(values, -count, axis=1)[:, -count:]
+    places = np.sort(np.take_along_axis(places, chosen, axis=1), axis=1)
     order = np.argsort(-np.take_along_axis(rows, places, axis=1), axis=1, kind="stable")
-    found: Array = np.take_along_axis(places, order[:, :count], axis=1)
+    found: Array = np.take_along_axis(places, order, axis=1)
     return found
 
 

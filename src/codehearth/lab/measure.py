@@ -23,7 +23,13 @@ from codehearth.engines.threads import threads_for
 from codehearth.errors import InvalidRequest, Unsupported
 from codehearth.lab import passing, scoring, timing
 from codehearth.lab.candidates import Candidate, Listener, Place, candidates_of
-from codehearth.lab.circumstances import machine_facts, model_facts, published, versions
+from codehearth.lab.circumstances import (
+    library_of,
+    machine_facts,
+    model_facts,
+    published,
+    versions,
+)
 from codehearth.lab.extent import extent, timing_plan
 from codehearth.lab.keeping import kept
 from codehearth.lab.naming import base_of, run_id
@@ -32,6 +38,7 @@ from codehearth.lab.result import (
     File,
     Precision,
     Result,
+    ScoringFacts,
     TextFacts,
     TimingFacts,
 )
@@ -65,8 +72,13 @@ def run(options: Options, place: Place, hardware: Hardware, listener: Listener) 
     short, and Unsupported for a model that writes no text."""
     started, now = time.monotonic(), datetime.datetime.now(datetime.UTC)
     _check(options, weights_here(options.model))
+
+    def accept(reference: Candidate) -> None:
+        found, _ = scoring.tokenize(reference.path, options.text.content)
+        scoring.require_length(len(found), options.context_tokens)
+
     candidates, missing = candidates_of(
-        options.model, options.precisions, place, hardware, listener
+        options.model, options.precisions, place, hardware, listener, accepts=accept
     )
     reference = candidates[0]
     engine = choose_engine(
@@ -77,9 +89,10 @@ def run(options: Options, place: Place, hardware: Hardware, listener: Listener) 
         hardware.num_physical_cores,
         num_parameters=reference.weights.num_parameters,
     )
-    tokens, vocabulary_size = scoring.tokenize(reference.path, options.text.content)
+    library = library_of(engine)
+    tokens, vocabulary_size = scoring.tokenize(reference.path, options.text.content, library)
     windows = _windows(options, tokens, vocabulary_size, reference.weights, hardware, listener)
-    scores = _scores(candidates, windows, place, num_threads, listener)
+    scores = _scores(candidates, windows, library, place, num_threads, listener)
     plan = timing_plan(reference.weights, num_threads, hardware)
     timed = _timed(candidates, engine, tokens, plan, hardware, listener)
     passed = passing.measure(
@@ -124,6 +137,7 @@ def run(options: Options, place: Place, hardware: Hardware, listener: Listener) 
         not_measured=tuple(missing),
         published=published(options.model),
         tasks=passed.tasks,
+        scoring=ScoringFacts(library.name, library.version),
     )
 
 
@@ -175,12 +189,15 @@ def _windows(
 def _scores(
     candidates: Sequence[Candidate],
     windows: scoring.Windows,
+    library: scoring.Library,
     place: Place,
     num_threads: int,
     listener: Listener,
 ) -> dict[str, scoring.Scores]:
     found: dict[str, scoring.Scores] = {}
-    with kept(windows, candidates[0].sha256, place.scratch, place.free_bytes) as keeping:
+    listener.say(f"reading with the library of {library.name} {library.version}")
+    identity = f"{candidates[0].sha256} {library.name} {library.version}"
+    with kept(windows, identity, place.scratch, place.free_bytes) as keeping:
         for one in candidates:
             key = f"{one.precision} {one.sha256} {one.is_packed}"
             there = keeping.scores(key)
@@ -196,6 +213,7 @@ def _scores(
                 num_threads=num_threads,
                 done=_windows_done(listener, one.precision, len(windows.windows)),
                 loaded=one.loading,
+                library=library,
             )
             keeping.keep(key, found[one.precision])
     return found

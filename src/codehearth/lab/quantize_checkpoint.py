@@ -2,8 +2,12 @@
 
 `quantize`'s sibling for the formats of other engines. The child (`torch_quantizer`) runs under the
 Python of the environment of transformers, where bitsandbytes and GPTQModel are. It writes into an
-unfinished folder beside the place of the result. Neither package can go on in the middle, so a
-run that was cut off begins anew; a name never means half a model.
+unfinished folder beside the place of the result; a name never means half a model.
+
+    NAME.unfinished/model            what is written last
+    NAME.unfinished/scratch          GPTQModel's own
+    NAME.unfinished/kept-IDENTITY    its state after each layer, from which a run that was cut off
+                                     goes on; what another job has kept is deleted
 """
 
 from __future__ import annotations
@@ -161,33 +165,42 @@ def run(
         return _result(present, target, 0.0, was_there=True)
     with made_alone(target):
         unfinished = target.with_name(target.name + UNFINISHED)
+        progress = unfinished / f"kept-{identity[:16]}"
         try:
-            _cleared(unfinished)
+            _cleared(unfinished, but=progress)
             require_room(planned.num_bytes, target.parent, free_bytes)
-            _compute(planned, unfinished, num_threads, step)
+            _compute(planned, unfinished, progress, num_threads, step)
             whole = unfinished / "model"
             _complete(whole, planned)
             record = made.put(_described(model, whole, identity), whole)
-        finally:
+        except (KeyboardInterrupt, SystemExit):
+            if not progress.exists():
+                shutil.rmtree(unfinished, ignore_errors=True)
+            raise  # the same command goes on from what is kept
+        except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+        shutil.rmtree(unfinished, ignore_errors=True)
     return _result(record, target, time.monotonic() - started)
 
 
-def _cleared(folder: Path) -> None:
+def _cleared(folder: Path, *, but: Path) -> None:
     try:
-        if folder.is_dir():
-            shutil.rmtree(folder)
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
+        for path in folder.iterdir():
+            if path != but:
+                shutil.rmtree(path)
     except OSError as error:
         raise DiskFull(f"The folder cannot be written ({error.strerror}).") from error
 
 
-def _compute(planned: Plan, unfinished: Path, num_threads: int, step: Step) -> None:
+def _compute(planned: Plan, unfinished: Path, progress: Path, num_threads: int, step: Step) -> None:
     job: dict[str, Any] = {
         "model": str(planned.source.folder.absolute()),
         "precision": planned.precision,
         "target": str(unfinished.absolute() / "model"),
         "scratch": str(unfinished.absolute() / "scratch"),
+        "progress": str(progress.absolute()),
         "num_threads": num_threads,
         "num_layers": planned.weights.num_layers,
         "text": planned.text.content if planned.text else "",

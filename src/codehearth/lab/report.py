@@ -76,6 +76,11 @@ def _setting(result: Result) -> Iterator[str]:
         f"Text: {text.title}, {text.num_windows} windows of {text.context_tokens} tokens, "
         f"{text.num_scored_tokens} scored (sha256 `{text.sha256[:16]}…`). Reference: "
         f"{result.reference}, the model as it was here."
+        + (
+            f" Read with the library of {result.scoring.library} {result.scoring.version}."
+            if result.scoring
+            else ""
+        )
     )
     for one in result.precisions:
         if one.calibrated_on:

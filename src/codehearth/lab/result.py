@@ -149,6 +149,15 @@ class TextFacts:
 
 
 @dataclass(frozen=True)
+class ScoringFacts:
+    """The library whose logits the loss was taken from: `xllamacpp`, the wheel's, or
+    `llamacpp-native`, the one that was built on this machine and serves on it."""
+
+    library: str
+    version: str
+
+
+@dataclass(frozen=True)
 class TimingFacts:
     engine: str
     num_threads: int
@@ -220,6 +229,7 @@ class Result:
     published: tuple[Published, ...] = ()
     files: Files | None = None
     tasks: TaskFacts | None = None
+    scoring: ScoringFacts | None = None  # None in older results
     schema: int = SCHEMA
 
     def as_document(self) -> dict[str, Any]:

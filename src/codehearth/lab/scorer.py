@@ -15,13 +15,14 @@ from __future__ import annotations
 import ctypes
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from codehearth.lab import library
+from codehearth.lab import library, structs
 from codehearth.lab.activations import FirstBad
 from codehearth.lab.logits import Array, compared, is_finite, losses
 
@@ -35,14 +36,20 @@ class Refused(Exception):
 def main() -> int:
     job = json.load(sys.stdin)
     try:
-        network = Network(job["model"], job["context_tokens"], job["num_threads"])
+        network = Network(job)
         if job["task"] == "tokenize":
             tell({"tokens": network.tokenize(job["text"]), "vocabulary_size": network.vocabulary})
         else:
             for line in score(network, job):
                 tell(line)
     except library.LibraryChanged as error:
-        tell({"error": "EngineFailed", "message": f"Nothing was measured: {error}."})
+        hint = (
+            "`--llama-server off` reads with the library of the wheel"
+            if job.get("library")
+            else None
+        )
+        message = f"Nothing was measured: {error}."
+        tell({"error": "EngineFailed", "message": message, "hint": hint})
         return EXIT_REFUSED
     except Refused as error:
         tell({"error": "BadWeights", "message": str(error)})
@@ -56,6 +63,7 @@ def main() -> int:
 
 def score(network: Network, job: dict[str, Any]) -> Iterator[dict[str, Any]]:
     is_reference = job["task"] == "reference"
+    reference = np.empty(0, np.float32)
     with Path(job["logits"]).open("wb" if is_reference else "rb") as kept:
         for number, tokens in enumerate(job["windows"]):
             logits = network.second_half(tokens)
@@ -69,46 +77,55 @@ def score(network: Network, job: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 logits.tofile(kept)
                 yield {"window": number, **losses(logits, targets, job["num_threads"])}
             else:
-                reference = np.fromfile(kept, np.float32, logits.size).reshape(logits.shape)
+                if reference.shape != logits.shape:  # once: every window has as many
+                    reference = np.empty_like(logits)
+                _read_into(reference, kept)
                 found = compared(reference, logits, targets, job["num_threads"])
                 yield {"window": number, **found}
     for prompt in job["prompts"]:
         yield {"greedy": network.continued(prompt, job["num_new_tokens"])}
 
 
+def _read_into(array: Array, kept: Any) -> None:
+    """The next numbers of a binary file; raises OSError where it has ended."""
+    if kept.readinto(array.data.cast("B")) != array.nbytes:
+        raise OSError("the file of the reference's logits is too short")
+
+
 def _first_bad(job: dict[str, Any], tokens: Sequence[int]) -> str:
     """Where it begins: the window is computed again and every tensor looked at."""
-    found = FirstBad(library.load())
-    try:
-        network = Network(
-            job["model"], job["context_tokens"], job["num_threads"], on_tensor=found.callback
-        )
-        network.read(tokens)
-    except (Refused, library.LibraryChanged):
-        pass
+    found = FirstBad(_library_of(job))
+    with suppress(Refused, library.LibraryChanged):
+        Network(job, on_tensor=found.callback).read(tokens)
     return f", first at '{found.name}'" if found.name else ""
+
+
+def _library_of(job: Mapping[str, Any]) -> ctypes.CDLL:
+    """The one that the job names; without a name the wheel's."""
+    path = job.get("library")
+    return library.load(Path(path) if path else None)
 
 
 class Network:
     """A model and one context of llama.cpp's, in memory until the process ends."""
 
-    def __init__(
-        self, path: str, context_tokens: int, num_threads: int, *, on_tensor: Any = None
-    ) -> None:
+    def __init__(self, job: Mapping[str, Any], *, on_tensor: Any = None) -> None:
         """`on_tensor` is llama.cpp's callback for evaluated tensors; it must outlive this."""
-        self._native = library.load()
+        context_tokens = job["context_tokens"]
+        self._native = _library_of(job)
         params = library.model_params(self._native)
         context = library.context_params(self._native)
         self._quiet = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(_log)
         self._native.llama_log_set(ctypes.cast(self._quiet, ctypes.c_void_p), None)
         self._native.llama_backend_init()
         params.n_gpu_layers = 0
-        model = self._native.llama_model_load_from_file(path.encode(), params)
+        model = self._native.llama_model_load_from_file(job["model"].encode(), params)
         if not model:
             raise Refused(f"llama.cpp cannot load the model: {_last_words()}")
         context.n_ctx = context.n_batch = context.n_outputs_max_per_seq = context_tokens
         context.n_ubatch = min(context_tokens, 512)
-        context.n_threads = context.n_threads_batch = num_threads
+        context.n_threads = context.n_threads_batch = job["num_threads"]
+        context.offload_kqv = context.op_offload = False  # also where it was built for a GPU
         if on_tensor is not None:
             context.cb_eval = ctypes.cast(on_tensor, ctypes.c_void_p)
         self._context = self._native.llama_init_from_model(model, context)
@@ -174,7 +191,7 @@ class Network:
         flags = (ctypes.c_int8 * count)()
         for index in wanted:
             flags[index] = 1
-        batch = library.Batch(
+        batch = structs.Batch(
             n_tokens=count,
             token=(ctypes.c_int32 * count)(*tokens),
             pos=(ctypes.c_int32 * count)(*range(first_position, first_position + count)),

@@ -53,6 +53,22 @@ class Loading:
 
 
 @dataclass(frozen=True)
+class Library:
+    """llama.cpp as what reads a text: the wheel's library, or at `path` that of another engine."""
+
+    name: str = "xllamacpp"
+    version: str = ""
+    path: Path | None = None
+
+    @property
+    def in_job(self) -> str:
+        return str(self.path or "")
+
+
+WHEEL = Library()
+
+
+@dataclass(frozen=True)
 class Scores:
     """Figures for each scored token, in the text's order, and the greedy completions."""
 
@@ -73,13 +89,8 @@ def cut(
 ) -> Windows:
     """As many whole windows as the text has, spread over all of it where there are more than
     wanted; raises InvalidRequest for a text too short to say anything."""
+    require_length(len(tokens), context_tokens)
     count = len(tokens) // context_tokens
-    if count < MIN_WINDOWS:
-        raise InvalidRequest(
-            f"The text has {len(tokens)} tokens; with a context of {context_tokens} at least "
-            f"{MIN_WINDOWS * context_tokens} are needed to say anything.",
-            hint="take a longer --text or a smaller --context",
-        )
     wanted = min(count, max_windows)
     places = [index * count // wanted for index in range(wanted)]
     windows = tuple(
@@ -91,10 +102,21 @@ def cut(
     return Windows(windows, tuple(prompts), vocabulary_size)
 
 
-def tokenize(path: Path, text: str) -> tuple[list[int], int]:
+def require_length(num_tokens: int, context_tokens: int) -> None:
+    """Raises InvalidRequest for a text too short to say anything."""
+    if num_tokens < MIN_WINDOWS * context_tokens:
+        raise InvalidRequest(
+            f"The text has {num_tokens} tokens; with a context of {context_tokens} at least "
+            f"{MIN_WINDOWS * context_tokens} are needed to say anything.",
+            hint="take a longer --text or a smaller --context",
+        )
+
+
+def tokenize(path: Path, text: str, library: Library = WHEEL) -> tuple[list[int], int]:
     """The text's tokens by the model's own tokenizer, and the size of its vocabulary."""
     job = {
         "task": "tokenize",
+        "library": library.in_job,
         "model": str(path),
         "context_tokens": 32,
         "num_threads": 1,
@@ -114,10 +136,12 @@ def score(
     num_threads: int,
     done: Callable[[int], None],
     loaded: Loading | None = None,
+    library: Library = WHEEL,
 ) -> Scores:
     """Every window through the model at `path`; the reference comes first and fills `logits`."""
     job = {
         "task": "reference" if is_reference else "compare",
+        "library": library.in_job,
         "model": str(path),
         "context_tokens": windows.context_tokens,
         "num_threads": num_threads,

@@ -5,14 +5,19 @@ input, what happens goes out as JSON lines; what the libraries print goes to sta
 
 bitsandbytes quantises as the engine's own code loads the checkpoint. It is saved before anything
 is computed: the first step on a CPU packs 4-bit weights anew, and what is saved then cannot be
-read. GPTQModel rounds layer by layer so that what a text brings to each layer comes out alike.
+read. GPTQModel rounds layer by layer so that what a text brings to each layer comes out alike; for
+the architectures whose state it can keep (Llama's among them) it goes on behind the last layer that
+was done, where a run was cut off.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +41,7 @@ class Refused(Exception):
 def main() -> int:
     job = json.load(sys.stdin)
     tell = own_voice()
+    _end_when_told()
     try:
         quantise = _with_gptqmodel if job["precision"] == "gptq4" else _with_bitsandbytes
         quantise(job, tell)
@@ -131,10 +137,46 @@ def _with_gptqmodel(job: dict[str, Any], tell: Tell) -> None:
             tell({"stage": f"layer {layer_idx + 1} of {job['num_layers']}", "share": share})
 
     model.layer_callback = layer_done
-    tell({"stage": f"layer 1 of {job['num_layers']}", "share": 0.0})
-    model.quantize(windows, batch_size=1)
+    is_kept = (Path(job["progress"]) / "CURRENT").exists()
+    stage = "going on where it was stopped" if is_kept else f"layer 1 of {job['num_layers']}"
+    tell({"stage": stage, "share": 0.0})
+    _quantise(model, windows, Path(job["progress"]))
     tell({"stage": "writing", "share": 1.0})
     model.save(job["target"], max_shard_size="4GB")
+
+
+def _quantise(model: Any, windows: list[dict[str, list[int]]], progress: Path) -> None:
+    """Keeps its state after every layer in `progress`, where GPTQModel can, and goes on there."""
+    from gptqmodel.looper.checkpoint_store import CheckpointConfig, CheckpointError
+    from gptqmodel.looper.gptq_checkpoint import validate_checkpoint_support
+
+    try:
+        validate_checkpoint_support(model)
+    except (NotImplementedError, ValueError):
+        model.quantize(windows, batch_size=1)
+        return
+    kept = CheckpointConfig(path=progress)
+    try:
+        model.quantize(windows, batch_size=1, checkpoint=kept)
+    except CheckpointError as error:
+        shutil.rmtree(progress, ignore_errors=True)
+        raise Refused(
+            "EngineFailed",
+            f"What an earlier run has kept does not fit ({str(error)[:200]}), and was deleted.",
+            "the same command begins anew",
+        ) from error
+
+
+def _end_when_told() -> None:
+    """A layer may take minutes, and GPTQModel would end behind it: what is kept is whole anyway."""
+    told = {signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, told)
+
+    def wait() -> None:
+        signal.sigwait(told)
+        os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _group_size(folder: Path) -> int:

@@ -6,30 +6,44 @@ llama.cpp's is the planner's own (`memory`). The others compute with PyTorch or 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
+from codehearth.models import torch_memory
 from codehearth.models.facts import Weights
 from codehearth.models.memory import Footprint, Predict
-from codehearth.models.torch_memory import predictor
 
-# More than the transformers worker's process. Measured: 998 MiB are resident of vLLM 0.32 for the
-# CPU with a model of a megabyte, in two processes with PyTorch each and our translator; LMDeploy's
-# is a guess after it. fastllm 1.9 has no PyTorch: 75 MiB with the same model.
-_MORE_BYTES = {"vllm": 668 << 20, "lmdeploy": 668 << 20, "fastllm": -(255 << 20)}
+# What an engine's process holds before any weights: Python and its libraries. Measured on Linux,
+# for the CPU: transformers 5.23 with torch 2.13 once models of 14 and 80 MiB were loaded, less
+# these; vLLM 0.32 with a model of a megabyte, in two processes with PyTorch each and our
+# translator; fastllm 1.9, which has no PyTorch. LMDeploy's is a guess after vLLM's.
+_PROCESS_BYTES = {
+    "transformers": 363 << 20,
+    "vllm": 998 << 20,
+    "lmdeploy": 998 << 20,
+    "fastllm": 75 << 20,
+}
+# What its libraries for packed weights hold beside: GPTQModel with what it imports (155 and 160 MiB
+# with these models); bitsandbytes' kernels for 8 bits, which are made for every number of rows (124
+# and 86). vLLM and LMDeploy have theirs built in.
+_METHOD_BYTES = {
+    ("transformers", "INT4 (GPTQ)"): 158 << 20,
+    ("transformers", "INT8 (GPTQ)"): 158 << 20,
+    ("transformers", "INT4 (AWQ)"): 158 << 20,
+    ("transformers", "INT8 (BITSANDBYTES)"): 105 << 20,
+}
 
 
 def prediction_of(engine: str, precision: str) -> Predict | None:
-    """How an engine's memory is predicted; None is llama.cpp's way, which the planner has."""
-    as_torch = predictor(precision)
-    if engine == "transformers":
-        return as_torch
-    more = _MORE_BYTES.get(engine)
-    if more is None:
+    """How an engine's memory is predicted where `precision` was asked for (auto: as the weights
+    are); None is llama.cpp's way, which the planner has."""
+    process = _PROCESS_BYTES.get(engine)
+    if process is None:
         return None
 
     def predict(weights: Weights, **asked: Any) -> Footprint:
-        counted = as_torch(weights, **asked)
-        return replace(counted, overhead_bytes=counted.overhead_bytes + more)
+        method = _METHOD_BYTES.get((engine, weights.precision), 0)
+        return torch_memory.predict(
+            weights, precision=precision, process_bytes=process + method, **asked
+        )
 
     return predict

@@ -17,13 +17,9 @@ to these and others.
 
 from __future__ import annotations
 
-from functools import partial
-
 from codehearth.models.facts import Weights
-from codehearth.models.memory import Footprint, Predict
+from codehearth.models.memory import Footprint
 
-# Measured: the worker with a model of a megabyte: Python, PyTorch, transformers, bitsandbytes.
-PROCESS_BYTES = 330 << 20
 # Measured: the tokenizer's tables, Qwen2's vocabulary against a small one.
 BYTES_PER_TOKEN = 700
 
@@ -38,11 +34,6 @@ _LOGIT_COPIES = 4  # as they came, as probabilities, sorted, cumulated
 _KEPT_BLOCKS = 2
 
 
-def predictor(precision: str) -> Predict:
-    """How memory is predicted where `precision` was asked for; auto is as the weights are."""
-    return partial(predict, precision=precision)
-
-
 def predict(
     weights: Weights,
     *,
@@ -54,18 +45,21 @@ def predict(
     kv_type: str,
     mapped: bool,
     machine: str,
-    precision: str = "auto",
+    precision: str,
+    process_bytes: int,
 ) -> Footprint:
     """What a child needs with `num_slots` answers of `context_tokens` each at a time.
 
-    `kv_type`, `mapped` and `machine` mean nothing here: the worker does as PyTorch does.
+    `precision` is what was asked for, auto: as the weights are. `process_bytes` is what the
+    engine's process holds before any weights (`prediction` knows it). `kv_type`, `mapped` and
+    `machine` mean nothing here: the worker does as PyTorch does.
     """
     size = computed_bytes(weights, precision)
     in_memory = weights_bytes(weights, precision)
     kv = num_slots * context_tokens * sum(weights.kv_elements_by_layer) * size
     compute = _compute_bytes(weights, context_tokens, num_slots, batch_tokens, size)
     compute += _product_bytes(weights, batch_tokens, precision, size)
-    process = PROCESS_BYTES + BYTES_PER_TOKEN * weights.vocabulary_size
+    process = process_bytes + BYTES_PER_TOKEN * weights.vocabulary_size
     on_gpu = min(1.0, gpu_layers / (weights.num_layers + 1))
     contexts = CUDA_BYTES * num_gpus if on_gpu else 0
     return Footprint(
