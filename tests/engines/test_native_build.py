@@ -58,7 +58,7 @@ needs_a_compiler = pytest.mark.skipif(
 class Yard:
     """A source package in a folder, and a pip that looks nowhere else."""
 
-    def __init__(self, folder: Path, *, main: str = MAIN) -> None:
+    def __init__(self, folder: Path, *, main: str = MAIN, cmake: str = CMAKE) -> None:
         self.folder = folder
         self.steps: list[str] = []
         self.environments = Environments(folder / "engines")
@@ -68,7 +68,7 @@ class Yard:
             "pyproject.toml": PYPROJECT,
             "backend.py": BACKEND,
             "PKG-INFO": "Metadata-Version: 2.1\nName: toysource\nVersion: 1.0\n",
-            "vendor/toy/CMakeLists.txt": CMAKE,
+            "vendor/toy/CMakeLists.txt": cmake,
             "vendor/toy/main.c": main,
             "vendor/toy/toy.c": "int number(void) { return 7; }\n",
         }
@@ -130,6 +130,17 @@ def test_what_does_not_compile_leaves_nothing_and_tells_the_compilers_words(
     assert "nobody" in told.value.log_tail
     assert "wheel" in (told.value.hint or "")
     assert not any(entry.is_dir() for entry in (tmp_path / "engines" / "llamacpp-native").iterdir())
+
+
+@needs_a_compiler
+def test_a_toolkit_without_the_libraries_is_named(tmp_path: Path) -> None:
+    """As NVIDIA's compiler without cuBLAS is found: the compiler is there, and cmake refuses."""
+    yard = Yard(tmp_path, cmake=f"{CMAKE}target_link_libraries(llama-server CUDA::cublas)\n")
+
+    with pytest.raises(EngineFailed, match="prepare the build") as told:
+        yard.install()
+
+    assert "cuBLAS" in (told.value.hint or "")
 
 
 def test_a_missing_compiler_is_told_before_anything_is_made(tmp_path: Path) -> None:

@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 from engines.asking import pretend
 
+from codehearth.errors import Unsupported
 from codehearth.gateway import opening
+from codehearth.gateway.choosing import chosen_for
 from codehearth.gateway.stores import make_store
-from codehearth.models.hardware import Gpu, Hardware
+from codehearth.models.hardware import Gpu, Hardware, snapshot
 from codehearth.pool import OpenModel, Room
 from codehearth.pool.amount import Amount
 from codehearth.settings import Settings
+from tests.tiny_models import make_gguf
 
 GIB = 1 << 30
 FULL_GPU = Gpu(0, "a GPU", "cuda", 24 * GIB, 0)
@@ -58,7 +61,33 @@ def test_a_gguf_with_transformers_is_not_made_to_begin_with_a_word(tmp_path: Pat
     opened = asyncio.run(opener("starter", attempt=0, room=room))
 
     assert opened is not None and opened.engine == "transformers"
-    assert not opened.facts.takes_grammars
+    assert not opened.facts.takes_grammars and opened.facts.takes_beginnings
+
+
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_transformers_makes_a_precision_of_the_checkpoint(tmp_path: Path, precision: str) -> None:
+    """It read the GGUF, and failed at the start: both quantising and GGUF cannot be had."""
+    pretend(tmp_path / "engines", "transformers", devices=["cpu"])
+    settings = Settings(data=tmp_path, engine="transformers", precision=precision)
+    opener = opening.Opener(settings, make_store(settings))
+    room = Room(Amount(32 * GIB), Amount(32 * GIB))
+
+    opened = asyncio.run(opener("starter", attempt=0, room=room))
+
+    assert opened is not None and (opened.engine, opened.facts.name) == ("transformers", "starter")
+    assert opened.facts.weights.kind == "safetensors"
+    assert any(f"does not make {precision} of the model's gguf" in one for one in opened.why)
+
+
+def test_a_gguf_without_a_checkpoint_is_refused_before_the_start(tmp_path: Path) -> None:
+    pretend(tmp_path / "engines", "transformers", devices=["cpu"])
+    store = make_store(settings := Settings(data=tmp_path, engine="transformers", precision="int4"))
+    alone = store.find(str(make_gguf(tmp_path / "alone.gguf")), allow_path=True)
+
+    with pytest.raises(Unsupported, match="int4 of checkpoints only") as told:
+        chosen_for(settings, store, alone, snapshot())
+
+    assert told.value.hint is not None and "checkpoint" in told.value.hint
 
 
 def test_a_gpu_full_of_models_that_could_leave_is_planned_with(

@@ -16,6 +16,7 @@ import pytest
 from codehearth.engines import transformers_at
 from codehearth.engines.endpoint import Endpoint
 from codehearth.engines.installed import Installed
+from codehearth.engines.llama_server import LlamaServer
 from codehearth.engines.transformers import Transformers
 from codehearth.errors import BadWeights, DiskFull, Overloaded
 from codehearth.lab import scoring
@@ -24,7 +25,7 @@ from codehearth.lab.keeping import kept
 from codehearth.lab.sandbox import protections
 from codehearth.lab.scoring import score, tokenize
 from codehearth.lab.source import gguf_source
-from codehearth.models.hardware import snapshot
+from codehearth.models.hardware import Gpu, Hardware, snapshot
 from codehearth.models.made import Made
 from codehearth.models.weights import read_weights
 from tests.cli.command_line import STARTER, Hearth, served
@@ -345,11 +346,29 @@ def test_what_is_made_at_load_is_timed_and_solves_tasks_in_that_precision(
     weights = read_weights(folder)
     one = Candidate("int8", folder, weights, 1, "", loaded_by=Transformers(state))
 
-    launch = one.launch(context_tokens=1024, num_slots=4, num_threads=1, machine="x86_64")
+    assert one.loaded_by is not None
+    launch = one.launch(one.loaded_by, snapshot(), context_tokens=1024, num_slots=4, num_threads=1)
 
     assert (launch.precision, launch.stored_precision) == ("int8", "BF16")
     endpoint = Endpoint(Path("/run/engine.sock"), "http://engine", "key")
-    assert one.loaded_by is not None
     argv = one.loaded_by.command(launch, endpoint).argv
     assert argv[argv.index("--quantise") + 1] == "int8"
     assert one.loading == scoring.Loading("int8", python)
+
+
+def test_figures_come_from_the_gpu_that_serves() -> None:
+    """Every precision was timed on the processors, whatever the machine had."""
+    gpu = Gpu(0, "NVIDIA H100", "cuda", 80 << 30, 79 << 30)
+    machine = replace(snapshot(), gpus=(gpu,))
+    weights = read_weights(STARTER)
+    one = Candidate("q8_0", STARTER, weights, 1, "")
+    server = LlamaServer(Path("/bin/llama-server"), "0", frozenset())
+
+    def layers(hardware: Hardware, *, sees_gpus: bool = True) -> int:
+        engine = replace(server, sees_gpus=sees_gpus)
+        size = {"context_tokens": 1024, "num_slots": 4, "num_threads": 1}
+        return one.launch(engine, hardware, **size).gpu_layers
+
+    assert layers(machine) == weights.num_layers + 1
+    assert layers(machine, sees_gpus=False) == 0
+    assert layers(replace(machine, gpus=())) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from codehearth.engines.measured import Speed, fastest
 from codehearth.lab.measure_engines import made_up_tokens
 from codehearth.lab.result import Memory, Noise, Sample, Streams
 from codehearth.lab.speeds import EngineSpeed, EngineSpeeds, keep_speeds, measured_speeds
-from codehearth.models.hardware import snapshot
+from codehearth.models.hardware import Gpu, snapshot
 from codehearth.models.weights import read_weights
 from tests.cli.command_line import STARTER, Hearth, served
 from tests.engine_environments import ENVIRONMENTS, installed
@@ -90,6 +91,47 @@ def test_the_newest_measurement_of_this_machine_and_model_is_read(tmp_path: Path
     assert measured_speeds(tmp_path / "nowhere", "tiny", MACHINE) == {}
 
 
+H200 = Gpu(0, "NVIDIA H200", "cuda", 140 << 30, 116 << 30)
+
+
+def test_what_the_processor_needed_does_not_speak_for_a_gpu(tmp_path: Path) -> None:
+    """Measured on a CPU, transformers lost to llama.cpp; so it did on the GPU that came later."""
+    with_gpu = replace(MACHINE, gpus=(H200,))
+    on_gpu = replace(speeds().speeds[0], memory=Memory(1, 1, gpu_predicted_bytes=1))
+    keep_speeds(speeds(engine="llama.cpp"), tmp_path)
+    keep_speeds(
+        replace(
+            speeds(engine="vllm"), gpus=("NVIDIA H200",), speeds=(replace(on_gpu, engine="vllm"),)
+        ),
+        tmp_path,
+    )
+
+    here, other = (
+        measured_speeds(tmp_path, "tiny", machine)
+        for machine in (with_gpu, replace(MACHINE, gpus=(replace(H200, name="NVIDIA L4"),)))
+    )
+
+    assert {name: speed.left_gpus_idle for name, speed in here.items()} == {
+        "llama.cpp": True,
+        "vllm": False,
+    }
+    assert set(other) == {"llama.cpp"}
+    assert set(measured_speeds(tmp_path, "tiny", MACHINE)) == {"llama.cpp"}
+
+
+def test_an_engine_that_would_use_the_gpu_is_not_chosen_by_what_the_processor_needed(
+    tmp_path: Path,
+) -> None:
+    _pretend_installed(tmp_path / "transformers", devices=["cpu", "cuda: NVIDIA H200"])
+    weights = read_weights(STARTER)
+    measured = {"llama.cpp": SLOW, "transformers": replace(QUICK, left_gpus_idle=True)}
+
+    chosen = choose_engine(weights, llama_server="off", environments=tmp_path, speeds=measured)
+
+    assert chosen.engine.name == "llama.cpp"
+    assert "measured" not in chosen.why[0]
+
+
 def test_the_engine_that_was_faster_here_is_taken_and_the_reason_said(tmp_path: Path) -> None:
     """Both read the file; the rules alone prefer llama.cpp."""
     _pretend_installed(tmp_path / "transformers")
@@ -144,11 +186,12 @@ def test_two_engines_are_timed_and_the_server_takes_the_faster_one(hearth: Heart
     assert "engine llama.cpp: measured here" in why.out
 
 
-def _pretend_installed(home: Path) -> None:
+def _pretend_installed(home: Path, *, devices: Sequence[str] = ()) -> None:
     """An environment as far as can be seen without starting it."""
     folder = home / "0a"
     (folder / "bin").mkdir(parents=True)
     (folder / "bin" / "python").symlink_to(sys.executable)
     (folder / "lib" / "python3.11" / "site-packages").mkdir(parents=True)
-    record = {"folder": "0a", "device": "cpu", "version": "5.23.0", "digest": "d", "facts": {}}
+    record = {"folder": "0a", "device": "cpu", "version": "5.23.0", "digest": "d"}
+    record |= {"facts": {"devices": list(devices)}}  # type: ignore[dict-item]
     (home / "environment.json").write_text(json.dumps(record))

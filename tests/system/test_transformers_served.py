@@ -39,11 +39,20 @@ def test_the_starter_answers_as_it_does_elsewhere(hearth: Hearth) -> None:
         answer = client.chat.completions.create(
             model="starter", messages=ASK, temperature=0, max_tokens=200
         )
+        # Behind a blank, and in a word: nothing and `u` came where nothing was written again.
+        behind_a_blank, in_a_word = (
+            client.completions.create(
+                model="starter", prompt=prompt, suffix="\n\nprint(add(1, 2))\n", temperature=0
+            )
+            for prompt in ("def add(a, b):\n    ", "def add(a, b):\n    ret")
+        )
         listed = hearth.run("ps", "--json")
 
     assert answer.choices[0].finish_reason == "stop"
     assert "def " in str(answer.choices[0].message.content)
     assert '"transformers"' in listed.stdout
+    assert behind_a_blank.choices[0].text.strip()
+    assert in_a_word.choices[0].text.startswith("urn ")
 
 
 def test_a_checkpoint_by_its_path_serves_openais_client_and_heals(

@@ -13,6 +13,7 @@ import click
 from codehearth.cli.fit import TokensType
 from codehearth.cli.options import json_option, model_argument, settings_options
 from codehearth.cli.output import (
+    on_both,
     print_data,
     print_json,
     print_table,
@@ -185,7 +186,7 @@ def _cells(one: Precision) -> tuple[str, ...]:
     return (
         size(one.file.num_bytes),
         f"{one.bits_per_weight:.2f}",
-        size(one.memory.peak_bytes),
+        on_both(one.memory.peak_bytes, one.memory.gpu_peak_bytes),
         f"{one.load_s.median:.2f} s",
         f"{1000 * one.ttft_s.median:.0f} ms",
         f"{alone.prefill_tokens_per_s.median:.0f}" if alone else "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from codehearth.cli.output import print_data, print_json, print_table, say, size, tell_warning
+from codehearth.cli.output import on_both, print_data, print_json, print_table, say, tell_warning
 from codehearth.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,16 +22,16 @@ def measure_engines(
     as_json: bool,
 ) -> None:
     """Times the engines, keeps what was found, and prints it."""
-    from codehearth.cli.machine import usable_hardware
     from codehearth.cli.shelf import store_of
     from codehearth.gateway.choosing import environments_of
     from codehearth.lab.measure_engines import run
     from codehearth.lab.parity.sides import Bench, sides_of
     from codehearth.lab.speeds import keep_speeds
+    from codehearth.models.hardware import snapshot
 
     bench = Bench(
         store=store_of(settings),
-        hardware=usable_hardware(settings),
+        hardware=snapshot(),
         environments=environments_of(settings),
         llama_server=settings.llama_server,
         num_threads=settings.threads or None,
@@ -64,7 +64,7 @@ def _cells(one: EngineSpeed) -> tuple[str, ...]:
     return (
         one.label,
         f"{one.load_s.median:.2f} s",
-        size(one.memory.peak_bytes),
+        on_both(one.memory.peak_bytes, one.memory.gpu_peak_bytes),
         f"{1000 * one.ttft_s.median:.0f} ms",
         *speeds,
     )

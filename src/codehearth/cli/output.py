@@ -128,6 +128,11 @@ def size(num_bytes: float) -> str:
     return f"{number:.0f} {unit}" if unit == "B" or number >= 100 else f"{number:.1f} {unit}"
 
 
+def on_both(host_bytes: float, gpu_bytes: float | None) -> str:
+    """Memory of the host, and that of GPUs where there is some: `330 MiB + 15.2 GiB GPU`."""
+    return size(host_bytes) + (f" + {size(gpu_bytes)} GPU" if gpu_bytes else "")
+
+
 def count(number: float) -> str:
     """Parameters as the field writes them: `6.8M`, `1.5B`."""
     for unit, factor in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("K", 1e3)):

@@ -63,15 +63,15 @@ def parity(
 def _compared(
     settings: Settings, models: tuple[str, str | None], engines: str | None, precisions: str | None
 ) -> tuple[Parity, ...]:
-    from codehearth.cli.machine import usable_hardware
     from codehearth.cli.shelf import store_of
     from codehearth.gateway.choosing import environments_of
     from codehearth.lab.parity import compare_all
     from codehearth.lab.parity.sides import Bench, sides_of
+    from codehearth.models.hardware import snapshot
 
     bench = Bench(
         store=store_of(settings),
-        hardware=usable_hardware(settings),
+        hardware=snapshot(),
         environments=environments_of(settings),
         llama_server=settings.llama_server,
         num_threads=settings.threads or None,

@@ -102,7 +102,8 @@ def choose_engine(
 ) -> Choice:
     """The first engine that runs here and can load `weights`, among those that are wanted.
 
-    `speeds` by engine, measured here with these weights, count more than that order.
+    `speeds` by engine, measured here with these weights, count more than that order; but not those
+    of the processor for an engine that would use GPUs.
     Raises EngineMissing where none is installed that could, Unsupported where none can.
     """
     reasons: list[str] = []
@@ -123,7 +124,12 @@ def choose_engine(
         if not speeds:
             break
     if usable:
-        name, why = fastest(tuple(usable), speeds or {}) or (next(iter(usable)), "")
+        comparing = {
+            name: speed
+            for name, speed in (speeds or {}).items()
+            if name in usable and not (speed.left_gpus_idle and usable[name].sees_gpus)
+        }
+        name, why = fastest(tuple(usable), comparing) or (next(iter(usable)), "")
         why = why or _why(usable[name], weights, reasons)
         return Choice(usable[name], () if wanted != "auto" else (why,))
     if missing:

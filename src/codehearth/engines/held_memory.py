@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from codehearth.models.gpus import cuda_bytes_held_by
+
 
 def resident_bytes(pid: int) -> int:
     """Memory held; on Linux pages shared with other processes count in part (PSS).
@@ -26,6 +28,11 @@ def private_bytes(pid: int) -> int:
     they are in use. Elsewhere it is `resident_bytes`.
     """
     return sum(_private(process) for process in _tree(pid))
+
+
+def gpu_bytes(pid: int) -> int | None:
+    """Memory held of NVIDIA's GPUs; None where there is none, or the driver does not tell."""
+    return cuda_bytes_held_by({pid, *_others(pid)})
 
 
 def touched_bytes(pid: int) -> int:

@@ -17,11 +17,15 @@ _CLEARLY = 1.05
 
 @dataclass(frozen=True)
 class Speed:
-    """Of one request alone: seconds to its first token, and tokens/s from then on."""
+    """Of one request alone: seconds to its first token, and tokens/s from then on.
+
+    `left_gpus_idle`: the processor computed, on a machine that has GPUs.
+    """
 
     ttft_s: float
     decode_tokens_per_s: float
     measured_on: str = ""
+    left_gpus_idle: bool = False
 
     @property
     def answer_s(self) -> float:

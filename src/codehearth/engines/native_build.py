@@ -151,4 +151,9 @@ def _hint_of(said: Sequence[str]) -> str:
         return "the compiler ran out of memory: stop models first, or close programs"
     if "CMake" in text and "or higher is required" in text:
         return "this cmake is too old: `pip install cmake` has a newer one"
+    if "CUDA::" in text:
+        return (
+            "NVIDIA's CUDA toolkit is here only in part (cuBLAS and the driver's library are "
+            "needed, too); `--cpu` builds without"
+        )
     return "what the compiler said stands above; llama.cpp from the wheel goes on working"

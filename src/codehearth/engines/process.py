@@ -108,6 +108,11 @@ class EngineProcess:
         child = self._running()
         return held_memory.private_bytes(child.pid) if child else 0
 
+    def gpu_bytes(self) -> int | None:
+        """Memory that the child holds of NVIDIA's GPUs; None where nothing can be told."""
+        child = self._running()
+        return held_memory.gpu_bytes(child.pid) if child else None
+
     async def is_alive(self, *, timeout_s: float) -> bool:
         """Whether the child answers. False also for one that hangs or was stopped (SIGSTOP)."""
         return self._state == "ready" and await self._answers("/health", timeout_s=timeout_s)

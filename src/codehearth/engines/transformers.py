@@ -119,6 +119,16 @@ class Transformers:
         return tuple(facts.get(name) or ())
 
 
+def cannot_make(precision: str, weights: LoadableWeights) -> str | None:
+    """Why a precision that is made at load is not made of these weights; None where it is.
+
+    transformers unpacks GGUF files as it reads them, and then quantises nothing.
+    """
+    if weights.kind == "gguf" and precision in ("int8", "int4"):
+        return f"transformers makes {precision} of checkpoints only, not of GGUF files"
+    return None
+
+
 def dtype_for(asked: str, stored: str, *, on_gpu: bool) -> tuple[Dtype, tuple[str, ...]]:
     """What is computed in, and why where it was chosen. A GPU without bf16 gets fp16 later.
 

@@ -97,6 +97,7 @@ class Opener:
             row=model.row,
             scores_prompts=engine.scores_prompts,
             takes_grammars=engine.name in ENGINE_NAMES["llama.cpp"],
+            takes_beginnings=engine.name == "transformers",
             adapters=tuple(one.path for one in adapters),
         )
         return OpenModel(

@@ -54,11 +54,15 @@ def counsel(model: LocalModel, results_folder: Path, hardware: Hardware) -> Coun
 def newest_result(
     model: LocalModel, weights: Weights, folder: Path, hardware: Hardware
 ) -> Result | None:
-    """The newest result of this model on this machine."""
+    """The newest result of this model on this machine, and on what would compute here now: what
+    was measured on the processor says nothing of a GPU."""
     names = {model.name, base_of(model)}
+    gpus = tuple(gpu.name for gpu in hardware.gpus)
     for result in results(folder):
-        is_ours = result.is_of(hardware.cpu_name, hardware.num_cores)
-        if result.model.name in names and is_ours and _is_of_these(result, model, weights):
+        is_from_here = (
+            result.is_of(hardware.cpu_name, hardware.num_cores) and result.computed_on == gpus
+        )
+        if result.model.name in names and is_from_here and _is_of_these(result, model, weights):
             return result
     return None
 

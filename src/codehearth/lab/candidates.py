@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from codehearth.engines.base import Launch, Unavailable
+from codehearth.engines.base import Engine, Launch, Unavailable
 from codehearth.engines.installed import Installed, NotInstalled
 from codehearth.engines.threads import batch_tokens_for
 from codehearth.engines.transformers import INSTALL, Transformers
@@ -26,6 +26,8 @@ from codehearth.models.hardware import Hardware
 from codehearth.models.local_models import LocalModel
 from codehearth.models.made import Made, MadeModel
 from codehearth.models.memory import is_mapping_worth_it
+from codehearth.models.planning import plan
+from codehearth.models.prediction import prediction_of
 from codehearth.models.transfer import file_digest
 from codehearth.models.weights import read_weights
 
@@ -75,21 +77,43 @@ class Candidate:
         return Loading("" if self.is_packed else self.precision, self.loaded_by.state.python)
 
     def launch(
-        self, *, context_tokens: int, num_slots: int, num_threads: int, machine: str
+        self,
+        engine: Engine,
+        hardware: Hardware,
+        *,
+        context_tokens: int,
+        num_slots: int,
+        num_threads: int,
     ) -> Launch:
-        """What the engine that serves it shall load."""
+        """What `engine` shall load, with the layers on GPUs that it would serve with."""
+        gpu_layers = 0
+        if engine.sees_gpus and hardware.gpus:
+            gpu_layers = plan(
+                self.weights,
+                hardware,
+                context_tokens=context_tokens,
+                num_slots=num_slots,
+                predict_for_engine=prediction_of(engine.name, self._wanted),
+            ).gpu_layers
         launch = Launch(
             path=self.path,
             alias=self.precision,
             context_tokens=context_tokens,
             num_slots=num_slots,
             num_threads=num_threads,
-            batch_tokens=batch_tokens_for(self.weights.num_parameters, num_threads),
+            gpu_layers=gpu_layers,
+            batch_tokens=batch_tokens_for(
+                self.weights.num_parameters, num_threads, gpu_layers=gpu_layers
+            ),
         )
         if self.loaded_by is None:
-            return replace(launch, mapped=is_mapping_worth_it(self.weights, machine))
-        wanted = "auto" if self.is_packed else self.precision
-        return replace(launch, precision=wanted, stored_precision=self.weights.precision)
+            return replace(launch, mapped=is_mapping_worth_it(self.weights, hardware.machine))
+        return replace(launch, precision=self._wanted, stored_precision=self.weights.precision)
+
+    @property
+    def _wanted(self) -> str:
+        """The precision that the engine is asked for."""
+        return "auto" if self.is_packed or self.loaded_by is None else self.precision
 
 
 @dataclass

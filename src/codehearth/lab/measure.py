@@ -231,7 +231,7 @@ def _timed(
     hardware: Hardware,
     listener: Listener,
 ) -> timing.Timed:
-    subjects = [_subject(one, engine, plan, hardware.machine) for one in candidates]
+    subjects = [_subject(one, one.loaded_by or engine, plan, hardware) for one in candidates]
     listener.say(
         f"timing: {plan.num_rounds} rounds, threads: {plan.num_threads}, prompts of "
         f"{plan.prompt_tokens} tokens, answers of {plan.new_tokens}"
@@ -247,14 +247,17 @@ def _timed(
     return timing.measure(subjects, tokens, plan, hardware, turn_done=turn_done)
 
 
-def _subject(one: Candidate, engine: Engine, plan: timing.Plan, machine: str) -> timing.Subject:
+def _subject(
+    one: Candidate, engine: Engine, plan: timing.Plan, hardware: Hardware
+) -> timing.Subject:
     launch = one.launch(
+        engine,
+        hardware,
         context_tokens=plan.context_tokens,
         num_slots=plan.num_slots,
         num_threads=plan.num_threads,
-        machine=machine,
     )
-    return timing.Subject(one.precision, one.weights, one.loaded_by or engine, launch)
+    return timing.Subject(one.precision, one.weights, engine, launch)
 
 
 def _precision(

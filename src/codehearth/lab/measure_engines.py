@@ -44,6 +44,7 @@ def run(
         created_at=now.isoformat(timespec="seconds"),
         cpu_name=hardware.cpu_name,
         num_cores=hardware.num_cores,
+        gpus=tuple(gpu.name for gpu in hardware.gpus),
         noise=timed.noise,
         speeds=tuple(_speed(side, timed.timings[side.label]) for side in sides),
     )

@@ -67,13 +67,15 @@ def measure(
     intervals: dict[str, Interval] = {}
     for number, one in enumerate(candidates):
         listener.step(f"solving tasks with {one.precision}", number / len(candidates))
+        serves = one.loaded_by or engine
         launch = one.launch(
+            serves,
+            hardware,
             context_tokens=min(_CONTEXT_TOKENS, one.weights.context_tokens),
             num_slots=_NUM_SLOTS,
             num_threads=num_threads,
-            machine=hardware.machine,
         )
-        process = EngineProcess(one.precision, partial((one.loaded_by or engine).command, launch))
+        process = EngineProcess(one.precision, partial(serves.command, launch))
         intervals[one.precision] = asyncio.run(_solved(process, one, suite, found.best, folder))
     facts = TaskFacts(suite.title, suite.sha256, len(suite.items), found.best)
     return Passed(facts, intervals)

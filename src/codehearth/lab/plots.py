@@ -76,10 +76,16 @@ def _loss_by_token(result: Result) -> Figure:
 
 
 def _memory(result: Result) -> Figure:
-    """Measured memory above predicted memory: on the line they are the same."""
+    """Measured memory above predicted memory: on the line they are the same. With that of GPUs,
+    where it was measured."""
     points = tuple(
-        Point(one.memory.predicted_bytes / 1e6, one.memory.peak_bytes / 1e6, result.label_of(one))
+        Point(
+            (one.memory.predicted_bytes + on_gpu[1]) / 1e6,
+            (one.memory.peak_bytes + on_gpu[0]) / 1e6,
+            result.label_of(one),
+        )
         for one in result.precisions
+        for on_gpu in (one.memory.on_gpu or (0, 0),)
     )
     if not points:
         return Figure("memory", "", Axis(""), Axis(""), ())

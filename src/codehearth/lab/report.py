@@ -13,6 +13,11 @@ from codehearth.lab.figures import Figure
 from codehearth.lab.result import Files, Interval, Plot, Precision, Result, Sample
 from codehearth.models.whole_file import write_whole
 
+_SPEED_HEADINGS = (
+    "precision", "load s", "first token ms", "read 1", "write 1", "read 8", "write 8",
+    "memory MB", "predicted MB",
+)  # fmt: skip
+
 
 def keep(result: Result, folder: Path) -> Result:
     """Writes plots, report and, last, the JSON; the result with the names of its files."""
@@ -119,16 +124,15 @@ def _loss_table(result: Result) -> Iterator[str]:
 
 
 def _speed_table(result: Result) -> Iterator[str]:
-    yield (
-        "| precision | load s | first token ms | read 1 | write 1 | read 8 | write 8 | "
-        "memory MB | predicted MB |"
-    )
-    yield "| --- |" + " ---: |" * 8
+    has_gpu = any(one.memory.gpu_predicted_bytes for one in result.precisions)
+    headings = [*_SPEED_HEADINGS, *(("GPU MB", "predicted") if has_gpu else ())]
+    yield f"| {' | '.join(headings)} |"
+    yield "| --- |" + " ---: |" * (len(headings) - 1)
     for one in result.precisions:
-        yield f"| {' | '.join([result.label_of(one), *_speed_cells(one)])} |"
+        yield f"| {' | '.join([result.label_of(one), *_speed_cells(one, has_gpu=has_gpu)])} |"
 
 
-def _speed_cells(one: Precision) -> Iterator[str]:
+def _speed_cells(one: Precision, *, has_gpu: bool) -> Iterator[str]:
     yield _sample(one.load_s, 2)
     yield _sample(_thousand(one.ttft_s), 1)
     for streams in one.streams:
@@ -136,6 +140,9 @@ def _speed_cells(one: Precision) -> Iterator[str]:
         yield _sample(streams.decode_tokens_per_s, 0)
     yield f"{one.memory.peak_bytes / 1e6:.0f}"
     yield f"{one.memory.predicted_bytes / 1e6:.0f}"
+    if has_gpu:
+        for held in (one.memory.gpu_peak_bytes, one.memory.gpu_predicted_bytes):
+            yield "" if held is None else f"{held / 1e6:.0f}"
 
 
 def _noise(result: Result) -> Iterator[str]:

@@ -83,9 +83,25 @@ class Streams:
 
 @dataclass(frozen=True)
 class Memory:
+    """Of the host, and of GPUs that have memory of their own: None where none was used, or where
+    the driver does not tell."""
+
     peak_bytes: int
     predicted_bytes: int
     gpu_peak_bytes: int | None = None
+    gpu_predicted_bytes: int | None = None
+
+    @property
+    def on_gpu(self) -> tuple[int, int] | None:
+        """Measured and predicted, where both are known."""
+        if self.gpu_peak_bytes is None or self.gpu_predicted_bytes is None:
+            return None
+        return self.gpu_peak_bytes, self.gpu_predicted_bytes
+
+    @property
+    def is_on_gpu(self) -> bool:
+        """Whether a GPU computed."""
+        return bool(self.gpu_predicted_bytes)
 
 
 @dataclass(frozen=True)
@@ -240,6 +256,13 @@ class Result:
         """Whether it was measured on a machine like this."""
         machine = self.machine
         return (machine.get("cpu_name"), machine.get("num_cores")) == (cpu_name, num_cores)
+
+    @property
+    def computed_on(self) -> tuple[str, ...]:
+        """The names of the GPUs that computed; of none where the processor did."""
+        one = self.precision(self.reference)
+        is_on_gpu = one is not None and one.memory.is_on_gpu
+        return tuple(self.machine.get("gpus") or ()) if is_on_gpu else ()
 
     def label_of(self, one: Precision) -> str:
         """Its name for a table or a plot, with its engine where that is another than most have."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ class EngineSpeeds:
     num_cores: float
     noise: Noise
     speeds: tuple[EngineSpeed, ...]
+    gpus: tuple[str, ...] = ()  # their names
     schema: int = _SCHEMA
 
     def as_document(self) -> dict[str, Any]:
@@ -66,7 +67,10 @@ def keep_speeds(found: EngineSpeeds, lab: Path) -> Path:
 
 
 def measured_speeds(lab: Path, model: str, hardware: Hardware) -> Mapping[str, Speed]:
-    """The newest speed of each engine with `model` on this machine; empty where none is known."""
+    """The newest speed of each engine with `model` on this machine; empty where none is known.
+
+    Figures of a GPU are those of a GPU of the same name.
+    """
     found: dict[str, tuple[str, Speed]] = {}
     for at, engine, speed in (
         *_of_engines(lab, model, hardware),
@@ -88,10 +92,11 @@ def _of_engines(lab: Path, model: str, hardware: Hardware) -> Iterator[tuple[str
                 continue
             at = str(run["created_at"])
             for one in run["speeds"]:
-                if one["model"] == model and one["precision"] == "":
+                on = tuple(run.get("gpus", ())) if one["memory"]["gpu_predicted_bytes"] else ()
+                if one["model"] == model and one["precision"] == "" and _is_here(on, hardware):
                     decode = float(one["streams"][0]["decode_tokens_per_s"]["median"])
                     speed = Speed(float(one["ttft_s"]["median"]), decode, at[:10])
-                    yield at, str(one["engine"]), speed
+                    yield at, str(one["engine"]), _of(speed, on, hardware)
         except (OSError, ValueError, KeyError, IndexError, TypeError):
             continue  # damaged, or of another release: as if it were not there
 
@@ -100,8 +105,19 @@ def _of_results(lab: Path, model: str, hardware: Hardware) -> Iterator[tuple[str
     for result in results(lab):
         one = result.precision(result.reference)
         alone = one.at(1) if one is not None else None
-        is_ours = result.is_of(hardware.cpu_name, hardware.num_cores)
+        on = result.computed_on
+        is_ours = result.is_of(hardware.cpu_name, hardware.num_cores) and _is_here(on, hardware)
         if result.model.name == model and is_ours and one is not None and alone is not None:
             at = result.created_at
             decode = alone.decode_tokens_per_s.median
-            yield at, result.timing.engine, Speed(one.ttft_s.median, decode, at[:10])
+            speed = Speed(one.ttft_s.median, decode, at[:10])
+            yield at, result.timing.engine, _of(speed, on, hardware)
+
+
+def _is_here(computed_on: tuple[str, ...], hardware: Hardware) -> bool:
+    """Whether the GPUs that computed, if any did, are those of this machine."""
+    return not computed_on or computed_on == tuple(gpu.name for gpu in hardware.gpus)
+
+
+def _of(speed: Speed, computed_on: tuple[str, ...], hardware: Hardware) -> Speed:
+    return replace(speed, left_gpus_idle=bool(hardware.gpus) and not computed_on)

@@ -23,7 +23,7 @@ from codehearth.lab.result import Memory, Noise, Streams
 from codehearth.lab.statistics import sample
 from codehearth.models.facts import Weights
 from codehearth.models.hardware import Hardware
-from codehearth.models.memory import predict
+from codehearth.models.memory import Footprint, predict
 from codehearth.models.prediction import prediction_of
 
 NUM_ROUNDS = 3
@@ -68,7 +68,8 @@ class Timings:
     prefill: dict[int, list[float]] = field(default_factory=lambda: {1: [], NUM_SLOTS: []})
     decode: dict[int, list[float]] = field(default_factory=lambda: {1: [], NUM_SLOTS: []})
     peak_bytes: int = 0
-    predicted_bytes: int = 0
+    gpu_peak_bytes: int | None = None
+    predicted: Footprint | None = None
 
     def streams(self) -> tuple[Streams, ...]:
         return tuple(
@@ -77,7 +78,9 @@ class Timings:
         )
 
     def memory(self) -> Memory:
-        return Memory(self.peak_bytes, self.predicted_bytes)
+        assert self.predicted is not None
+        on_gpu = self.predicted.gpu_bytes or None
+        return Memory(self.peak_bytes, self.predicted.host_bytes, self.gpu_peak_bytes, on_gpu)
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ class _Turn:
 
     async def take(self, watch: _Watch) -> None:
         subject = self.subject
-        self.timings.predicted_bytes = self._predicted()
+        self.timings.predicted = self._predicted()
         process = EngineProcess(subject.precision, partial(subject.engine.command, subject.launch))
         try:
             started = time.perf_counter()
@@ -132,6 +135,10 @@ class _Turn:
             watch.end(process.pid)
             held = await asyncio.to_thread(process.resident_bytes)
             self.timings.peak_bytes = max(self.timings.peak_bytes, held)
+            if subject.launch.gpu_layers:
+                on_gpu = await asyncio.to_thread(process.gpu_bytes)
+                if on_gpu is not None:
+                    self.timings.gpu_peak_bytes = max(self.timings.gpu_peak_bytes or 0, on_gpu)
         finally:
             await process.stop()
 
@@ -166,7 +173,7 @@ class _Turn:
         start = self.asked * 97 % max(1, len(self.tokens) - num_tokens)
         return list(self.tokens[start : start + num_tokens])
 
-    def _predicted(self) -> int:
+    def _predicted(self) -> Footprint:
         launch = self.subject.launch
         predict_bytes = prediction_of(self.subject.engine.name, launch.precision) or predict
         return predict_bytes(
@@ -179,7 +186,7 @@ class _Turn:
             kv_type="f16",
             mapped=launch.mapped,
             machine=self.hardware.machine,
-        ).total_bytes
+        )
 
 
 def _repeats() -> Iterator[int]:

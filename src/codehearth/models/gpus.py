@@ -6,6 +6,7 @@ import functools
 import os
 import platform
 import subprocess
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,6 +51,28 @@ def cuda_gpus(visible: str | None = None) -> tuple[Gpu, ...]:
     except pynvml.NVMLError:
         return ()
     return tuple(gpus)
+
+
+def cuda_bytes_held_by(pids: Collection[int]) -> int | None:
+    """What these processes hold of NVIDIA's GPUs, their CUDA contexts included; None where there
+    is no such GPU, or where the driver does not tell (some virtual ones)."""
+    if not _driver_is_there():
+        return None
+    import pynvml
+
+    try:
+        handles = [
+            pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())
+        ]
+        holders = [
+            one for handle in handles for one in pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
+        ]
+    except pynvml.NVMLError:
+        return None
+    held = [one.usedGpuMemory for one in holders if one.pid in pids]
+    if not handles or None in held:
+        return None
+    return sum(int(num_bytes) for num_bytes in held)
 
 
 def is_visible(index: int, uuid: str, visible: str | None) -> bool:

@@ -60,6 +60,8 @@ class ModelFacts:
     """Whether its engine gives the log-probabilities of a prompt's own tokens."""
     takes_grammars: bool = True
     """Whether its engine writes by a grammar, so that it can be made to begin with a text."""
+    takes_beginnings: bool = False
+    """Whether it takes a text to begin with as such."""
     adapters: tuple[Path, ...] = ()
     """What is loaded beside the weights, each to be asked for by its place."""
     adapter: int | None = None

@@ -27,6 +27,8 @@ from codehearth.engines.vllm import Vllm
 
 CONTEXT_TOKENS = 4096
 NUM_SLOTS = 3
+# `HEARTH_TEST_GPU_LAYERS=99 make test-engines` asks the same of a GPU.
+GPU_LAYERS = int(os.environ.get("HEARTH_TEST_GPU_LAYERS", "0"))
 # Keys and values of the wide tiny checkpoint: two layers, two of 64 float32 each.
 _KV_BYTES = NUM_SLOTS * CONTEXT_TOKENS * 2 * 2 * 64 * 4
 _PATIENCE = Patience(start_s=240)  # vLLM imports PyTorch in two processes, quietly
@@ -93,7 +95,15 @@ CONTENDERS: dict[str, Callable[[Path], Contender]] = {
 
 
 def _launch(path: Path) -> Launch:
-    return Launch(path, "tiny", CONTEXT_TOKENS, NUM_SLOTS, num_threads=1, batch_tokens=64)
+    return Launch(
+        path,
+        "tiny",
+        CONTEXT_TOKENS,
+        NUM_SLOTS,
+        num_threads=1,
+        gpu_layers=GPU_LAYERS,
+        batch_tokens=64,
+    )
 
 
 def _ours() -> dict[str, str]:

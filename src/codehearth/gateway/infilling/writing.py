@@ -67,10 +67,13 @@ class Writing:
                 "max_tokens": self._max_tokens + len(layout.forced),
                 "temperature": self._temperature,
                 "stop": [*self._infill.asked.stops, *ends],
-                "grammar": layout.grammar or self._infill.asked.grammar,
+                "grammar": (facts.takes_grammars and layout.grammar) or self._infill.asked.grammar,
             }
         )
-        return completion_body(asked, layout.prompt, facts, choice=self._number) | self._more()
+        body = completion_body(asked, layout.prompt, facts, choice=self._number) | self._more()
+        if layout.forced and not facts.takes_grammars:
+            body["begins_with"] = layout.forced
+        return body
 
     def _fitted(self, facts: ModelFacts) -> Fim:
         """What the context holds beside the answer, by the length of a token as it is known."""

@@ -18,7 +18,8 @@ from pathlib import Path
 from codehearth.engines import ENGINE_NAMES, choose_engine, engines
 from codehearth.engines.base import Available, Engine, Launch
 from codehearth.engines.threads import batch_tokens_for, threads_for
-from codehearth.errors import InvalidRequest, ModelNotFound
+from codehearth.engines.transformers import cannot_make
+from codehearth.errors import InvalidRequest, ModelNotFound, Unsupported
 from codehearth.lab.naming import base_of
 from codehearth.lab.other_format import in_other_format
 from codehearth.lab.parity.observing import Side
@@ -159,14 +160,18 @@ def _choose(
     weights = read_weights(model.path)
     if engine_name:
         engine = _named(bench, engine_name)
-        if engine is not None and engine.can_load(weights):
-            found = _in_other_format(bench, model, engine)
+        if engine is not None and (engine.can_load(weights) or cannot_make(precision, weights)):
+            found = _in_other_format(bench, model, engine, precision)
             if found is not None:
                 say(f"{engine.name} does not read the files of {model.name}: it gets {found.name}")
                 model, weights = found, read_weights(found.path)
     engine = _engine(bench, weights, engine_name)
     if precision and engine.name.startswith("llama"):
         return _choose(bench, name, engine.name, precision, say=say)
+    if reason := cannot_make(precision, weights):
+        raise Unsupported(
+            f"{reason[0].upper()}{reason[1:]}.", hint="name a checkpoint of this model"
+        )
     return _Chosen(model, weights, engine, precision)
 
 
@@ -217,10 +222,13 @@ def _engine(bench: Bench, weights: Weights, name: str) -> Engine:
     ).engine
 
 
-def _in_other_format(bench: Bench, model: LocalModel, engine: Engine) -> LocalModel | None:
-    return in_other_format(
-        bench.store, model, is_read=lambda weights: engine.can_load(weights) is None
-    )
+def _in_other_format(
+    bench: Bench, model: LocalModel, engine: Engine, precision: str = ""
+) -> LocalModel | None:
+    def is_read(weights: Weights) -> bool:
+        return engine.can_load(weights) is None and cannot_make(precision, weights) is None
+
+    return in_other_format(bench.store, model, is_read=is_read)
 
 
 def _side(bench: Bench, one: _Chosen, label: str) -> Side:

@@ -90,11 +90,13 @@ const within = (estimate, digits) => (estimate?.value == null ? "–"
 const percent = (estimate) => (estimate?.value == null ? "–" : `${(100 * estimate.value).toFixed(1)} %`);
 const seconds = (sample) => (sample?.median == null ? "–" : format_seconds(sample.median));
 
+const held = (memory) => format_bytes(memory?.peak_bytes) + (memory?.gpu_peak_bytes ? ` + ${format_bytes(memory.gpu_peak_bytes)} GPU` : "");
+
 const COLUMNS = [
   ["size", (row) => format_bytes(row.file?.num_bytes)],
   ["bits", (row) => number(row.bits_per_weight)],
   ["load", (row) => seconds(row.load_s)],
-  ["memory", (row) => format_bytes(row.memory?.peak_bytes)],
+  ["memory", (row) => held(row.memory)],
   ["first", (row) => seconds(row.ttft_s)],
   ["speed", (row) => number(alone(row).decode_tokens_per_s?.median)],
   ["perplexity", (row) => within(row.loss?.perplexity, 4)],
@@ -129,8 +131,8 @@ function plots(rows, result) {
   return element("div", { class: "plots" },
     speed.length > 0 && figure(t("measure.plot.speed"), bar_plot(speed, { unit: t("measure.unit.speed") })),
     memory.length > 0 && figure(t("measure.plot.memory"), bar_plot(memory.flatMap((row) => [
-      { label: row.precision, value: row.memory.peak_bytes / 1e6 },
-      row.memory.predicted_bytes != null && { label: t("measure.predicted"), value: row.memory.predicted_bytes / 1e6, is_soft: true }].filter(Boolean)), { unit: "MB" })),
+      { label: row.precision, value: (row.memory.peak_bytes + (row.memory.gpu_peak_bytes ?? 0)) / 1e6 },
+      row.memory.predicted_bytes != null && { label: t("measure.predicted"), value: (row.memory.predicted_bytes + (row.memory.gpu_predicted_bytes ?? 0)) / 1e6, is_soft: true }].filter(Boolean)), { unit: "MB" })),
     by_size.length > 0 && figure(t("measure.plot.loss_by_size", { reference: result.reference ?? "" }), scatter_plot(by_size, { x: "MB", y: t("measure.kl") })),
     by_speed.length > 0 && figure(t("measure.plot.loss_by_speed"), scatter_plot(by_speed, { x: t("measure.unit.speed"), y: t("measure.kl") })),
     curves.length > 0 && figure(t("measure.plot.loss_by_token"), quantile_plot(curves, { x: t("measure.share"), y: t("measure.kl_at_most") })));

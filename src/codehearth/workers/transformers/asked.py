@@ -11,6 +11,7 @@ from .job import Sampling, Vocabulary
 from .listener import Refused, invalid, unsupported
 
 _FORBIDDEN = -1e9  # as a bias: what "false" means in llama.cpp's form
+_MAX_BEGINNING_CHARS = 256
 # What OpenAI's clients may send and this engine does not do; silence would be a wrong answer.
 _NOT_DONE = ("tools", "response_format", "grammar", "json_schema", "suffix")
 
@@ -50,7 +51,15 @@ def sampling_of(asked: Mapping[str, Any], *, choice: int, vocabulary_size: int) 
         frequency_penalty=float(number(asked, "frequency_penalty", 0.0)),
         seed=secrets.randbits(63) if seed is None else int(number(asked, "seed", 0)) + choice,
         bias=_bias(asked.get("logit_bias"), vocabulary_size),
+        begins_with=_beginning(asked.get("begins_with")),
     )
+
+
+def _beginning(asked: Any) -> str:
+    """Ours alone: the house sends it where it asks llama.cpp with a grammar."""
+    if not isinstance(asked, str | None) or len(asked or "") > _MAX_BEGINNING_CHARS:
+        raise invalid(f"'begins_with' is not a text of {_MAX_BEGINNING_CHARS} characters at most")
+    return asked or ""
 
 
 def adapter_of(asked: Mapping[str, Any], num_adapters: int) -> int | None:
@@ -83,9 +92,13 @@ def end_ids_of(stops: Sequence[str], loaded: Vocabulary) -> frozenset[int]:
 
 def num_top_of(asked: Mapping[str, Any], *, is_chat: bool) -> int | None:
     """How many alternatives of each token are wanted; None where no log-probabilities are."""
-    if is_chat:
-        return int(number(asked, "top_logprobs", 0)) if asked.get("logprobs") else None
-    return None if asked.get("logprobs") is None else int(number(asked, "logprobs", 0))
+    if not asked.get("logprobs") if is_chat else asked.get("logprobs") is None:
+        return None
+    name = "top_logprobs" if is_chat else "logprobs"
+    count = int(number(asked, name, 0))
+    if count < 0:
+        raise invalid(f"'{name}' is less than 0")
+    return count
 
 
 def prompts_of(asked: Mapping[str, Any], loaded: Vocabulary) -> list[list[int]]:

@@ -10,6 +10,7 @@ To be called in torch's inference mode.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,33 +27,31 @@ _SMALL_TOKENS = 4096
 
 @dataclass(eq=False)
 class Batch:
-    """B rows with T places in the cache. `mask` (B, T) is 1 where a place holds a token.
+    """B rows with T places in the cache, T being `num_places`.
 
-    `lengths` counts each row's tokens in the cache, so it is also its next position.
+    `lengths` counts each row's tokens in the cache, so it is also its next position; the places
+    before them are padding.
     """
 
     cache: Any
-    mask: torch.Tensor
+    num_places: int
     lengths: list[int]
     logits: torch.Tensor  # (B, V) float32, of the last token of each row
-
-    @property
-    def num_places(self) -> int:
-        return int(self.mask.shape[1])
 
 
 def read(loaded: Loaded, prompts: Sequence[Sequence[int]]) -> Batch:
     """A new batch that has read these prompts at once."""
-    longest = max(map(len, prompts))
-    ids = torch.zeros((len(prompts), longest), dtype=torch.long, device=loaded.device)
-    mask = torch.zeros_like(ids)
-    for row, prompt in enumerate(prompts):
-        ids[row, longest - len(prompt) :] = torch.tensor(prompt, device=loaded.device)
-        mask[row, longest - len(prompt) :] = 1
-    positions = (mask.cumsum(dim=-1) - 1).clamp(min=0)
+    lengths = [len(prompt) for prompt in prompts]
+    longest = max(lengths)
+    # One copy to the device: the padding of each row is its first number.
+    rows = [[longest - len(prompt), *[0] * (longest - len(prompt)), *prompt] for prompt in prompts]
+    sent = torch.tensor(rows, dtype=torch.long, device=loaded.device)
+    padding, ids = sent[:, :1], sent[:, 1:]
+    positions = (torch.arange(longest, device=loaded.device) - padding).clamp(min=0)
     cache = DynamicCache(config=loaded.model.config)
+    mask = _mask(loaded, padding, longest, is_padded=min(lengths) < longest)
     output = _forward(loaded, ids, positions, mask, cache)
-    return Batch(cache, mask, [len(prompt) for prompt in prompts], output[:, -1].float())
+    return Batch(cache, longest, lengths, output[:, -1].float())
 
 
 def read_more(
@@ -63,18 +62,22 @@ def read_more(
     cache = batch.cache if batch is not None else DynamicCache(config=loaded.model.config)
     ids = torch.tensor([tokens], dtype=torch.long, device=loaded.device)
     positions = torch.arange(begun, begun + len(tokens), device=loaded.device)[None]
-    mask = torch.ones((1, begun + len(tokens)), dtype=torch.long, device=loaded.device)
+    read = begun + len(tokens)
+    mask = _mask(loaded, torch.zeros_like(ids[:, :1]), read, is_padded=False)
     logits = _forward(loaded, ids, positions, mask, cache, all_logits=all_logits)[0]
-    return Batch(cache, mask, [begun + len(tokens)], logits[-1:].float()), logits
+    return Batch(cache, read, [read], logits[-1:].float()), logits
 
 
 def step(loaded: Loaded, batch: Batch, tokens: Sequence[int]) -> None:
     """One more token for each row."""
-    ids = torch.tensor(tokens, dtype=torch.long, device=loaded.device)[:, None]
-    positions = torch.tensor(batch.lengths, dtype=torch.long, device=loaded.device)[:, None]
-    batch.mask = torch.cat((batch.mask, torch.ones_like(ids)), dim=1)
-    batch.logits = _forward(loaded, ids, positions, batch.mask, batch.cache)[:, -1].float()
+    sent = torch.tensor([tokens, batch.lengths], dtype=torch.long, device=loaded.device)
+    ids, positions = sent[0, :, None], sent[1, :, None]
+    is_padded = min(batch.lengths) < batch.num_places
+    padding = batch.num_places - positions
+    mask = _mask(loaded, padding, batch.num_places + 1, is_padded=is_padded)
+    batch.logits = _forward(loaded, ids, positions, mask, batch.cache)[:, -1].float()
     batch.lengths = [length + 1 for length in batch.lengths]
+    batch.num_places += 1
 
 
 def can_join(one: Batch, other: Batch) -> bool:
@@ -92,13 +95,9 @@ def joined(one: Batch, other: Batch) -> Batch:
     for layer, more in zip(one.cache.layers, other.cache.layers, strict=True):
         layer.keys = _stacked(layer.keys, more.keys, num_places)
         layer.values = _stacked(layer.values, more.values, num_places)
-    masks = (
-        torch.nn.functional.pad(batch.mask, (num_places - batch.num_places, 0))
-        for batch in (one, other)
-    )
     return Batch(
         one.cache,
-        torch.cat(tuple(masks)),
+        num_places,
         one.lengths + other.lengths,
         torch.cat((one.logits, other.logits)),
     )
@@ -107,12 +106,13 @@ def joined(one: Batch, other: Batch) -> Batch:
 def keep(batch: Batch, rows: Sequence[int]) -> None:
     """Take all other rows out, and the padding that was there for them."""
     index = torch.tensor(rows, dtype=torch.long)
+    on = functools.cache(index.to)  # layers may be on several devices; each gets one copy
     batch.lengths = [batch.lengths[row] for row in rows]
     spare = batch.num_places - max(batch.lengths)
-    batch.mask = batch.mask[index.to(batch.mask.device), spare:]
-    batch.logits = batch.logits[index.to(batch.logits.device)]
+    batch.num_places -= spare
+    batch.logits = batch.logits[on(batch.logits.device)]
     for layer in batch.cache.layers:
-        here = index.to(layer.keys.device)
+        here = on(layer.keys.device)
         layer.keys = layer.keys[here, :, spare:].contiguous()
         layer.values = layer.values[here, :, spare:].contiguous()
 
@@ -130,11 +130,25 @@ def _is_plain(cache: Any) -> bool:
     return all(type(layer) is DynamicLayer for layer in cache.layers)
 
 
+def _mask(
+    loaded: Loaded, padding: torch.Tensor, num_places: int, *, is_padded: bool
+) -> torch.Tensor | None:
+    """(B, T), 1 where a place holds a token; `padding` (B, 1) counts those that hold none.
+
+    None where all hold one: transformers would read a mask back from the device to find that out,
+    and the device would stand still meanwhile, at every token. Models that make their positions of
+    the mask get it always.
+    """
+    if not is_padded and "position_ids" in loaded.takes:
+        return None
+    return (torch.arange(num_places, device=padding.device) >= padding).long()
+
+
 def _forward(
     loaded: Loaded,
     ids: torch.Tensor,
     positions: torch.Tensor,
-    mask: torch.Tensor,
+    mask: torch.Tensor | None,
     cache: Any,
     *,
     all_logits: bool = False,

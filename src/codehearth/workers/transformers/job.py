@@ -13,7 +13,10 @@ _GREEDY = 1e-5
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a row's tokens are chosen. Temperature 0 takes the most likely one."""
+    """How a row's tokens are chosen. Temperature 0 takes the most likely one.
+
+    `begins_with` is what the answer is made to begin with.
+    """
 
     temperature: float = 1.0
     top_p: float = 1.0
@@ -24,6 +27,7 @@ class Sampling:
     frequency_penalty: float = 0.0
     seed: int | None = None
     bias: Mapping[int, float] = field(default_factory=dict)
+    begins_with: str = ""
 
     @property
     def is_greedy(self) -> bool:
@@ -36,6 +40,10 @@ class Sampling:
     @property
     def has_penalties(self) -> bool:
         return (self.repeat_penalty, self.presence_penalty, self.frequency_penalty) != (1, 0, 0)
+
+    @property
+    def changes_logits(self) -> bool:
+        return self.has_penalties or bool(self.bias or self.begins_with)
 
 
 @dataclass(frozen=True)

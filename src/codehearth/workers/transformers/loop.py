@@ -15,6 +15,7 @@ At most `num_slots` answers are under way; others wait in the order in which the
 
 from __future__ import annotations
 
+import functools
 import queue
 import sys
 import threading
@@ -28,9 +29,11 @@ import torch
 
 from . import batch as batches
 from .batch import Batch
+from .beginning import Beginning, TokenBytes
 from .job import Deliver, FinishReason, Job, Piece, Token, put_all
 from .loading import Loaded
-from .sampling import Chooser, choose, top_logprobs
+from .sampling import Chooser, choose
+from .scores import with_logprobs
 from .transcript import Transcript
 
 
@@ -81,6 +84,10 @@ class Loop:
         self._reading: deque[_Reading] = deque()
         self._groups: list[_Group] = []
         self._pieces: list[tuple[Job, Piece]] = []
+
+    @functools.cached_property
+    def _token_bytes(self) -> TokenBytes:
+        return TokenBytes(self._loaded.tokenizer, self._loaded.vocabulary_size)
 
     def start(self) -> None:
         threading.Thread(target=self._run, name="computing", daemon=True).start()
@@ -133,9 +140,9 @@ class Loop:
     def _advance(self, group: _Group) -> None:
         """A token for each row, and the step that follows for those that go on."""
         tokens = choose(group.batch.logits, [row.chooser for row in group.rows])
+        scored = with_logprobs(group.batch.logits, tokens, [row.job.num_top for row in group.rows])
         goes_on = [
-            self._took_or_told(row, token, group.batch.logits[place])
-            for place, (row, token) in enumerate(zip(group.rows, tokens, strict=True))
+            self._took_or_told(row, token) for row, token in zip(group.rows, scored, strict=True)
         ]
         self._keep(group, goes_on)
         if group.rows:
@@ -143,22 +150,22 @@ class Loop:
             self._loaded.use(group.adapter)
             batches.step(self._loaded, group.batch, kept)
 
-    def _took_or_told(self, row: _Row, token: int, logits: torch.Tensor) -> bool:
+    def _took_or_told(self, row: _Row, token: Token) -> bool:
         """`_took`; a row that it fails with is told and ends alone."""
         with self._telling([row.job], leave=False):
-            return self._took(row, token, logits)
+            return self._took(row, token)
         return False
 
-    def _took(self, row: _Row, token: int, logits: torch.Tensor) -> bool:
+    def _took(self, row: _Row, token: Token) -> bool:
         """Send what a token brings; False where the answer ends with it."""
         job = row.job
-        ends = token in self._loaded.end_ids and not job.ignores_end
-        if ends or token in job.end_ids:
+        ends = token.id in self._loaded.end_ids and not job.ignores_end
+        if ends or token.id in job.end_ids:
             return self._finish(row, "stop")
         job.num_new_tokens += 1
         if job.num_top is not None:
-            row.unsent.append(Token(token, *top_logprobs(logits, token, job.num_top)))
-        text = row.transcript.take(token)
+            row.unsent.append(token)
+        text = row.transcript.take(token.id)
         if row.transcript.is_stopped:
             return self._finish(row, "stop", text)
         if job.num_new_tokens >= job.max_new_tokens:
@@ -207,9 +214,11 @@ class Loop:
                 self._read_on(first[0])
 
     def _row(self, job: Job) -> _Row:
+        begins_with = job.sampling.begins_with
+        beginning = Beginning(begins_with, self._token_bytes) if begins_with else None
         return _Row(
             job,
-            Chooser(job.sampling, job.prompt),
+            Chooser(job.sampling, job.prompt, beginning),
             Transcript(self._loaded.tokenizer, job.stops, job.prompt),
         )
 
@@ -249,8 +258,8 @@ class Loop:
         """Send how likely the prompt's own tokens were, each after those before it."""
         tokens = [Token(job.prompt[0], None)] if begun == 0 else []
         following = job.prompt[begun + 1 : begun + 1 + len(logits)]
-        for row, token in zip(logits, following, strict=False):
-            tokens.append(Token(token, *top_logprobs(row, token, job.num_top or 0)))
+        counts = [job.num_top or 0] * len(following)
+        tokens += with_logprobs(logits[: len(following)], following, counts)
         self._tell(job, Piece(tokens=tokens, num_read=begun + len(logits)))
 
     def _join_groups(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import time
 from typing import TYPE_CHECKING
 
 from .job import Deliver
@@ -58,9 +59,20 @@ def main(arguments: list[str]) -> int:
 
 
 def _loaded(asked: argparse.Namespace) -> Loaded:
+    """Says what it does before it does it, and at the end what each part took."""
+    began = time.perf_counter()
     say("worker: importing PyTorch and transformers")
     from .loading import load
+    from .warming import warm_up
 
+    imported = time.perf_counter()
     loaded = load(asked, say=lambda text: say(f"worker: {text}"))
-    loaded.warm_up()
+    read = time.perf_counter()
+    say("worker: computing a first time")
+    warm_up(loaded)
+    warm = time.perf_counter()
+    say(
+        f"worker: imported in {imported - began:.1f} s, read in {read - imported:.1f} s, "
+        f"computed a first time in {warm - read:.1f} s"
+    )
     return loaded

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import torch
 
+from .beginning import Beginning
 from .job import Sampling
 
 _FEW = 1024  # candidates that are looked at before a whole vocabulary is sorted
@@ -21,23 +22,29 @@ _FEW = 1024  # candidates that are looked at before a whole vocabulary is sorted
 class Chooser:
     """One row's choice: its sampling, its generator, and what it has seen so far."""
 
-    def __init__(self, sampling: Sampling, prompt: Sequence[int]) -> None:
+    def __init__(
+        self, sampling: Sampling, prompt: Sequence[int], beginning: Beginning | None = None
+    ) -> None:
         self.sampling = sampling
+        self._beginning = beginning
         self._random = random.Random(sampling.seed)  # noqa: S311 - no secret is made of it
         self._prompt = tuple(prompt) if sampling.has_penalties else ()
         self._counts: torch.Tensor | None = None  # (V,) how often each token was generated
         self._seen: torch.Tensor | None = None  # (V,) whether it was there at all
+        self._bias: tuple[torch.Tensor, torch.Tensor] | None = None  # ids, what is added to each
 
     def draw(self) -> float:
         return self._random.random()
 
     def took(self, token: int) -> None:
+        if self._beginning:
+            self._beginning.took(token)
         if self._counts is not None and self._seen is not None:
             self._counts[token] += 1
             self._seen[token] = True
 
     def adjust(self, logits: torch.Tensor) -> torch.Tensor:
-        """Penalties and bias on the row's logits (V,)."""
+        """Penalties, bias and what the answer must begin with, on the row's logits (V,)."""
         sampling = self.sampling
         if sampling.has_penalties:
             seen, counts = self._memory(logits)
@@ -49,9 +56,14 @@ class Chooser:
             logits = logits - sampling.frequency_penalty * counts
             logits = logits - sampling.presence_penalty * (counts > 0)
         if sampling.bias:
-            logits = logits.clone()
-            ids = torch.tensor(list(sampling.bias), device=logits.device)
-            logits[ids] += torch.tensor(list(sampling.bias.values()), device=logits.device)
+            if self._bias is None:
+                added = list(sampling.bias.values())
+                ids = torch.tensor(list(sampling.bias), device=logits.device)
+                self._bias = ids, torch.tensor(added, dtype=logits.dtype, device=logits.device)
+            logits = logits.index_add(0, *self._bias)
+        if self._beginning and (allowed := self._beginning.allowed()):
+            ids = torch.tensor(allowed, dtype=torch.long, device=logits.device)
+            logits = torch.full_like(logits, -torch.inf).index_copy(0, ids, logits[ids])
         return logits
 
     def _memory(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -65,16 +77,20 @@ class Chooser:
 def choose(logits: torch.Tensor, choosers: Sequence[Chooser]) -> list[int]:
     """The next token of each row; `logits` are (B, V) in float32."""
     rows = [
-        chooser.adjust(row) if chooser.sampling.has_penalties or chooser.sampling.bias else row
+        chooser.adjust(row) if chooser.sampling.changes_logits else row
         for row, chooser in zip(logits, choosers, strict=True)
     ]
     if any(row is not old for row, old in zip(rows, logits, strict=False)):
         logits = torch.stack(rows)
-    chosen = logits.argmax(dim=-1)
     drawn = [i for i, chooser in enumerate(choosers) if not chooser.sampling.is_greedy]
-    if drawn:
+    if len(drawn) == len(choosers):
+        chosen = _drawn(logits, choosers)
+    elif drawn:
         index = torch.tensor(drawn, device=logits.device)
+        chosen = logits.argmax(dim=-1)
         chosen[index] = _drawn(logits[index], [choosers[i] for i in drawn])
+    else:
+        chosen = logits.argmax(dim=-1)
     tokens: list[int] = chosen.tolist()
     for token, chooser in zip(tokens, choosers, strict=True):
         chooser.took(token)
@@ -83,18 +99,20 @@ def choose(logits: torch.Tensor, choosers: Sequence[Chooser]) -> list[int]:
 
 def _drawn(logits: torch.Tensor, choosers: Sequence[Chooser]) -> torch.Tensor:
     """Tokens drawn from the rows' distributions, after their cuts."""
-
-    def column(values: Sequence[float]) -> torch.Tensor:
-        return torch.tensor(values, dtype=torch.float32, device=logits.device)[:, None]
-
     asked = [chooser.sampling for chooser in choosers]
-    probs = torch.softmax(logits / column([one.temperature for one in asked]), dim=-1)
-    draws = column([chooser.draw() for chooser in choosers])
+    columns = [
+        [one.temperature for one in asked],
+        [chooser.draw() for chooser in choosers],
+        [one.top_p for one in asked],
+        [one.top_k or logits.shape[-1] for one in asked],
+        [one.min_p for one in asked],
+    ]
+    # All in one copy to the device, each (B, 1).
+    sent = torch.tensor(columns, dtype=torch.float32, device=logits.device)[:, :, None]
+    temperature, draws, top_p, top_k, min_p = sent.unbind()
+    probs = torch.softmax(logits / temperature, dim=-1)
     if not any(one.is_cut for one in asked):
         return _picked(probs, draws)[:, 0]
-    top_p = column([one.top_p for one in asked])
-    top_k = column([one.top_k or probs.shape[-1] for one in asked])
-    min_p = column([one.min_p for one in asked])
     values, ids = _candidates(probs, top_k, top_p, min_p)
     ranks = torch.arange(values.shape[-1], device=values.device)
     kept = torch.where(ranks < top_k, values, 0)
@@ -133,13 +151,3 @@ def _picked(weights: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
     # A place without weight cannot be picked: rounding may lead one past the last that has some.
     last = weights.shape[-1] - 1 - (weights > 0).flip(-1).to(torch.uint8).argmax(-1, keepdim=True)
     return torch.minimum(passed, last)
-
-
-def top_logprobs(
-    logits: torch.Tensor, chosen: int, count: int
-) -> tuple[float, list[tuple[int, float]]]:
-    """The log-probability of `chosen` and of the `count` likeliest; `logits` (V,) as they came."""
-    logprobs = torch.log_softmax(logits.float(), dim=-1)
-    values, ids = logprobs.topk(min(count, logprobs.shape[-1]))
-    top = list(zip(ids.tolist(), values.tolist(), strict=True))
-    return float(logprobs[chosen]), top

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import transformers
 
+from ..transformers.attention import without_plans
 from .parent import Refused
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -48,6 +49,7 @@ def base_of(job: dict[str, Any], *, dtype: torch.dtype, quantise: str | None = N
     """The base model on its device; raises Refused where it cannot be loaded."""
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+    without_plans()
     device = job["device"]
     options: dict[str, Any] = _options(job)
     if quantise is not None:
