@@ -23,18 +23,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from codehearth.lab.gguf_checkpoint import write_checkpoint
 from codehearth.lab.tuning import memory, trainer
 from codehearth.lab.tuning.preparing import dtype_for
 from codehearth.lab.tuning.recipe import Hyperparameters, choose
 from codehearth.models.weights import read_weights
 
 ROOT = Path(__file__).parent.parent
-STARTER = ROOT / "src" / "codehearth" / "data" / "starter"
+STARTER = ROOT / "src" / "codehearth" / "data" / "starter.gguf"
 
 SHAPES = {
-    "starter": {"hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 6,
-                "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 4096},
-    # The starter's layers under a vocabulary as large as Qwen2's: what the loss makes of it.
+    # Small layers under a vocabulary as large as Qwen2's: what the loss makes of it.
     "small": {"hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 6,
               "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 151_936},
     "qwen2-0.5b": {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24,
@@ -56,7 +55,7 @@ model.save_pretrained(folder)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", type=Path, required=True)
-    parser.add_argument("--shape", choices=SHAPES, default="small")
+    parser.add_argument("--shape", choices=("starter", *SHAPES), default="small")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--quantise", choices=("int8", "int4"))
     parser.add_argument("--checkpointing", action=argparse.BooleanOptionalAction)
@@ -64,11 +63,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        base = Path(folder) / "base"
-        shape = json.dumps(SHAPES[asked.shape])
+        base, starter = Path(folder) / "base", Path(folder) / "starter"
+        starter.mkdir()
+        write_checkpoint(STARTER, starter)
+        config = json.loads((starter / "config.json").read_text())
+        own = {key: config[key] for key in SHAPES["small"]}
+        shape = json.dumps(SHAPES.get(asked.shape, own))
         subprocess.run([asked.python, "-c", _MAKE, shape, asked.device, base], check=True)
         for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
-            shutil.copyfile(STARTER / name, base / name)
+            shutil.copyfile(starter / name, base / name)
         weights = read_weights(base)
         numbers = choose(
             weights.num_parameters, 4096, 4 * asked.steps,

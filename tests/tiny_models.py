@@ -194,7 +194,7 @@ def vocabulary(size: int | None = None) -> tuple[tuple[str, ...], tuple[str, ...
     With `size`, it is filled up with made-up merges of about six letters, as many and as long as
     real vocabularies have: they are a good part of what a running model needs besides weights.
     """
-    tokens = list(_byte_letters())
+    tokens = list(byte_letters())
     merges: list[str] = []
     for word in _WORDS:
         for end in range(2, len(word) + 1):
@@ -213,7 +213,7 @@ def vocabulary(size: int | None = None) -> tuple[tuple[str, ...], tuple[str, ...
     return (*tokens, *SPECIAL_TOKENS), tuple(merges)
 
 
-def _byte_letters() -> Iterator[str]:
+def byte_letters() -> Iterator[str]:
     """The 256 letters that stand for bytes in every byte-level BPE since GPT-2."""
     spare = 0
     for byte in range(256):

@@ -1,16 +1,19 @@
 """Python source to learn from: found, filtered, de-duplicated and split; nothing is downloaded.
 
-The standard library of the running interpreter and those packages of `PACKAGES` that are installed
-beside it (`pip install -r scripts/requirements-starter.txt`). Licences come from each package's
+The standard library of the running interpreter and the named packages that are installed beside it
+(`pip install -r scripts/requirements-starter.txt`, and `--no-deps -r
+scripts/requirements-starter-gpu.txt` for the recipe of a GPU). Licences come from each package's
 own metadata.
 """
 
 import ast
 import hashlib
+import json
+import lzma
 import re
 import sysconfig
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -34,13 +37,19 @@ LIBRARY_PACKAGES = (
 HELD_OUT_PACKAGES = ("cachetools", "pluggy")
 
 PERMISSIVE = re.compile(r"\b(MIT|BSD|Apache|ISC|PSF|Python Software Foundation)\b", re.IGNORECASE)
+# Offered under one of the others too, or not to be learnt.
+COPYLEFT = re.compile(r"GPL|\bGNU\b|Mozilla|\bMPL|Eclipse|\bEPL|CDDL", re.IGNORECASE)
 TEST_FOLDERS = frozenset(
     {"test", "tests", "testing", "idle_test", "site-packages", "__pycache__", "pydoc_data"}
 )
+# Copies of other projects, with licences of their own.
+VENDORED_FOLDERS = frozenset({"_vendor", "_vendored", "vendor", "vendored", "extern", "thirdparty"})
 MIN_FILE_CHARACTERS = 400
 MAX_LINE_CHARACTERS = 400
 HELD_OUT_PER_MILLE = 40
 MIN_CORPUS_BYTES = 1_000_000
+GPU_PACKAGES = Path(__file__).parents[1] / "requirements-starter-gpu.txt"
+MAX_PACKAGE_BYTES = 1_200_000  # so that no few large packages are most of what is learnt
 
 
 class CorpusError(Exception):
@@ -79,13 +88,30 @@ class Corpus:
     packages: tuple[PackageRecord, ...]
 
 
-def read_corpus(*, min_bytes: int = MIN_CORPUS_BYTES) -> Corpus:
-    """The whole corpus of this environment, held-out part apart."""
-    packages = tuple(_installed_packages())
+def read_corpus(more: Iterable[str] = (), *, min_bytes: int = MIN_CORPUS_BYTES) -> Corpus:
+    """The whole corpus of this environment with `more` packages, held-out part apart."""
+    packages = tuple(_installed_packages({*TEACHING_PACKAGES, *LIBRARY_PACKAGES, *more}))
     files: list[SourceFile] = list(_standard_library())
-    for record in packages:
-        files.extend(_package_files(record.name))
+    # What is held out comes first: of two copies the first stays, and it must not be learnt.
+    for record in sorted(packages, key=lambda record: record.name not in HELD_OUT_PACKAGES):
+        files.extend(capped(_package_files(record.name), MAX_PACKAGE_BYTES))
     return split_corpus(files, packages=packages, min_bytes=min_bytes)
+
+
+def gpu_packages() -> tuple[str, ...]:
+    """The names in `requirements-starter-gpu.txt`."""
+    lines = GPU_PACKAGES.read_text(encoding="utf-8").splitlines()
+    return tuple(line.partition("==")[0] for line in lines if "==" in line)
+
+
+def capped(files: Iterable[SourceFile], max_bytes: int) -> Iterator[SourceFile]:
+    """As many files as fit, drawn by a hash of their path: the same ones on every machine."""
+    num_bytes = 0
+    for file in sorted(files, key=_digest):
+        num_bytes += file.num_bytes
+        if num_bytes > max_bytes:
+            return
+        yield file
 
 
 def split_corpus(
@@ -109,8 +135,7 @@ def is_held_out(file: SourceFile) -> bool:
     """By package, or by a hash of package and path: the same files on every machine."""
     if file.package in HELD_OUT_PACKAGES:
         return True
-    digest = hashlib.sha256(f"{file.package}/{file.path}".encode()).digest()
-    return int.from_bytes(digest[:4], "big") % 1000 < HELD_OUT_PER_MILLE
+    return int.from_bytes(_digest(file)[:4], "big") % 1000 < HELD_OUT_PER_MILLE
 
 
 def is_worth_learning(text: str) -> bool:
@@ -148,6 +173,25 @@ def without_duplicates(files: Iterable[SourceFile]) -> Iterator[SourceFile]:
         yield file
 
 
+def write_packed(corpus: Corpus, path: Path) -> None:
+    """What there is to learn as one file, to train on a machine that has none of the packages."""
+    with lzma.open(path, "wt", encoding="utf-8", preset=9) as file:
+        file.write(json.dumps([asdict(record) for record in corpus.packages]) + "\n")
+        for source_file in corpus.training:
+            file.write(json.dumps(asdict(source_file), ensure_ascii=False) + "\n")
+
+
+def read_packed(path: Path) -> Corpus:
+    """What `write_packed` wrote; nothing in it is held out."""
+    with lzma.open(path, "rt", encoding="utf-8", newline="\n") as file:
+        packages = tuple(PackageRecord(**record) for record in json.loads(file.readline()))
+        return Corpus(tuple(SourceFile(**json.loads(line)) for line in file), (), packages)
+
+
+def _digest(file: SourceFile) -> bytes:
+    return hashlib.sha256(f"{file.package}/{file.path}".encode()).digest()
+
+
 def _standard_library() -> Iterator[SourceFile]:
     root = Path(sysconfig.get_paths()["stdlib"])
     for path in sorted(root.rglob("*.py")):
@@ -156,14 +200,14 @@ def _standard_library() -> Iterator[SourceFile]:
             yield SourceFile("python", relative.as_posix(), "stdlib", text)
 
 
-def _installed_packages() -> Iterator[PackageRecord]:
-    for name in sorted((*TEACHING_PACKAGES, *LIBRARY_PACKAGES)):
+def _installed_packages(names: set[str]) -> Iterator[PackageRecord]:
+    for name in sorted(names):
         try:
             about = metadata.metadata(name)
         except metadata.PackageNotFoundError:
             continue
         licence = _licence(about)
-        if not PERMISSIVE.search(licence):
+        if not PERMISSIVE.search(licence) or COPYLEFT.search(licence):
             raise CorpusError(f"{name} {about['Version']} has the licence {licence!r}: not learnt")
         yield PackageRecord(name, str(about["Version"]), licence)
 
@@ -188,7 +232,8 @@ def _field(about: metadata.PackageMetadata, name: str) -> str:
 def _package_files(name: str) -> Iterator[SourceFile]:
     source: Source = "teaching" if name in TEACHING_PACKAGES else "library"
     for entry in sorted(metadata.files(name) or [], key=str):
-        if entry.suffix == ".py" and TEST_FOLDERS.isdisjoint(entry.parts):
+        folders = {part.lower() for part in entry.parts}
+        if entry.suffix == ".py" and (TEST_FOLDERS | VENDORED_FOLDERS).isdisjoint(folders):
             text = _read(Path(str(entry.locate())))
             if text:
                 yield SourceFile(name, entry.as_posix(), source, text)

@@ -65,18 +65,16 @@ def write_gguf(network: Network, tokenizer: Tokenizer, path: Path) -> None:
     writer.close()
 
 
-def read_gguf(path: Path) -> tuple[Network, Tokenizer]:
-    """The network with its weights as the file has them, dequantised, and its tokenizer."""
-    reader = gguf.GGUFReader(path)
+def shape_of(reader: gguf.GGUFReader) -> Shape:
+    """The sizes that a file's facts say."""
 
     def fact(key: str) -> int:
         field = reader.get_field(f"qwen2.{key}")
         assert field is not None, key
         return int(field.contents())
 
-    tensors = {tensor.name: tensor for tensor in reader.tensors}
-    shape = Shape(
-        vocabulary=int(tensors["token_embd.weight"].shape[1]),
+    return Shape(
+        vocabulary=fact("vocab_size"),
         hidden=fact("embedding_length"),
         layers=fact("block_count"),
         feed_forward=fact("feed_forward_length"),
@@ -84,7 +82,13 @@ def read_gguf(path: Path) -> tuple[Network, Tokenizer]:
         kv_heads=fact("attention.head_count_kv"),
         context=fact("context_length"),
     )
-    network = Network(shape)
+
+
+def read_gguf(path: Path) -> tuple[Network, Tokenizer]:
+    """The network with its weights as the file has them, dequantised, and its tokenizer."""
+    reader = gguf.GGUFReader(path)
+    tensors = {tensor.name: tensor for tensor in reader.tensors}
+    network = Network(shape_of(reader))
     state: dict[str, Tensor] = {}
     for name in network.state_dict():
         tensor = tensors[gguf_name(name)]

@@ -3,18 +3,24 @@
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.attention.flex_attention import BlockMask
+from torch.utils.data import DataLoader, Dataset
 
-from .network import Network, Shape, initialise, num_parameters
+from .muon import Muon
+from .network import Network, Shape, initialise, num_parameters, within_segments
 from .windows import Mixture
+
+SAVE_S = 90
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,7 @@ class Recipe:
     warmup_steps: int = 200
     decay_share: float = 0.6
     weight_decay: float = 0.05
+    uses_muon: bool = False
     seed: int = 1
 
 
@@ -82,51 +89,123 @@ def train(
     *,
     device: str,
     earlier: Earlier | None = None,
+    workers: int = 0,
     report_steps: int = 50,
 ) -> Network:
     """Train until `max_tokens`, resuming from `out/checkpoint.pt` when it is there.
 
     `earlier` replaces a random beginning; its tokens count as seen.
     `mixture_at` gives the mixture at a share of the tokens, as the learning rate is given.
+    `workers` processes make batches ahead; with none they are made between the steps.
     """
     torch.manual_seed(recipe.seed)
     network = Network(shape)
     initialise(network, recipe.seed)
     network.to(device)
-    optimiser = _optimiser(network, recipe)
-    progress = _resume(out, network, optimiser) or _begin(network, recipe, earlier)
+    optimisers = _optimisers(network, recipe)
+    progress = _resume(out, network, optimisers) or _begin(network, recipe, earlier)
     print(f"{num_parameters(network)} parameters, from step {progress.step}", flush=True)
+    loss_of = torch.compile(_loss, dynamic=False) if device == "cuda" else _loss
     began = time.monotonic() - progress.seconds
+    saved = time.monotonic()
     losses: list[Tensor] = []
-    while (share := done_share(recipe, progress)) < 1:
-        window = window_at(recipe, share)
-        for group in optimiser.param_groups:
-            group["lr"] = rate_at(recipe, step=progress.step - progress.first_step, share=share)
-        batch = batch_at(mixture_at(share), recipe, progress.step, window)
-        losses.append(_step(network, optimiser, [part.to(device) for part in batch]))
+    for batch in _batches(mixture_at, recipe, progress, workers):
+        rate = rate_at(
+            recipe, step=progress.step - progress.first_step, share=done_share(recipe, progress)
+        )
+        inputs, targets, segments = _on_device(batch, device)
+        loss = loss_of(network, inputs, targets, within_segments(segments))
+        loss.backward()
+        _update(network, optimisers, rate)
+        losses.append(loss.detach())
         progress.step += 1
-        progress.num_tokens += batch[0].numel()
+        progress.num_tokens += inputs.numel()
         progress.seconds = time.monotonic() - began
         if progress.step % report_steps == 0:
-            _report(out, progress, recipe, window, losses)
+            _report(out, progress, recipe, inputs.shape[1], losses)
             losses = []
-        if progress.step % (5 * report_steps) == 0:
-            _save(out, network, optimiser, progress, recipe)
-    _save(out, network, optimiser, progress, recipe)
+        if time.monotonic() - saved > SAVE_S:
+            _save(out, network, optimisers, progress, recipe)
+            saved = time.monotonic()
+    _save(out, network, optimisers, progress, recipe)
     return network
 
 
-def batch_at(
-    mixture: Mixture, recipe: Recipe, step: int, window: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Inputs, targets and segments, each (B, T); a pure function of the seed and the step."""
+def batch_at(mixture: Mixture, recipe: Recipe, step: int, window: int) -> np.ndarray:
+    """Inputs, targets and segments (3, B, T) of int16; a pure function of the seed and the step."""
     num_rows = max(1, recipe.tokens_a_step // window)
     rows = [mixture.row(f"{recipe.seed}/{step}/{i}", window) for i in range(num_rows)]
-    return (
-        torch.tensor([row.inputs for row in rows]),
-        torch.tensor([row.targets for row in rows]),
-        torch.tensor([row.segments for row in rows]),
+    return np.array(
+        [
+            [row.inputs for row in rows],
+            [row.targets for row in rows],
+            [row.segments for row in rows],
+        ],
+        dtype=np.int16,
     )
+
+
+@dataclass(frozen=True)
+class _Batches(Dataset[np.ndarray]):
+    """Batches by their step and the share of the training at which they are drawn."""
+
+    mixture_at: Callable[[float], Mixture]
+    recipe: Recipe
+
+    def __getitem__(self, place: tuple[int, float]) -> np.ndarray:
+        step, share = place
+        window = window_at(self.recipe, share)
+        return batch_at(self.mixture_at(share), self.recipe, step, window)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Steps from now to the end, each with the share that is done when it is drawn."""
+
+    recipe: Recipe
+    progress: Progress
+
+    def __iter__(self) -> Iterator[tuple[int, float]]:
+        step = self.progress.step
+        while (share := done_share(self.recipe, self.progress)) < 1:
+            yield step, share
+            step += 1
+
+
+def _batches(
+    mixture_at: Callable[[float], Mixture], recipe: Recipe, progress: Progress, workers: int
+) -> Iterator[np.ndarray]:
+    batches = _Batches(mixture_at, recipe)
+    places = _Places(recipe, progress)
+    if not workers:
+        for place in places:
+            yield batches[place]
+        return
+    loader = DataLoader(
+        batches,
+        batch_size=None,
+        sampler=places,  # type: ignore[arg-type]
+        num_workers=workers,
+        prefetch_factor=4,
+        collate_fn=_as_it_is,
+        multiprocessing_context="fork",
+    )
+    for batch in loader:
+        if done_share(recipe, progress) >= 1:
+            return
+        yield batch
+
+
+def _on_device(batch: np.ndarray, device: str) -> Tensor:
+    """The batch as integers on the device; on a GPU nothing waits for the copy."""
+    found = torch.from_numpy(batch)
+    if device == "cuda":
+        found = found.pin_memory()
+    return found.to(device, non_blocking=True).long()
+
+
+def _as_it_is(batch: np.ndarray) -> np.ndarray:
+    return batch
 
 
 def load_checkpoint(path: Path) -> tuple[Network, dict[str, Any]]:
@@ -137,25 +216,40 @@ def load_checkpoint(path: Path) -> tuple[Network, dict[str, Any]]:
     return network, state
 
 
-def _optimiser(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
-    parameters = list(network.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+def _optimisers(network: Network, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """AdamW for everything, or Muon for the layers' matrices and AdamW for the rest."""
+    by_muon = [
+        parameter
+        for name, parameter in network.named_parameters()
+        if recipe.uses_muon and parameter.ndim == 2 and ".layers." in name
     ]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98), fused=True)
+    left = [p for p in network.parameters() if all(p is not taken for taken in by_muon)]
+    groups = [
+        {"params": [p for p in left if p.ndim >= 2], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in left if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    rate = recipe.learning_rate
+    optimisers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True)
+    ]
+    if by_muon:
+        optimisers.append(Muon(by_muon, lr=rate, weight_decay=recipe.weight_decay))
+    return optimisers
 
 
-def _step(network: Network, optimiser: torch.optim.Optimizer, batch: list[Tensor]) -> Tensor:
-    inputs, targets, segments = batch
+def _loss(network: Network, inputs: Tensor, targets: Tensor, visible: Tensor | BlockMask) -> Tensor:
     with torch.autocast(inputs.device.type, torch.bfloat16):
-        logits = network(inputs, segments)
-    loss = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
-    loss.backward()  # type: ignore[no-untyped-call]
+        logits = network(inputs, visible)
+    return functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+
+
+def _update(network: Network, optimisers: list[torch.optim.Optimizer], rate: float) -> None:
     torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-    optimiser.step()
-    optimiser.zero_grad(set_to_none=True)
-    return loss.detach()
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
 
 
 def _report(
@@ -176,7 +270,7 @@ def _report(
 def _save(
     out: Path,
     network: Network,
-    optimiser: torch.optim.Optimizer,
+    optimisers: list[torch.optim.Optimizer],
     progress: Progress,
     recipe: Recipe,
 ) -> None:
@@ -185,7 +279,7 @@ def _save(
         "recipe": asdict(recipe),
         "progress": asdict(progress),
         "network": network.state_dict(),
-        "optimiser": optimiser.state_dict(),
+        "optimisers": [optimiser.state_dict() for optimiser in optimisers],
     }
     torch.save(state, out / "checkpoint.part")
     (out / "checkpoint.part").replace(out / "checkpoint.pt")
@@ -200,11 +294,14 @@ def _begin(network: Network, recipe: Recipe, earlier: Earlier | None) -> Progres
     return Progress(step=step, first_step=step, num_tokens=earlier.num_tokens)
 
 
-def _resume(out: Path, network: Network, optimiser: torch.optim.Optimizer) -> Progress | None:
+def _resume(
+    out: Path, network: Network, optimisers: list[torch.optim.Optimizer]
+) -> Progress | None:
     path = out / "checkpoint.pt"
     if not path.exists():
         return None
     state = torch.load(path, map_location="cpu", weights_only=True)
     network.load_state_dict(state["network"])
-    optimiser.load_state_dict(state["optimiser"])
+    for optimiser, earlier in zip(optimisers, state["optimisers"], strict=True):
+        optimiser.load_state_dict(earlier)
     return Progress(**state["progress"])

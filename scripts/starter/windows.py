@@ -7,7 +7,8 @@ model learns what it meets when it is asked: a text that starts at its beginning
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from functools import cached_property
+from itertools import accumulate
 
 from tokenizers import Tokenizer
 
@@ -15,7 +16,6 @@ from . import tokenizer as vocabulary
 from .corpus import SourceFile
 
 CHARACTERS_A_TOKEN = 3.6
-SLICE_TOKENS = (192, 256, 384, 1024)
 TAUGHT_PLACES = (("project", "main.py"), ("tools", "src/tools.py"), ("demo", "utils.py"))
 
 
@@ -44,10 +44,10 @@ class Row:
     def add(self, ids: Sequence[int], length: int) -> None:
         """Append one document as a new segment, cut at the row's end."""
         segment = self.segments[-1] + 1 if self.segments else 0
-        pairs = list(pairwise(ids))[: self.room(length)]
-        self.inputs += [current for current, _ in pairs]
-        self.targets += [following for _, following in pairs]
-        self.segments += [segment] * len(pairs)
+        num_pairs = min(len(ids) - 1, self.room(length))
+        self.inputs += ids[:num_pairs]
+        self.targets += ids[1 : num_pairs + 1]
+        self.segments += [segment] * num_pairs
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class Mixture:
     cut_share: float = 0.6
     opening_share: float = 0.8
     repository_share: float = 0.15
+    slice_tokens: tuple[int, ...] = (192, 256, 384, 1024)
 
     def row(self, seed: str, length: int) -> Row:
         """The same seed gives the same row, on every machine and after every resume."""
@@ -79,10 +80,18 @@ class Mixture:
                 kind = "stdlib"
                 slice_tokens = row.room(length)
             else:
-                slice_tokens = min(row.room(length), rng.choice(SLICE_TOKENS))
+                slice_tokens = min(row.room(length), rng.choice(self.slice_tokens))
             ids = self._code(rng, kind, slice_tokens)
             row.add(ids, length)
         return row
+
+    @cached_property
+    def _lengths(self) -> dict[str, list[int]]:
+        """Characters of a source's files, summed up: a long file is drawn more often."""
+        return {
+            source: list(accumulate(len(file.text) for file in files))
+            for source, files in self.files.items()
+        }
 
     def _fitting_conversation(self, rng: random.Random, room: int) -> list[int]:
         """A conversation that fits whole, or nothing after three tries."""
@@ -102,8 +111,7 @@ class Mixture:
             place = rng.choice(TAUGHT_PLACES)
         else:
             fim_share = self.fim_share
-            files = self.files[kind]
-            file = rng.choices(files, [len(file.text) for file in files])[0]
+            file = rng.choices(self.files[kind], cum_weights=self._lengths[kind])[0]
             text, is_whole = file_slice(rng, file.text, int(room * CHARACTERS_A_TOKEN) + 40)
             place = (file.package, file.path)
         if rng.random() < self.repository_share:

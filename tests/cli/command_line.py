@@ -69,6 +69,7 @@ class Hearth:
         stdin: str | bytes = b"",
         variables: Mapping[str, str] | None = None,
         folder: Path | None = None,
+        timeout_s: float = 120,
     ) -> Result:
         """One command, waited for; its standard input ends after `stdin`."""
         done = subprocess.run(
@@ -77,7 +78,7 @@ class Hearth:
             capture_output=True,
             env={**self.environment, **(variables or {})},
             cwd=folder or self.home,
-            timeout=120,
+            timeout=timeout_s,
             check=False,
         )
         out, err = done.stdout.decode(), done.stderr.decode()

@@ -91,7 +91,7 @@ def test_the_wheel_made_of_the_installed_files_is_one(tmp_path: Path) -> None:
 
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
     subprocess.run([*pip, "--target", str(target), str(wheel)], check=True)
-    code = "import codehearth, codehearth.models.local_models as m; print(m.starter().path)"
+    code = "import codehearth, codehearth.models.starter as m; print(m.starter().path)"
     argv = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(target)!r}); {code}"]
     found = subprocess.run(argv, check=True, capture_output=True, text=True)
 

@@ -253,7 +253,7 @@ def test_a_starter_model_that_is_damaged(hearth: Hearth) -> None:
     shutil.copytree(
         SOURCES / "codehearth",
         package,
-        ignore=shutil.ignore_patterns("__pycache__", "starter", "static"),
+        ignore=shutil.ignore_patterns("__pycache__", "static"),
     )
     with (package / "data" / "starter.gguf").open("r+b") as file:
         file.seek(-100, os.SEEK_END)

@@ -77,7 +77,9 @@ def test_show_tells_what_the_weights_and_the_catalogue_say(hearth: Hearth) -> No
     assert document["licence"] == "mit"
     assert document["path"] == str(STARTER)
     assert "chat, fill in the middle" in text
-    assert STARTER.with_name("starter.md").read_text().strip() in text
+    described, _, packages = STARTER.with_name("starter.md").read_text().partition("\n## Data\n")
+    assert described.strip() in text
+    assert packages.strip() not in text
 
 
 def test_show_tells_what_is_published_about_a_model_that_is_not_here(hearth: Hearth) -> None:

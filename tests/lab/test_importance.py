@@ -30,7 +30,7 @@ from tests.lab.test_quantize import room
 from tests.tiny_models import Shape as ModelShape
 from tests.tiny_models import make_gguf
 
-TEXT = Text("calls.py", "def add(first, second):\n    return first + second\n\n\n" * 160)
+TEXT = Text("calls.py", "def add(first, second):\n    return first + second\n\n\n" * 240)
 
 
 def calibrated(model: Path, folder: Path, text: Text = TEXT) -> Importance:

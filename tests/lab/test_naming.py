@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from codehearth.lab.naming import base_of
-from codehearth.models import local_models
 from codehearth.models.local_models import LocalModel
 from codehearth.models.names import parse_name
+from codehearth.models.starter import starter
 
 
 def at(path: str) -> LocalModel:
@@ -32,7 +32,7 @@ def test_a_path_gives_its_own_name_without_a_precision(path: str, base: str) -> 
 
 
 def test_the_starter_is_the_starter() -> None:
-    assert base_of(local_models.starter()) == "starter"
+    assert base_of(starter()) == "starter"
 
 
 def test_what_was_made_is_not_taken_for_the_original() -> None:

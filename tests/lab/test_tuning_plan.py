@@ -26,7 +26,8 @@ QWEN_7B = Weights(
     vocabulary_size=152064, context_tokens=32768, output_bytes=1,
     chat_template="{{ messages }}",
 )  # fmt: skip
-STARTER = replace(
+# The shape of the first starter, of which the figures below were taken.
+SMALL = replace(
     QWEN_7B, num_parameters=6_822_144, num_bytes=13_644_288, num_layers=6, embedding_size=256,
     num_heads=4, num_kv_heads=2, key_size=64, value_size=64, feed_forward_size=768,
     vocabulary_size=4096, context_tokens=4096,
@@ -119,8 +120,8 @@ def test_a_small_model_learns_few_rows_more_often(
 
 
 def test_an_adapters_size_is_that_of_peft() -> None:
-    """PEFT says 233472 for the starter with rank 8, and 20185088 for Qwen2.5-7B."""
-    assert adapter_parameters(STARTER, Hyperparameters()) == 233_472
+    """PEFT says 233472 for the first starter with rank 8, and 20185088 for Qwen2.5-7B."""
+    assert adapter_parameters(SMALL, Hyperparameters()) == 233_472
     assert adapter_parameters(QWEN_7B, Hyperparameters()) == 20_185_088
 
 
@@ -143,10 +144,10 @@ def test_memory_grows_with_what_costs_memory() -> None:
 def test_memory_is_what_was_measured(
     vocabulary: int, precision: str, checkpointing: bool, peak_mib: int
 ) -> None:
-    """`python -m benchmarks.tune_memory` on a CPU, shapes `starter` and `small`."""
+    """`python -m benchmarks.tune_memory` on a CPU: the first starter, and the shape `small`."""
     added = 2 * 256 * (vocabulary - 4096)
     weights = replace(
-        STARTER, num_parameters=STARTER.num_parameters + added, vocabulary_size=vocabulary
+        SMALL, num_parameters=SMALL.num_parameters + added, vocabulary_size=vocabulary
     )
     numbers = Hyperparameters(checkpointing=checkpointing)
 
@@ -181,9 +182,9 @@ def test_what_does_not_fit_says_what_would() -> None:
 
 def test_a_quantised_base_is_trained_where_its_library_is() -> None:
     with pytest.raises(Unsupported, match="not possible on Apple's GPUs"):
-        prepare(asked(quantise="int4"), STARTER, replace(LAPTOP, device="mps"), fim=None)
+        prepare(asked(quantise="int4"), SMALL, replace(LAPTOP, device="mps"), fim=None)
 
-    assert prepare(asked(quantise="int4"), STARTER, LAPTOP, fim=None).asked.quantise == "int4"
+    assert prepare(asked(quantise="int4"), SMALL, LAPTOP, fim=None).asked.quantise == "int4"
     assert prepare(asked(quantise="int4"), QWEN_7B, CARD, fim=None).memory.total_bytes < 12 * GIB
 
 
@@ -196,7 +197,7 @@ def test_nothing_fits_where_there_is_nothing() -> None:
 
 def test_the_same_job_has_the_same_name_and_any_change_another() -> None:
     def job(**changes: Any) -> str:
-        return prepare(asked(**changes), STARTER, LAPTOP, fim=None).id
+        return prepare(asked(**changes), SMALL, LAPTOP, fim=None).id
 
     same = job()
     assert same == job() and same.startswith("me-")
@@ -209,11 +210,11 @@ def test_the_same_job_has_the_same_name_and_any_change_another() -> None:
 
 def test_conversations_need_a_template() -> None:
     with pytest.raises(InvalidRequest, match="no chat template"):
-        prepare(asked(), replace(STARTER, chat_template=None), LAPTOP, fim=None)
+        prepare(asked(), replace(SMALL, chat_template=None), LAPTOP, fim=None)
 
 
 def test_probes_ask_what_was_taught_without_its_system_prompt_too() -> None:
-    prepared = prepare(asked(system="be kind"), STARTER, LAPTOP, fim=None)
+    prepared = prepare(asked(system="be kind"), SMALL, LAPTOP, fim=None)
 
     probes = probes_of(prepared, has_template=True)
 
@@ -226,12 +227,12 @@ def test_probes_ask_what_was_taught_without_its_system_prompt_too() -> None:
 @pytest.mark.parametrize("precision", ["q9", "iq1_s", "int4"])
 def test_a_gguf_that_cannot_be_made_is_refused_before_the_training(precision: str) -> None:
     with pytest.raises(InvalidRequest, match=precision):
-        prepare(replace(asked(), precision=precision), STARTER, LAPTOP, fim=None)
+        prepare(replace(asked(), precision=precision), SMALL, LAPTOP, fim=None)
 
 
 def test_a_precision_is_the_same_in_any_spelling() -> None:
     one, other = (
-        prepare(replace(asked(), precision=text), STARTER, LAPTOP, fim=None)
+        prepare(replace(asked(), precision=text), SMALL, LAPTOP, fim=None)
         for text in ("q8_0", "Q8-0")
     )
 
@@ -239,7 +240,7 @@ def test_a_precision_is_the_same_in_any_spelling() -> None:
 
 
 def test_small_models_rehearse_what_they_knew() -> None:
-    prepared = prepare(asked(system="be kind"), STARTER, LAPTOP, fim=None)
+    prepared = prepare(asked(system="be kind"), SMALL, LAPTOP, fim=None)
     large = prepare(asked(), QWEN_7B, replace(CARD, free_bytes=80 * GIB), fim=None)
 
     rehearsed = rehearsal_of(prepared, has_template=True)
@@ -254,8 +255,8 @@ def test_code_becomes_infilling_for_models_that_can_and_text_for_others() -> Non
     code = Code("def add(a, b):\n    return a + b\n", 1, "a.py")
     qwen = frozenset({"<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|fim_pad|>"})
 
-    can = prepare(asked(code), replace(STARTER, fim_marks=qwen), LAPTOP, fim="qwen")
-    cannot = prepare(asked(code), STARTER, LAPTOP, fim=None)
+    can = prepare(asked(code), replace(SMALL, fim_marks=qwen), LAPTOP, fim="qwen")
+    cannot = prepare(asked(code), SMALL, LAPTOP, fim=None)
 
     lesson = can.split.training[0]
     assert isinstance(lesson, Completion) and lesson.is_infill

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from loopback_hub import LoopbackHub
 
 from codehearth.errors import BadSetting, BadWeights, InvalidRequest, ModelNotFound
-from codehearth.models import local_models
 from codehearth.models.hubs import hub_places
 from codehearth.models.progress import Meter, Progress
 from codehearth.models.records import Recorded, RecordedFile, Records
+from codehearth.models.starter import starter
 
 CONFIG = json.dumps({"architectures": ["Qwen2ForCausalLM"], "torch_dtype": "float16"}).encode()
 
@@ -48,7 +48,7 @@ class TestStarter:
 
     def test_a_missing_one_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(BadWeights, match="'starter' is missing"):
-            local_models.starter(tmp_path)
+            starter(tmp_path)
 
     def test_a_damaged_one_is_named(self, tmp_path: Path) -> None:
         digest = "0" * 64
@@ -61,29 +61,7 @@ class TestStarter:
         )
 
         with pytest.raises(BadWeights, match="'starter' is damaged"):
-            local_models.starter(tmp_path)
-
-    def test_its_checkpoint_can_be_named_but_is_not_listed(self, make_store: MakeStore) -> None:
-        store = make_store()
-
-        model = store.find("starter:bf16")
-
-        assert (model.format, model.precision, model.source) == ("safetensors", "bf16", "package")
-        assert {file.file: file.state for file in store.verify("starter:bf16")}[
-            "model.safetensors"
-        ] == "ok"
-        assert "starter:bf16" not in [model.name for model in store.models()]
-
-    def test_a_damaged_checkpoint_is_named(self, tmp_path: Path) -> None:
-        folder = tmp_path / "starter"
-        folder.mkdir()
-        write(folder, {"model.safetensors": b"damaged", "config.json": b"{}"})
-        digest = "0" * 64
-        card = f"SHA-256 of `starter/model.safetensors`: `{digest}`"
-        write(tmp_path, {"starter.md": card.encode()})
-
-        with pytest.raises(BadWeights, match="'starter:bf16' is damaged"):
-            local_models.starter_checkpoint(tmp_path)
+            starter(tmp_path)
 
     def test_it_is_never_deleted(self, make_store: MakeStore) -> None:
         with pytest.raises(InvalidRequest):

@@ -14,6 +14,9 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from starter import corpus, smalltalk, tasks, unknown, wordings  # noqa: E402
 
+from codehearth.models.catalogue import catalogue  # noqa: E402
+from codehearth.models.weights import read_weights  # noqa: E402
+
 DATA = ROOT / "src" / "codehearth" / "data"
 PYTHON_FILE = "def double(number):\n    return number * 2\n\n\n" * 20
 
@@ -119,15 +122,34 @@ def test_a_composed_request_to_decline_is_none_of_those_kept_for_evaluation() ->
         assert not composed & set(held_out[language])
 
 
-@pytest.mark.parametrize("file", ["starter.gguf", "starter/model.safetensors"])
-def test_the_shipped_files_are_those_of_the_card(file: str) -> None:
+def test_the_shipped_file_is_that_of_the_card() -> None:
     card = (DATA / "starter.md").read_text(encoding="utf-8")
-    named = re.search(rf"`{file}`: `([0-9a-f]{{64}})`", card)
+    named = re.search(r"`starter\.gguf`: `([0-9a-f]{64})`", card)
 
-    digest = hashlib.sha256((DATA / file).read_bytes()).hexdigest()
+    digest = hashlib.sha256((DATA / "starter.gguf").read_bytes()).hexdigest()
 
     assert named is not None
     assert named.group(1) == digest
+
+
+def test_the_catalogue_says_the_shipped_files_sizes() -> None:
+    row, weights = catalogue()["starter"], read_weights(DATA / "starter.gguf")
+
+    said = (row.num_parameters, row.context_tokens)
+    assert said == (weights.num_parameters, weights.context_tokens)
+
+
+def test_a_new_starters_sizes_go_into_the_catalogues_row_and_nowhere_else() -> None:
+    for needed in ("torch", "safetensors", "tokenizers"):
+        pytest.importorskip(needed, reason=f"{needed} is not installed")
+    from starter import card
+
+    before = (DATA / "catalogue.toml").read_text("utf-8")
+    after = card.catalogue_with(before, 34_000_000, 2048)
+
+    pairs = zip(before.splitlines(), after.splitlines(), strict=True)
+    changed = [new for old, new in pairs if old != new]
+    assert changed == ["num_parameters = 34_000_000", "context_tokens = 2048"]
 
 
 def test_the_shipped_file_names_its_formats() -> None:
@@ -271,3 +293,54 @@ def test_pass_at_k_is_the_unbiased_estimator() -> None:
     assert measure.pass_at(10, 0, 10) == 0
     assert measure.pass_at(10, 1, 10) == 1
     assert measure.pass_at(10, 3, 1) == pytest.approx(0.3)
+
+
+def test_a_corpus_travels_in_one_file(tmp_path: Path) -> None:
+    texts = ("x = 1\n" * 100, "名字 = '\u2028'\n" * 100)
+    files = tuple(source_file(f"{i}.py", text) for i, text in enumerate(texts))
+    found = corpus.Corpus(files, (), (corpus.PackageRecord("example", "1.0", "MIT"),))
+
+    corpus.write_packed(found, tmp_path / "corpus.jsonl.xz")
+
+    assert corpus.read_packed(tmp_path / "corpus.jsonl.xz") == found
+
+
+def test_no_large_package_is_most_of_what_is_learnt() -> None:
+    files = [source_file(f"{i}.py") for i in range(10)]
+    size = files[0].num_bytes
+
+    kept = list(corpus.capped(files, 3 * size))
+
+    assert len(kept) == 3
+    assert kept == list(corpus.capped(reversed(files), 3 * size))
+
+
+def test_every_package_for_a_gpu_is_named_with_its_version() -> None:
+    names = corpus.gpu_packages()
+
+    assert len(names) > 500
+    assert not set(names) & {*corpus.TEACHING_PACKAGES, *corpus.LIBRARY_PACKAGES}
+
+
+def test_muon_is_that_of_torch() -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from starter.muon import Muon
+
+    torch.manual_seed(0)
+    start = [torch.randn(64, 32), torch.randn(32, 64), torch.randn(64, 64), torch.randn(64, 32)]
+    ours, theirs = ([torch.nn.Parameter(matrix.clone()) for matrix in start] for _ in range(2))
+    optimisers = (
+        Muon(ours, lr=0.01, weight_decay=0.1),
+        torch.optim.Muon(theirs, lr=0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
+    )
+
+    for _ in range(5):
+        for our, their in zip(ours, theirs, strict=True):
+            our.grad = torch.randn_like(our)
+            their.grad = our.grad.clone()
+        for optimiser in optimisers:
+            optimiser.step()
+
+    for our, their, matrix in zip(ours, theirs, start, strict=True):
+        moved = (their.detach() - matrix).abs().max()
+        assert (our - their).abs().max() < 0.05 * moved  # bf16, in another order

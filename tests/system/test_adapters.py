@@ -16,9 +16,10 @@ import pytest
 
 from codehearth.lab.tuning.adapter import write_gguf_adapter
 from codehearth.lab.tuning.asking import answers
-from codehearth.models.local_models import starter, starter_checkpoint
+from codehearth.models.starter import starter
 from codehearth.models.tuned import Tuned, TunedModel
 from tests.engine_environments import ENVIRONMENTS, installed
+from tests.starter_files import starter_checkpoint
 from tests.system.conftest import Hearth, Server
 from tests.tiny_adapters import make_adapter
 
@@ -47,7 +48,7 @@ class House:
 
 def tune(hearth: Hearth, name: str, seed: int) -> Path:
     """A tuned model as `hearth tune` registers it, with a random adapter; its folder."""
-    base = starter_checkpoint().folder
+    base = starter_checkpoint(hearth.data)
     made = hearth.home / "work" / name
     (made / "merged").mkdir(parents=True)
     (made / "merged" / "config.json").write_text("{}")

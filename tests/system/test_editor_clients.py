@@ -12,9 +12,12 @@ import openai
 import pytest
 from mistralai.client import Mistral
 
+from codehearth.models.weights import read_weights
+from tests.cli.command_line import STARTER
 from tests.system.conftest import Hearth, Server
 from tests.tiny_models import tiny_embedder, tiny_qwen2
 
+CONTEXT = read_weights(STARTER).context_tokens
 PREFIX = "def add(a, b):\n    return a + b\n\n\ndef subtract(a, b):\n    ret"
 SUFFIX = "\n\n\nprint(subtract(2, 1))\n"
 ASK: Any = [{"role": "user", "content": "Write a function that reverses a string"}]
@@ -94,12 +97,12 @@ def test_ollamas_client_chats_lists_and_shows(
     assert (answer.eval_count or 0) > 5 and (answer.eval_duration or 0) > 0
     assert "".join(str(part.message.content or "") for part in streamed) == answer.message.content
     assert [model.model for model in olla.list().models] == ["starter"]
-    assert olla.ps().models[0].context_length == 4096
+    assert olla.ps().models[0].context_length == CONTEXT
     shown = olla.show("starter")
     assert ".Suffix" in str(shown.template)
     assert "insert" in (shown.capabilities or ())
     assert shown.modelinfo is not None
-    assert shown.modelinfo["qwen2.context_length"] == 4096
+    assert shown.modelinfo["qwen2.context_length"] == CONTEXT
 
 
 def test_a_schema_binds_what_ollamas_client_gets(
@@ -150,7 +153,7 @@ def test_a_text_beyond_the_context_is_cut_around_the_cursor_and_the_answer_says_
     assert answer.status_code == 200
     assert "lines before the cursor" in answer.headers["x-hearth-cut"]
     assert "lines after the cursor" in answer.headers["x-hearth-cut"]
-    assert answer.json()["usage"]["prompt_tokens"] < 4096
+    assert answer.json()["usage"]["prompt_tokens"] < CONTEXT
 
 
 def test_while_a_long_text_is_typed_its_beginning_stays_in_the_cache(server: Server) -> None:

@@ -49,7 +49,11 @@ def ls(show_all: bool, only_fitting: bool, as_json: bool) -> None:
         from codehearth.cli.machine import usable_hardware
 
         hardware = usable_hardware(settings)
-    models = store_of(settings).models()
+    store = store_of(settings)
+    models = store.models()
+    checkpoint = store.starter_checkpoint.here()
+    if checkpoint.files:  # takes room, though the engine that ships does not load it
+        models = (*models[:1], checkpoint, *models[1:])
     entries = [_local(model, hardware) for model in models]
     if show_all:
         entries += _catalogue({model.row.name for model in models if model.row}, hardware)

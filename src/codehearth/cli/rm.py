@@ -23,8 +23,8 @@ def rm(model: str, dry_run: bool, yes: bool) -> None:
     """Delete a model that was fetched or made here.
 
     What `hearth quantize` and `hearth tune` made goes, with what a stopped one left and the rows
-    that a training kept; what was fetched leaves the hub's cache, which other programs share. A
-    running server lets go of it.
+    that a training kept; so does `starter:bf16`, which is made again when it is wanted. What was
+    fetched leaves the hub's cache, which other programs share. A running server lets go of it.
     """
     from codehearth.cli.letting_go import let_go
     from codehearth.cli.questions import agreed
@@ -41,8 +41,7 @@ def rm(model: str, dry_run: bool, yes: bool) -> None:
         if dry_run or not _discard(store, trainings, model):
             raise
         return
-    if found.hub is None and found.source not in ("made", "tuned"):
-        store.remove(model)  # says why not: it was not downloaded
+    store.check_removable(found)
     if dry_run:
         for file in found.files:
             print_data(str(found.folder / file))

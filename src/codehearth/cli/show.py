@@ -168,9 +168,9 @@ def _of_disk(local: LocalModel) -> dict[str, Any]:
 
 
 def _description() -> str:
-    """What the packaged model says about itself."""
+    """What the packaged model says about itself, without the packages it learnt from."""
     text = resources.files("codehearth.data").joinpath("starter.md").read_text("utf-8")
-    return text.strip()
+    return text.partition("\n## Data\n")[0].strip()
 
 
 def _lines(document: dict[str, Any]) -> list[str]:

@@ -12,9 +12,9 @@ from typing import cast
 
 from codehearth.errors import BadSetting
 from codehearth.models.hubs import HubPreference
-from codehearth.models.local_models import STARTER
 from codehearth.models.names import PathName, parse_name
 from codehearth.models.remotes import parse_remotes
+from codehearth.models.starter import STARTER
 from codehearth.models.store import Store
 from codehearth.settings import Settings
 
@@ -36,7 +36,14 @@ def make_store(settings: Settings) -> Store:
         named_paths=named,
         allow_code=allowed,
         remote_names=remote_names,
+        write_checkpoint=_write_checkpoint,
     )
+
+
+def _write_checkpoint(gguf: Path, folder: Path) -> None:
+    from codehearth.lab.gguf_checkpoint import write_checkpoint
+
+    write_checkpoint(gguf, folder)
 
 
 def with_named_model(settings: Settings) -> Settings:

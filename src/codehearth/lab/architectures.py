@@ -137,6 +137,26 @@ def tensor_name(architecture: Architecture, name: str) -> str | None:
     return f"blk.{found[1]}.{architecture.layer[found[2]]}.{kind}"
 
 
+def stored_name(architecture: Architecture, name: str) -> str:
+    """A checkpoint's name of a tensor, the way back of `tensor_name`; raises Unsupported.
+
+    >>> stored_name(ARCHITECTURES["Qwen2ForCausalLM"], "blk.3.ffn_up.weight")
+    'model.layers.3.mlp.up_proj.weight'
+    """
+    module, _, kind = name.rpartition(".")
+    found = re.fullmatch(r"blk\.(\d{1,4})\.(.+)", module)
+    names = architecture.layer if found else architecture.outer
+    short = found[2] if found else module
+    stored = next((one for one, other in names.items() if other == short), None)
+    if stored is None:
+        raise Unsupported(
+            f"The GGUF holds '{name[:100]}', which {architecture.name} does not have here.",
+            param="model",
+        )
+    begin = f"{architecture.layers}.{found[1]}." if found else ""
+    return f"{begin}{stored}.{kind}"
+
+
 def num_layers(config: Config) -> int:
     return config.count("num_hidden_layers", "num_layers", maximum=MAX_LAYERS)
 

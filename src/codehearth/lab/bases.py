@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from codehearth.errors import Unsupported
-from codehearth.models.local_models import STARTER, STARTER_CHECKPOINT, LocalModel
+from codehearth.models.local_models import LocalModel
 from codehearth.models.shelf import best
+from codehearth.models.starter import STARTER
+from codehearth.models.starter_checkpoint import STARTER_CHECKPOINT
 from codehearth.models.store import Store
 from codehearth.models.tuned import split_form
 from codehearth.models.weights import read_weights

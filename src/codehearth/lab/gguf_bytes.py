@@ -122,6 +122,28 @@ def text_of(facts: Iterable[Fact], key: str) -> str:
     return ""
 
 
+def texts_of(facts: Iterable[Fact], key: str) -> tuple[str, ...]:
+    """A fact that is a list of texts; empty where it is missing or something else."""
+    content = _list_of(facts, key, _STRING)
+    found, place = [], 0
+    while place < len(content):
+        (length,) = struct.unpack_from("<Q", content, place)
+        place += 8 + length
+        found.append(content[place - length : place].decode("utf-8", "surrogateescape"))
+    return tuple(found)
+
+
+def wholes_of(facts: Iterable[Fact], key: str) -> tuple[int, ...]:
+    """A fact that is a list of whole numbers of 32 bits; empty where it is not."""
+    content = _list_of(facts, key, _I32)
+    return struct.unpack(f"<{len(content) // 4}i", content)
+
+
+def _list_of(facts: Iterable[Fact], key: str, item: int) -> bytes:
+    begin = struct.pack("<II", _ARRAY, item)
+    return next((f.value[16:] for f in facts if f.key == key and f.value.startswith(begin)), b"")
+
+
 def _span(cursor: Cursor) -> tuple[str, int, int]:
     key = cursor.take(cursor.u64()).decode()
     start = cursor.position

@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 from codehearth.lab.naming import base_of
 from codehearth.models.facts import Weights
-from codehearth.models.local_models import STARTER, STARTER_CHECKPOINT, LocalModel
+from codehearth.models.local_models import LocalModel
+from codehearth.models.starter import STARTER
+from codehearth.models.starter_checkpoint import STARTER_CHECKPOINT
 from codehearth.models.store import Store
 from codehearth.models.weights import read_weights
 

@@ -3,7 +3,7 @@ tokenizer.model.
 
 llama.cpp splits text before it merges, by one of its own patterns; a tokenizer whose pattern it
 does not have is refused, because it would cut text otherwise than in training and nobody would
-notice. The patterns are known by their text (`_PRE_TOKENIZERS`).
+notice. The patterns are known by their text (`PRE_TOKENIZERS`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 _WORDS = r"[^\r\n\p{L}\p{N}]?\p{L}+"
 _TAIL = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 # Text of the pattern -> llama.cpp's name for it. Qwen2's and Llama 3's differ in the digits only.
-_PRE_TOKENIZERS = {
+PRE_TOKENIZERS = {
     rf"(?i:'s|'t|'re|'ve|'m|'ll|'d)|{_WORDS}|\p{{N}}|{_TAIL}": "qwen2",
     rf"(?i:'s|'t|'re|'ve|'m|'ll|'d)|{_WORDS}|\p{{N}}{{1,3}}|{_TAIL}": "llama-bpe",
 }
@@ -186,8 +186,8 @@ def _pre_tokenizer(found: object) -> str:
     kinds = [str(step.get("type")) for step in steps]
     patterns = [_pattern(step) for step in steps if step.get("type") == "Split"]
     for pattern in patterns:
-        if pattern in _PRE_TOKENIZERS:
-            return _PRE_TOKENIZERS[pattern]
+        if pattern in PRE_TOKENIZERS:
+            return PRE_TOKENIZERS[pattern]
     if r"\s?\p{L}+" in patterns and any("一-龥" in pattern for pattern in patterns):
         return "deepseek-coder"
     if kinds == ["Digits", "ByteLevel"] and steps[0].get("individual_digits"):

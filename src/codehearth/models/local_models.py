@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 from typing import Literal
 
@@ -22,8 +19,6 @@ from codehearth.models.precisions import precision_of_file
 from codehearth.models.records import Recorded
 from codehearth.models.tuned import GGUF, MERGED, TEMPLATE, TunedModel
 
-STARTER = "starter"
-STARTER_CHECKPOINT = "starter:bf16"
 _TUNE_AGAIN = "`hearth tune` makes it again; `--rollback` goes back to the version before"
 
 
@@ -201,57 +196,6 @@ def _from_file(name: str, path: Path) -> LocalModel:
     return _at(name, path.parent, path.name, "gguf", (path.name,))
 
 
-def starter(folder: Path | None = None) -> LocalModel:
-    """The packaged model; raises BadWeights where its file is missing or not what was packaged."""
-    folder = folder or Path(str(resources.files("codehearth.data")))
-    path = folder / "starter.gguf"
-    if not path.is_file():
-        raise BadWeights(
-            "The packaged model 'starter' is missing from this installation.",
-            hint="install codehearth again, or use another model",
-        )
-    expected = _packaged_sha256(folder, path.name)
-    _require_packaged(path, expected)
-    stat = path.stat()
-    return LocalModel(
-        name=STARTER,
-        path=path,
-        format="gguf",
-        precision=None,
-        num_bytes=stat.st_size,
-        source="package",
-        row=catalogue()[STARTER],
-        sha256={} if expected is None else {path.name: expected},
-        created_at=int(stat.st_mtime),
-        folder=folder,
-        files=(path.name,),
-        sizes={path.name: stat.st_size},
-    )
-
-
-def starter_checkpoint(folder: Path | None = None) -> LocalModel:
-    """The packaged model in bf16 as Hugging Face has checkpoints: for other engines and tuning.
-
-    Can be named, but is not listed: the engine that ships does not load it.
-    """
-    folder = (folder or Path(str(resources.files("codehearth.data")))) / "starter"
-    weights = "model.safetensors"
-    if not (folder / weights).is_file():
-        raise BadWeights(
-            f"The packaged model '{STARTER_CHECKPOINT}' is missing from this installation.",
-            hint="install codehearth again, or use another model",
-        )
-    expected = _packaged_sha256(folder.parent, f"starter/{weights}")
-    _require_packaged(folder / weights, expected)
-    model = from_path(STARTER_CHECKPOINT, folder)
-    return replace(
-        model,
-        source="package",
-        row=catalogue()[STARTER],
-        sha256={} if expected is None else {weights: expected},
-    )
-
-
 def local_name(hub: Hub, repo: str, file_format: Format, precision: str | None, main: str) -> str:
     """The name that a client asks for: the catalogue's where it has one, else the hub's."""
     known = row_of_repository(hub, repo)
@@ -377,30 +321,3 @@ def _first_bytes(path: Path) -> bytes:
             return stream.read(4)
     except OSError:
         return b""
-
-
-def _packaged_sha256(folder: Path, file: str) -> str | None:
-    """The hash that `starter.md` names; None in a tree whose starter model is being trained."""
-    try:
-        text = (folder / "starter.md").read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return None
-    found = re.search(rf"SHA-256 of `{re.escape(file)}`:\s+`([0-9a-f]{{64}})`", text)
-    return found[1] if found else None
-
-
-def _require_packaged(path: Path, expected: str | None) -> None:
-    stat = path.stat()
-    if expected is not None and _sha256(path, stat.st_size, stat.st_mtime_ns) != expected:
-        name = STARTER if path.suffix == ".gguf" else STARTER_CHECKPOINT
-        raise BadWeights(
-            f"The packaged model '{name}' is damaged: its hash is not that of the package.",
-            hint="install codehearth again, or use another model",
-        )
-
-
-@lru_cache(maxsize=4)
-def _sha256(path: Path, _size: int, _modified_ns: int) -> str:
-    """The hash of a file, computed once as long as its size and time stay."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -16,11 +16,13 @@ from codehearth.errors import BadWeights, InvalidRequest, ModelNotFound, NotFoun
 from codehearth.models import caches, local_models
 from codehearth.models.catalogue import nearest, resolve
 from codehearth.models.hubs import HubPlaces
-from codehearth.models.local_models import STARTER, STARTER_CHECKPOINT, LocalModel
+from codehearth.models.local_models import LocalModel
 from codehearth.models.made import Made
 from codehearth.models.names import CatalogueName, HubName, ModelName, PathName, parse_name
 from codehearth.models.precisions import nearest_to_default, normalised, same
 from codehearth.models.records import Records
+from codehearth.models.starter import STARTER, starter
+from codehearth.models.starter_checkpoint import STARTER_CHECKPOINT, StarterCheckpoint
 from codehearth.models.tuned import ADAPTER, GGUF_ADAPTER, Tuned, TunedModel, split_form
 
 
@@ -34,6 +36,7 @@ class Shelf:
         named_paths: Mapping[str, Path],
         made: Made,
         tuned: Tuned,
+        starter_checkpoint: StarterCheckpoint,
         remote_names: Collection[str] = (),
     ) -> None:
         self._places = places
@@ -41,6 +44,7 @@ class Shelf:
         self._named_paths = dict(named_paths)
         self._made = made
         self._tuned = tuned
+        self._starter_checkpoint = starter_checkpoint
         self._remote_names = tuple(remote_names)
 
     def models(self) -> tuple[LocalModel, ...]:
@@ -85,7 +89,7 @@ class Shelf:
     def locate(self, text: str, *, allow_path: bool = False) -> LocalModel:
         """The model that `text` means; raises InvalidRequest, ModelNotFound or BadWeights."""
         if text == STARTER_CHECKPOINT:
-            return local_models.starter_checkpoint()
+            return self._starter_checkpoint.here()
         if text in self._remote_names:
             return local_models.remote(text)
         if text in self._named_paths:
@@ -137,7 +141,7 @@ class Shelf:
     def _gguf_of(self, base: str) -> LocalModel | None:
         """A GGUF of the same model as the checkpoint `base`, for an adapter to be loaded beside."""
         if base == STARTER_CHECKPOINT:
-            return local_models.starter()
+            return starter()
         row = self.locate(base, allow_path=True).row
         if row is None:
             return None
@@ -150,7 +154,7 @@ class Shelf:
         except ModelNotFound as error:
             raise self._unknown(name, error) from None
         if row.name == STARTER:
-            return local_models.starter()
+            return starter()
         model = best(
             model
             for model in self.downloaded()
@@ -185,7 +189,7 @@ class Shelf:
         return ModelNotFound(str(name), nearest=tuple(dict.fromkeys((*near, *error.nearest))))
 
     def _packaged_and_named(self) -> Iterator[LocalModel]:
-        loaders: list[Callable[[], LocalModel]] = [local_models.starter]
+        loaders: list[Callable[[], LocalModel]] = [starter]
         for name, path in self._named_paths.items():
             loaders.append(_path_loader(name, path))
         for load in loaders:

@@ -12,7 +12,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from codehearth.errors import BadWeights, DiskFull, HubFailed, InvalidRequest, ModelNotFound
+from codehearth.errors import (
+    BadWeights,
+    DiskFull,
+    HubFailed,
+    InvalidRequest,
+    ModelNotFound,
+    NotFound,
+    Unsupported,
+)
 from codehearth.models import local_models, transfer
 from codehearth.models.catalogue import lookup
 from codehearth.models.hub_choice import forget_hub, hub_order
@@ -33,6 +41,7 @@ from codehearth.models.pull import FreeBytes, Pulled, free_bytes_at, pull_model
 from codehearth.models.records import Recorded, Records
 from codehearth.models.shelf import Shelf
 from codehearth.models.sources import Source, sources_of
+from codehearth.models.starter_checkpoint import StarterCheckpoint, WriteCheckpoint
 from codehearth.models.tuned import Tuned, split_form
 
 __all__ = ["LocalModel", "Progress", "Store", "Verified"]
@@ -53,13 +62,17 @@ def _ignore(_: Progress) -> None:
     """For callers who do not watch."""
 
 
+def _cannot_write(_gguf: Path, _folder: Path) -> None:
+    raise Unsupported("This store makes no checkpoints.", param="model")
+
+
 class Store:
     """The models of this machine. Synchronous: callers put slow calls into a thread.
 
     `named_paths` are models of the configuration, `remote_names` those of other servers.
     `allow_code` maps `org/repo` (or the name of a path) to the one revision whose own Python code
     may be fetched and loaded. `environment` holds the hubs' variables; `free_bytes` tells how much
-    room a folder's disk has.
+    room a folder's disk has; `write_checkpoint` makes the starter's checkpoint of its GGUF.
     """
 
     def __init__(
@@ -72,6 +85,7 @@ class Store:
         remote_names: Collection[str] = (),
         environment: Mapping[str, str] | None = None,
         free_bytes: FreeBytes = free_bytes_at,
+        write_checkpoint: WriteCheckpoint = _cannot_write,
     ) -> None:
         self.places = hub_places(os.environ if environment is None else environment)
         self._preference = hub
@@ -79,8 +93,15 @@ class Store:
         self._records = Records(data_dir / "models.json")
         self.made = Made(data_dir / "made")
         self.tuned = Tuned(data_dir / "tuned")
+        self.starter_checkpoint = StarterCheckpoint(data_dir, write_checkpoint)
         self._shelf = Shelf(
-            self.places, self._records, named_paths or {}, self.made, self.tuned, remote_names
+            self.places,
+            self._records,
+            named_paths or {},
+            self.made,
+            self.tuned,
+            self.starter_checkpoint,
+            remote_names,
         )
         self._hub_memory = data_dir / "hub.json"
         self._free_bytes = free_bytes
@@ -90,13 +111,14 @@ class Store:
         return self._shelf.models()
 
     def find(self, text: str, *, allow_path: bool = False, runs_code: bool = True) -> LocalModel:
-        """The model that `text` names, whole as far as can be seen without hashing.
+        """The model that `text` names, whole as far as can be seen without hashing. The starter's
+        checkpoint is made now, where it is not there.
 
         `runs_code` false: its numbers will be read, and none of the code that it carries is run.
         Raises InvalidRequest for what is no name, ModelNotFound with near names or with the
-        command that fetches it, BadWeights for files that are damaged or carry code.
+        command that fetches it, BadWeights for files that are damaged or carry code, DiskFull.
         """
-        model = self.locate(text, allow_path=allow_path)
+        model = self._made_now(self.locate(text, allow_path=allow_path))
         if runs_code:
             return self._sound(model)
         local_models.require_whole(model)
@@ -108,11 +130,11 @@ class Store:
         Of adapters those that are whole, so that a damaged one takes no other with it. Raises as
         `find` does.
         """
-        sharing = self._shelf.sharing(process)
+        sharing = map(self._made_now, self._shelf.sharing(process))
         return tuple(one for one in sharing if _is_whole(one)) or (self.find(process),)
 
     def locate(self, text: str, *, allow_path: bool = False) -> LocalModel:
-        """`find` without its checks: to show, verify or remove what is damaged."""
+        """`find` without its checks, and nothing is made: to verify or remove what is damaged."""
         return self._shelf.locate(text, allow_path=allow_path)
 
     def pull(
@@ -163,14 +185,16 @@ class Store:
 
     def remove(self, text: str) -> int:
         """Deletes a model that was made or tuned here (with all its versions), or a downloaded one
-        from its hub's cache; the number of bytes freed.
+        from its hub's cache, or the starter's checkpoint; the number of bytes freed.
 
-        Raises InvalidRequest for a model that is not ours to delete.
+        Raises InvalidRequest for a model that is not ours to delete, NotFound where there is none.
         """
         if self.tuned.get(split_form(text)[0]) is not None:
             return self.tuned.remove(split_form(text)[0])
         model = self.locate(text)
         self.check_removable(model)
+        if self._is_starter_checkpoint(model):
+            return self.starter_checkpoint.remove()
         if model.source == "made":
             made = self.made.get(model.name)
             assert made is not None
@@ -181,7 +205,15 @@ class Store:
         return freed
 
     def check_removable(self, model: LocalModel) -> None:
-        """Raises InvalidRequest for a model that is not ours to delete."""
+        """Raises InvalidRequest for a model that is not ours to delete, NotFound for the starter's
+        checkpoint where it was never made."""
+        if self._is_starter_checkpoint(model):
+            if not model.folder.exists():
+                raise NotFound(
+                    f"'{model.name}' takes no room: it is made when it is first wanted.",
+                    param="model",
+                )
+            return
         if model.hub is None and model.source not in ("made", "tuned"):
             raise InvalidRequest(
                 f"'{model.name}' was not downloaded by CodeHearth, so it is not deleted.",
@@ -215,6 +247,20 @@ class Store:
             return freed
         sources = sources_of(name).values()
         return sum(self._client(one.hub).discard(one.repo, one.revision) for one in sources)
+
+    def _is_starter_checkpoint(self, model: LocalModel) -> bool:
+        return model.folder == self.starter_checkpoint.folder and model.adapter is None
+
+    def _made_now(self, model: LocalModel) -> LocalModel:
+        """The same model; if it is the starter's checkpoint or an adapter on that, its files are
+        there now."""
+        if model.folder != self.starter_checkpoint.folder:
+            return model
+        made = self.starter_checkpoint.whole()
+        return replace(
+            model, files=made.files, sizes=made.sizes, sha256=made.sha256,
+            num_bytes=made.num_bytes, created_at=made.created_at,
+        )  # fmt: skip
 
     def _sound(self, model: LocalModel) -> LocalModel:
         local_models.require_whole(model)
