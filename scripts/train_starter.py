@@ -24,6 +24,7 @@ from pathlib import Path
 import torch
 from starter import corpus, export, smalltalk, tasks, training, windows
 from starter.network import Shape
+from starter.schedule import Recipe
 from starter.teaching import Teaching
 from starter.tokenizer import load_tokenizer, train_tokenizer
 
@@ -45,7 +46,7 @@ class Plan:
     """
 
     shape: Shape
-    recipe: training.Recipe
+    recipe: Recipe
     code: dict[str, float]
     teaching: dict[str, float]
     last: dict[str, float]
@@ -56,7 +57,7 @@ class Plan:
 PLANS = {
     "cpu": Plan(
         Shape(vocabulary=4096, hidden=256, layers=6, feed_forward=768, heads=4, kv_heads=2),
-        training.Recipe(max_tokens=30_000_000),
+        Recipe(max_tokens=30_000_000),
         code={"stdlib": 0.68, "teaching": 0.12, "library": 0.2},
         teaching={"chat": 0.42, "taught": 0.14},
         last={"chat": 0.6, "taught": 0.14},
@@ -64,7 +65,7 @@ PLANS = {
     ),
     "gpu": Plan(
         Shape(),
-        training.Recipe(
+        Recipe(
             max_tokens=1_020_000_000,
             tokens_a_step=131_072,
             windows=((1.0, 2048),),

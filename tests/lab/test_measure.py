@@ -212,6 +212,8 @@ def test_a_text_too_short_says_how_much_is_needed(hearth: Hearth) -> None:
 
     assert refused.code == 2
     assert "at least 2048 are needed" in refused.err
+    assert not list((hearth.data / "made").glob("*.gguf"))  # five precisions were made before
+    assert hearth("measure", "starter", "--text", "nothere.py").code == 4
 
 
 def test_logits_that_are_no_numbers_are_told(tmp_path: Path) -> None:

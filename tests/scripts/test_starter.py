@@ -216,7 +216,7 @@ def test_an_untrained_network_survives_its_export(tmp_path: Path) -> None:
 def test_training_goes_on_from_earlier_weights_and_counts_their_tokens(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     pytest.importorskip("safetensors", reason="safetensors is not installed")
-    from starter import export, network, training, windows
+    from starter import export, network, schedule, training, windows
     from starter import tokenizer as vocabulary
 
     tokenizer = vocabulary.train_tokenizer([PYTHON_FILE], vocabulary_size=300)
@@ -226,7 +226,7 @@ def test_training_goes_on_from_earlier_weights_and_counts_their_tokens(tmp_path:
     export.write_hugging_face(earlier, tokenizer, tmp_path / "earlier")
     files = {"stdlib": (source_file("a.py"),)}
     mixture = windows.Mixture(tokenizer, files, {"stdlib": 1.0}, None, None)
-    recipe = training.Recipe(
+    recipe = schedule.Recipe(
         max_tokens=2048, tokens_a_step=256, windows=((1.0, 256),), learning_rate=0.0
     )
 

@@ -40,5 +40,7 @@ def advise(model: str, as_json: bool) -> None:
         )
     if told.result:
         say(f"\nFrom the measurement {told.result.id}.")
+        if told.result.noise.is_noisy:
+            say("Other programs had the machine then, so the best speed of each counts.")
     else:
         say(f"\nThis is predicted from typical figures; `hearth measure {model}` measures.")

@@ -30,16 +30,16 @@ def advised_name(settings: Settings, store: Store, found: LocalModel) -> str:
     if not any(folder.glob("*.json")):  # before anything of the lab is loaded
         return found.name
     from codehearth.cli.machine import usable_hardware
-    from codehearth.lab.advising import counsel, newest_result
+    from codehearth.lab.advising import counsel
     from codehearth.lab.naming import base_of
 
-    hardware = usable_hardware(settings)
-    if found.format != "gguf" or newest_result(found, folder, hardware) is None:
+    if found.format != "gguf":
         return found.name
     try:
-        told = counsel(found, folder, hardware)
+        told = counsel(found, folder, usable_hardware(settings))
         best = told.of("chat")
-        assert best is not None and told.result is not None
+        if told.result is None or best is None:
+            return found.name
         is_itself = best.precision == told.result.reference
         name = found.name if is_itself else store.find(f"{base_of(found)}:{best.precision}").name
     except HearthError:

@@ -71,7 +71,7 @@ def _model(settings: Settings, *, offline: bool, yes: bool) -> str:
     best = best_first_model(catalogue().values(), usable_hardware(settings))
     if best is None:
         say("No model of the catalogue fits this machine at a readable speed.")
-        return best_here(store)
+        return _best_here(settings, store)
     say(f"The best model for it is {best.name}:")
     for reason in best.why:
         say(f"- {reason}")
@@ -79,7 +79,7 @@ def _model(settings: Settings, *, offline: bool, yes: bool) -> str:
         return advised_name(settings, store, store.find(best.name))
     except ModelNotFound:
         fetched = None if offline else _fetched(store, best, yes=yes)
-        return fetched or best_here(store)
+        return fetched or _best_here(settings, store)
 
 
 def _fetched(store: Store, best: FirstModel, *, yes: bool) -> str | None:
@@ -106,14 +106,18 @@ def _fetched(store: Store, best: FirstModel, *, yes: bool) -> str | None:
         return None
 
 
-def best_here(store: Store) -> str:
-    """The model with most parameters that is here and made for code; at least the starter."""
+def _best_here(settings: Settings, store: Store) -> str:
+    """The model with most parameters that is here and made for code, at least the starter; in the
+    precision that was measured best, else in its own."""
+    from codehearth.cli.advised import advised_name
+
     rows = [
-        (model.row.num_parameters, model.name)
+        (model.row.num_parameters, model.num_bytes, model.name)
         for model in store.models()
         if model.row is not None and model.row.kind == "chat" and model.format == "gguf"
+        if model.source != "made"
     ]
-    name = max(rows, default=(0, STARTER))[1]
+    name = advised_name(settings, store, store.find(max(rows, default=(0, 0, STARTER))[2]))
     if name == STARTER:
         say(f"Serving '{STARTER}', a very small model for first steps.")
     else:

@@ -44,28 +44,47 @@ class Counsel:
 def counsel(model: LocalModel, results_folder: Path, hardware: Hardware) -> Counsel:
     """Raises DoesNotFit where no precision fits, BadWeights, and Unsupported for a remote model."""
     weights = weights_here(model)
-    result = newest_result(model, results_folder, hardware)
+    result = newest_result(model, weights, results_folder, hardware)
     advice = _measured(result, weights, hardware) if result else _predicted(weights, hardware)
     if not advice:
         raise _nothing_fits(model, weights, hardware)
     return Counsel(advice, result)
 
 
-def newest_result(model: LocalModel, folder: Path, hardware: Hardware) -> Result | None:
+def newest_result(
+    model: LocalModel, weights: Weights, folder: Path, hardware: Hardware
+) -> Result | None:
     """The newest result of this model on this machine, and on what would compute here now: what
     was measured on the processor says nothing of a GPU."""
     names = {model.name, base_of(model)}
     gpus = tuple(gpu.name for gpu in hardware.gpus)
     for result in results(folder):
-        is_ours = result.is_of(hardware.cpu_name, hardware.num_cores)
-        if result.model.name in names and is_ours and result.computed_on == gpus:
+        is_from_here = (
+            result.is_of(hardware.cpu_name, hardware.num_cores) and result.computed_on == gpus
+        )
+        if result.model.name in names and is_from_here and _is_of_these(result, model, weights):
             return result
     return None
 
 
+def _is_of_these(result: Result, model: LocalModel, weights: Weights) -> bool:
+    """Whether the name still stands for the weights that were measured: those of an update are
+    others."""
+    if result.model.num_parameters != weights.num_parameters:
+        return False
+    there = {one.file.name: one.file.sha256 for one in result.precisions}
+    return all(
+        sha256 in there.get(name, sha256).split(",") for name, sha256 in model.sha256.items()
+    )
+
+
 def _measured(result: Result, weights: Weights, hardware: Hardware) -> tuple[Advice, ...]:
     options = [
-        measured_option(one, _fitting_context(weights, one.precision, hardware))
+        measured_option(
+            one,
+            _fitting_context(weights, one.precision, hardware),
+            is_noisy=result.noise.is_noisy,
+        )
         for one in result.precisions
     ]
     return advise(

@@ -130,8 +130,11 @@ def candidates_of(
     place: Place,
     hardware: Hardware,
     listener: Listener,
+    *,
+    accepts: Callable[[Candidate], None] = lambda _: None,
 ) -> tuple[list[Candidate], list[NotMeasured]]:
-    """The reference first, then the others, made where they are missing."""
+    """The reference first, then the others, made where they are missing; that takes minutes, so
+    `accepts` sees the reference before, and may raise."""
     source = source_of(model)
     require_sound(model)
     # Before anything is made, which may take minutes.
@@ -142,6 +145,7 @@ def candidates_of(
             hint=f"--precisions, of these: {', '.join(RECIPES)}",
         )
     reference = _reference(model, source, place, hardware, listener)
+    accepts(reference)
     others = [_made(model, source, recipe, place, hardware, listener) for recipe in wanted.recipes]
     others += [_loaded(model, name, place.transformers) for name in wanted.loaded]
     others += [_packed(made, place, listener) for made in wanted.packed]

@@ -72,8 +72,13 @@ def run(options: Options, place: Place, hardware: Hardware, listener: Listener) 
     short, and Unsupported for a model that writes no text."""
     started, now = time.monotonic(), datetime.datetime.now(datetime.UTC)
     _check(options, weights_here(options.model))
+
+    def accept(reference: Candidate) -> None:
+        found, _ = scoring.tokenize(reference.path, options.text.content)
+        scoring.require_length(len(found), options.context_tokens)
+
     candidates, missing = candidates_of(
-        options.model, options.precisions, place, hardware, listener
+        options.model, options.precisions, place, hardware, listener, accepts=accept
     )
     reference = candidates[0]
     engine = choose_engine(

@@ -89,13 +89,8 @@ def cut(
 ) -> Windows:
     """As many whole windows as the text has, spread over all of it where there are more than
     wanted; raises InvalidRequest for a text too short to say anything."""
+    require_length(len(tokens), context_tokens)
     count = len(tokens) // context_tokens
-    if count < MIN_WINDOWS:
-        raise InvalidRequest(
-            f"The text has {len(tokens)} tokens; with a context of {context_tokens} at least "
-            f"{MIN_WINDOWS * context_tokens} are needed to say anything.",
-            hint="take a longer --text or a smaller --context",
-        )
     wanted = min(count, max_windows)
     places = [index * count // wanted for index in range(wanted)]
     windows = tuple(
@@ -105,6 +100,16 @@ def cut(
     chosen = [windows[index * wanted // num_prompts] for index in range(num_prompts)]
     prompts = dict.fromkeys(window[:prompt] for window in chosen)
     return Windows(windows, tuple(prompts), vocabulary_size)
+
+
+def require_length(num_tokens: int, context_tokens: int) -> None:
+    """Raises InvalidRequest for a text too short to say anything."""
+    if num_tokens < MIN_WINDOWS * context_tokens:
+        raise InvalidRequest(
+            f"The text has {num_tokens} tokens; with a context of {context_tokens} at least "
+            f"{MIN_WINDOWS * context_tokens} are needed to say anything.",
+            hint="take a longer --text or a smaller --context",
+        )
 
 
 def tokenize(path: Path, text: str, library: Library = WHEEL) -> tuple[list[int], int]:

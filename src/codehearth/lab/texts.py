@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from codehearth.errors import InvalidRequest
+from codehearth.errors import InvalidRequest, NotFound
 
 MAX_BYTES = 4 << 20
 
@@ -73,9 +73,11 @@ def _library_text(modules: Sequence[str], title: str) -> Text:
 
 
 def text_of_file(path: Path) -> Text:
-    """A text file's content; raises InvalidRequest."""
+    """A text file's content; raises NotFound and InvalidRequest."""
     try:
         raw = path.read_bytes() if path.stat().st_size <= MAX_BYTES else None
+    except FileNotFoundError as error:
+        raise NotFound(f"There is no file '{path}'.") from error
     except (OSError, ValueError) as error:
         raise InvalidRequest(f"'{path}' cannot be read.") from error
     if raw is None:
