@@ -55,7 +55,8 @@ def card(
 ) -> str:
     summary = figures["summary"]
     parts = (
-        TOP.format(
+        _filled(
+            TOP,
             millions=f"{summary['parameters'] / 1e6:.1f}",
             megabytes=f"{summary['file_bytes'] / 1e6:.1f}",
             digest=digest,
@@ -64,7 +65,12 @@ def card(
         ),
         _figures_table(summary),
         MEANING,
-        _training(last),
+        _filled(
+            TRAINING,
+            tokens=f"{last['num_tokens'] / 1e6:.0f}",
+            minutes=f"{last['seconds'] / 60:.1f}",
+            speed=f"{last['num_tokens'] / last['seconds'] / 1e6:.2f}",
+        ),
         _samples(figures["samples"]),
         BOTTOM,
         DATA,
@@ -131,6 +137,7 @@ def _figures_table(summary: dict[str, Any]) -> str:
             f"{summary['infill_similarity_taught']:.2f}",
         ),
         ("one hidden line, exact match, held-out library code", percent("infill_exact_library")),
+        ("the same with the suffix first", percent("infill_exact_library_suffix_first")),
         (
             "one hidden line, edit similarity, held-out library code",
             f"{summary['infill_similarity_library']:.2f}",
@@ -158,12 +165,17 @@ def _humaneval_rows(summary: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _training(last: dict[str, Any]) -> str:
-    return TRAINING.format(
-        tokens=f"{last['num_tokens'] / 1e6:.0f}",
-        minutes=f"{last['seconds'] / 60:.1f}",
-        speed=f"{last['num_tokens'] / last['seconds'] / 1e6:.2f}",
-    )
+def _filled(template: str, **figures: object) -> str:
+    """The template with its figures, each paragraph wrapped anew."""
+    paragraphs = template.format(**figures).strip().split("\n\n")
+    return "\n\n".join(_wrapped(paragraph) for paragraph in paragraphs)
+
+
+def _wrapped(paragraph: str) -> str:
+    if paragraph.startswith("#"):
+        return paragraph
+    text = " ".join(paragraph.split())
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
 
 
 def _packages_by_licence(packages: tuple[PackageRecord, ...]) -> str:
@@ -172,12 +184,7 @@ def _packages_by_licence(packages: tuple[PackageRecord, ...]) -> str:
     for package in packages:
         by_licence.setdefault(package.licence, []).append(f"{package.name} {package.version}")
     paragraphs = [
-        textwrap.fill(
-            f"**{licence}**: {', '.join(names)}",
-            100,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
+        _wrapped(f"**{licence}**: {', '.join(names)}")
         for licence, names in sorted(by_licence.items(), key=lambda item: -len(item[1]))
     ]
     return "\n\n".join(("**PSF-2.0**: the Python standard library 3.11", *paragraphs))

@@ -57,9 +57,12 @@ def chat_prompt(conversation: Conversation) -> str:
     return f"{turns}{vocabulary.IM_START}assistant\n"
 
 
-def infill_prompt(prefix: str, suffix: str) -> str:
-    """Prefix, suffix, middle: the order llama.cpp's `/infill` sends."""
-    return f"{vocabulary.FIM_PREFIX}{prefix}{vocabulary.FIM_SUFFIX}{suffix}{vocabulary.FIM_MIDDLE}"
+def infill_prompt(prefix: str, suffix: str, *, suffix_first: bool = False) -> str:
+    """Prefix, suffix, middle: the order llama.cpp's `/infill` sends, or suffix, prefix, middle."""
+    before = f"{vocabulary.FIM_PREFIX}{prefix}"
+    after = f"{vocabulary.FIM_SUFFIX}{suffix}"
+    parts = after + before if suffix_first else before + after
+    return f"{parts}{vocabulary.FIM_MIDDLE}"
 
 
 def complete(

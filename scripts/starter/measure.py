@@ -71,6 +71,7 @@ def measure(path: Path, corpus: Corpus) -> dict[str, Any]:
     taught_files = [SourceFile("taught", t.name, "teaching", t.code + "\n") for t in tasks]
     taught_infills = list(infills(engine, taught_files))
     library_infills = list(infills(engine, held_out))
+    suffix_first = list(infills(engine, held_out, suffix_first=True))
     bodies = list(function_bodies(engine, held_out))
     sampled = list(sampled_passes(engine, tasks))
     samples = [demo(engine, kind, prompt) for kind, prompt in DEMO_PROMPTS]
@@ -96,6 +97,7 @@ def measure(path: Path, corpus: Corpus) -> dict[str, Any]:
             "infill_similarity_taught": mean(i["similarity"] for i in taught_infills),
             "infill_exact_library": share(i["exact"] for i in library_infills),
             "infill_similarity_library": mean(i["similarity"] for i in library_infills),
+            "infill_exact_library_suffix_first": share(i["exact"] for i in suffix_first),
             "pass_at_1": mean(pass_at(NUM_SAMPLES, c, 1) for c in sampled),
             "pass_at_10": mean(pass_at(NUM_SAMPLES, c, 10) for c in sampled),
             **humaneval_figures(engine),
@@ -201,7 +203,9 @@ def function_bodies(engine: Engine, files: list[SourceFile]) -> Iterator[dict[st
         yield {"text": text, "parses": is_beginning(text) if is_open else parses(text)}
 
 
-def infills(engine: Engine, files: list[SourceFile]) -> Iterator[dict[str, Any]]:
+def infills(
+    engine: Engine, files: list[SourceFile], *, suffix_first: bool = False
+) -> Iterator[dict[str, Any]]:
     """One line hidden in a file, compared to what comes back; spaces at its ends do not count."""
     rng = random.Random(SEED)
     for _ in range(NUM_INFILLS):
@@ -211,7 +215,8 @@ def infills(engine: Engine, files: list[SourceFile]) -> Iterator[dict[str, Any]]
         start = line.start() + len(line.group()) - len(line.group().lstrip())
         prefix, suffix = text[:start][-900:], text[line.end() :][:600]
         wanted = text[start : line.end()].strip()
-        reply = engine.complete(infill_prompt(prefix, suffix), max_tokens=64)
+        prompt = infill_prompt(prefix, suffix, suffix_first=suffix_first)
+        reply = engine.complete(prompt, max_tokens=64)
         got = reply.text.split("\n", 1)[0].strip()
         similarity = difflib.SequenceMatcher(None, wanted, got).ratio()
         yield {"wanted": wanted, "got": got, "exact": wanted == got, "similarity": similarity}
