@@ -235,8 +235,8 @@ What the figures mean, and what they do not:
 - pass@k is on taught functions too: it measures recall from a head and a docstring. What it makes
   of tasks that it was not taught, HumanEval says.
 - A hidden line is compared to the original with spaces at both ends left out; other right answers
-  count as wrong. It is asked for by hand, prefix first. CodeHearth writes the paragraph at the cursor
-  last: of 200 lines of its own repository that fills 10.5 %, by hand it is 3.0 %
+  count as wrong. It is asked for by hand, prefix first. CodeHearth writes the paragraph at the
+  cursor last: of 200 lines of its own repository that fills 10.5 %, by hand it is 3.0 %
   (`python -m benchmarks.infilling`).
 - A body that is still open after 64 tokens counts as parsing when more lines could complete it.
 - Held-out files were chosen by a hash of their path; `cachetools` and `pluggy` were held out whole.
