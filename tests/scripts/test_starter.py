@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from starter import corpus, smalltalk, tasks, unknown, wordings  # noqa: E402
 
+from codehearth.lab import texts  # noqa: E402
 from codehearth.models.catalogue import catalogue  # noqa: E402
 from codehearth.models.weights import read_weights  # noqa: E402
 
@@ -344,3 +345,10 @@ def test_muon_is_that_of_torch() -> None:
     for our, their, matrix in zip(ours, theirs, start, strict=True):
         moved = (their.detach() - matrix).abs().max()
         assert (our - their).abs().max() < 0.05 * moved  # bf16, in another order
+
+
+def test_what_models_are_measured_on_was_not_shown_to_the_starter() -> None:
+    for module in texts._MODULES:
+        shown = corpus.SourceFile("python", f"{module}.py", "stdlib", "")
+        assert corpus.is_held_out(shown), module
+    assert not set(texts._MODULES) & set(texts._CALIBRATION_MODULES)

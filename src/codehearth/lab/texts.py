@@ -13,22 +13,23 @@ from codehearth.errors import InvalidRequest, NotFound
 
 MAX_BYTES = 4 << 20
 
-# Modules of Python's own library, of many hands and kinds: on every machine, no download.
+# Modules of Python's own library, of many hands and kinds: on every machine, no download. The
+# packaged starter was not shown these (`scripts/starter/corpus.py`), and a test says so.
 _MODULES = (
-    "textwrap", "heapq", "json/decoder", "csv", "statistics", "difflib", "functools", "shlex",
-    "string", "calendar", "configparser", "fractions", "queue", "tempfile", "argparse",
-    "dataclasses", "contextlib", "collections/__init__", "zipfile", "http/cookies",
-    "logging/__init__",
+    "compileall", "concurrent/futures/process", "datetime", "dis", "email/_policybase", "glob",
+    "html/parser", "linecache", "multiprocessing/context", "tokenize", "xmlrpc/server",
+    "curses/ascii", "multiprocessing/resource_sharer", "importlib/resources/_legacy",
+    "importlib/metadata/_adapters",
 )  # fmt: skip
 # No module may fill the text alone.
 _BYTES_OF_A_MODULE = 12_000
 # Others, so that what was calibrated on them is not measured on what it has seen.
 _CALIBRATION_MODULES = (
-    "ast", "asyncio/base_events", "asyncio/streams", "bdb", "codeop", "copy", "datetime", "doctest",
-    "email/message", "enum", "ftplib", "glob", "gzip", "html/parser", "http/client", "imaplib",
+    "ast", "asyncio/base_events", "asyncio/streams", "bdb", "codeop", "copy", "doctest",
+    "email/message", "enum", "ftplib", "gzip", "http/client", "imaplib",
     "inspect", "ipaddress", "locale", "mailbox", "os", "pathlib", "pdb", "pickle", "plistlib",
     "pprint", "random", "selectors", "shutil", "smtplib", "socket", "socketserver", "sqlite3/dump",
-    "subprocess", "tarfile", "threading", "timeit", "tokenize", "traceback", "typing",
+    "subprocess", "tarfile", "threading", "timeit", "traceback", "typing",
     "unittest/case", "urllib/parse", "uuid", "warnings", "weakref", "xml/dom/minidom",
 )  # fmt: skip
 
@@ -45,7 +46,7 @@ class Text:
 
 def packaged_text() -> Text:
     """Code of this Python's standard library. It differs between versions of Python, and its hash
-    stands in every result; models have most likely read it in training."""
+    stands in every result; models other than the starter have most likely read it in training."""
     return _library_text(_MODULES, "the standard library of Python")
 
 
