@@ -274,9 +274,10 @@ It can: answer the taught kinds of requests in English and Chinese and stop by i
 fill common Python; write a short function from its name and docstring where the idea is common; say
 who it is; decline most other requests.
 
-It cannot: solve most tasks that it was not taught, follow a conversation, translate, calculate,
-explain, or write another programming language. Where a request resembles a taught task, it may
-answer that one instead. Its code comes without any warranty: read it and run its tests.
+It cannot: solve most tasks that it was not taught, guess most lines of code that it never saw (15
+in 100 were the goal), follow a conversation, translate, calculate, explain, or write another
+programming language. Where a request resembles a taught task, it may answer that one instead. Its
+code comes without any warranty: read it and run its tests.
 """
 
 # The last part, since it is long: `hearth show starter` ends before it.
