@@ -17,6 +17,7 @@ import numpy as np
 from codehearth.errors import BadWeights, Unsupported
 from codehearth.lab import architectures, tokenizer_files
 from codehearth.lab.architectures import ARCHITECTURES
+from codehearth.lab.plain_numbers import plain_floats
 from codehearth.lab.source import SourceTensor, gguf_source
 from codehearth.models.gguf_header import read_gguf_header
 from codehearth.models.gguf_metadata import Metadata
@@ -135,16 +136,12 @@ def _read(tensor: SourceTensor) -> Array:
 
 
 def _floats(tensor: SourceTensor, raw: bytes) -> Array:
-    match tensor.type_name:
-        case "F32":
-            return np.frombuffer(raw, "<f4")
-        case "F16":
-            return np.frombuffer(raw, "<f2").astype(np.float32)
-        case "BF16":
-            return (np.frombuffer(raw, "<u2").astype(np.uint32) << 16).view(np.float32)
-        case "Q8_0":
-            blocks = np.frombuffer(raw, _Q8_0)
-            return (blocks["numbers"] * blocks["scale"].astype(np.float32)[:, None]).reshape(-1)
+    plain = plain_floats(tensor.type_name, raw)
+    if plain is not None:
+        return plain
+    if tensor.type_name == "Q8_0":
+        blocks = np.frombuffer(raw, _Q8_0)
+        return (blocks["numbers"] * blocks["scale"].astype(np.float32)[:, None]).reshape(-1)
     raise Unsupported(
         f"'{tensor.name}' is stored as {tensor.type_name}; a checkpoint is made of whole weights "
         "and Q8_0.",

@@ -27,6 +27,7 @@ import numpy as np
 from codehearth.lab import library
 from codehearth.lab.importance import matrix_of, read_importance
 from codehearth.lab.mixture import BLOCK_BYTES, BLOCK_SIZES
+from codehearth.lab.plain_numbers import plain_floats
 
 _CHUNK_ELEMENTS = 1 << 20
 _JOURNAL_EVERY_BYTES = 4 << 20
@@ -188,13 +189,10 @@ def _read_rows(tensor: dict[str, Any], first: int, count: int) -> bytes:
 
 
 def _floats(native: Any, type_name: str, raw: bytes) -> Array:
+    plain = plain_floats(type_name, raw)
+    if plain is not None:
+        return plain
     match type_name:
-        case "F32":
-            return np.frombuffer(raw, "<f4")
-        case "F16":
-            return np.frombuffer(raw, "<f2").astype(np.float32)
-        case "BF16":
-            return (np.frombuffer(raw, "<u2").astype(np.uint32) << 16).view(np.float32)
         case "F64":
             return np.frombuffer(raw, "<f8").astype(np.float32)
         case "I8" | "I16" | "I32" | "I64":
