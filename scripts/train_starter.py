@@ -51,6 +51,7 @@ class Plan:
     teaching: dict[str, float]
     last: dict[str, float]
     slice_tokens: tuple[int, ...]
+    fim_slice_tokens: tuple[int, ...]
     needs_more_packages: bool = False
 
 
@@ -62,20 +63,22 @@ PLANS = {
         teaching={"chat": 0.42, "taught": 0.14},
         last={"chat": 0.6, "taught": 0.14},
         slice_tokens=(192, 256, 384, 1024),
+        fim_slice_tokens=(192, 256, 384, 512),
     ),
     "gpu": Plan(
         Shape(),
         Recipe(
-            max_tokens=1_020_000_000,
+            max_tokens=3_000_000_000,
             tokens_a_step=131_072,
             windows=((1.0, 2048),),
             learning_rate=3e-3,
             uses_muon=True,
         ),
         code={"stdlib": 0.07, "teaching": 0.03, "library": 0.9},
-        teaching={"chat": 0.3, "taught": 0.12},
-        last={"chat": 0.5, "taught": 0.2},
+        teaching={"chat": 0.26, "taught": 0.06},
+        last={"chat": 0.45, "taught": 0.12},
         slice_tokens=(256, 512, 1024, 2048),
+        fim_slice_tokens=(256, 384, 512, 1024),
         needs_more_packages=True,
     ),
 }
@@ -166,6 +169,7 @@ def export_all(out: Path) -> None:
 
 
 def measure_all(out: Path, gguf: Path) -> None:
+    sys.path.append(str(DATA_FOLDER.parents[1]))  # a line is asked for as CodeHearth asks
     from starter import measure
 
     figures = measure.measure(gguf, corpus.read_corpus())
@@ -238,6 +242,7 @@ def _mixtures(
             teaching.conversation,
             teaching.code,
             slice_tokens=plan.slice_tokens,
+            fim_slice_tokens=plan.fim_slice_tokens,
         )
 
     return mixture({}), mixture(plan.teaching), mixture(plan.last)

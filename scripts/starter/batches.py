@@ -36,7 +36,7 @@ def batches(
 
 
 def batch_at(mixture: Mixture, recipe: Recipe, step: int, window: int) -> np.ndarray:
-    """Inputs, targets and segments (3, B, T) of int16; a pure function of the seed and the step."""
+    """Inputs, targets, segments and weights (4, B, T) of int16; pure in the seed and the step."""
     num_rows = max(1, recipe.tokens_a_step // window)
     rows = [mixture.row(f"{recipe.seed}/{step}/{i}", window) for i in range(num_rows)]
     return np.array(
@@ -44,6 +44,7 @@ def batch_at(mixture: Mixture, recipe: Recipe, step: int, window: int) -> np.nda
             [row.inputs for row in rows],
             [row.targets for row in rows],
             [row.segments for row in rows],
+            [row.weights for row in rows],
         ],
         dtype=np.int16,
     )

@@ -49,7 +49,7 @@ MAX_LINE_CHARACTERS = 400
 HELD_OUT_PER_MILLE = 40
 MIN_CORPUS_BYTES = 1_000_000
 GPU_PACKAGES = Path(__file__).parents[1] / "requirements-starter-gpu.txt"
-MAX_PACKAGE_BYTES = 1_200_000  # so that no few large packages are most of what is learnt
+MAX_PACKAGE_BYTES = 4_000_000  # so that no few large packages are most of what is learnt
 
 
 class CorpusError(Exception):

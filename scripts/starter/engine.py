@@ -35,9 +35,15 @@ class Engine:
         self._base = str(self._server.listening_address)
 
     def complete(
-        self, prompt: str, *, max_tokens: int, temperature: float = 0.0, seed: int = 0
+        self,
+        prompt: str,
+        *,
+        max_tokens: int,
+        temperature: float = 0.0,
+        seed: int = 0,
+        grammar: str | None = None,
     ) -> Completion:
-        """A completion of a prompt that may hold special tokens."""
+        """A completion of a prompt that may hold special tokens; it obeys the grammar, if any."""
         reply = self.post(
             "/completion",
             {
@@ -48,7 +54,8 @@ class Engine:
                 "top_k": 0,
                 "top_p": 1.0,
                 "min_p": 0.0,
-            },
+            }
+            | ({"grammar": grammar} if grammar else {}),
         )
         return Completion(
             reply["content"],

@@ -5,7 +5,6 @@ Text comes from llama.cpp, bits per byte from torch on the same weights.
 
 import ast
 import codeop
-import difflib
 import math
 import platform
 import random
@@ -26,6 +25,7 @@ from .corpus import HELD_OUT_PACKAGES, Corpus, SourceFile
 from .engine import Completion, Engine
 from .execution import passes
 from .generation import chat_prompt, infill_prompt
+from .infilling import ORDERS, Asker, hidden_lines
 from .network import Network, num_parameters
 from .tasks import Task, read_tasks
 from .teaching import unknown_question
@@ -39,7 +39,8 @@ MAX_SCORED_CHARACTERS = 12_000  # of each file, from its beginning
 MAX_ANSWER_TOKENS = 320
 MAX_BODY_TOKENS = 64
 NUM_BODIES = 128
-NUM_INFILLS = 128
+NUM_TAUGHT_LINES = 128
+NUM_LIBRARY_LINES = 256
 NUM_SAMPLED_TASKS = 16
 NUM_SAMPLES = 10
 SAMPLING_TEMPERATURE = 0.8
@@ -69,9 +70,15 @@ def measure(path: Path, corpus: Corpus) -> dict[str, Any]:
     paraphrased = list(paraphrased_answers(engine, tasks))
     refusals = list(unknown_answers(engine))
     taught_files = [SourceFile("taught", t.name, "teaching", t.code + "\n") for t in tasks]
-    taught_infills = list(infills(engine, taught_files))
-    library_infills = list(infills(engine, held_out))
-    suffix_first = list(infills(engine, held_out, suffix_first=True))
+    asker = Asker(path)
+    hidden = {
+        source: {order: list(hidden_lines(engine, asker, files, order, count)) for order in ORDERS}
+        for source, files, count in (
+            ("taught", taught_files, NUM_TAUGHT_LINES),
+            ("standard_library", held_out, NUM_LIBRARY_LINES),
+            ("held_out_packages", packages, NUM_LIBRARY_LINES),
+        )
+    }
     bodies = list(function_bodies(engine, held_out))
     sampled = list(sampled_passes(engine, tasks))
     samples = [demo(engine, kind, prompt) for kind, prompt in DEMO_PROMPTS]
@@ -93,11 +100,16 @@ def measure(path: Path, corpus: Corpus) -> dict[str, Any]:
             "taught_stopped_by_itself": share(a["stopped"] for a in answers),
             "unknown_declined": share(r["declined"] for r in refusals),
             "bodies_that_parse": share(b["parses"] for b in bodies),
-            "infill_exact_taught": share(i["exact"] for i in taught_infills),
-            "infill_similarity_taught": mean(i["similarity"] for i in taught_infills),
-            "infill_exact_library": share(i["exact"] for i in library_infills),
-            "infill_similarity_library": mean(i["similarity"] for i in library_infills),
-            "infill_exact_library_suffix_first": share(i["exact"] for i in suffix_first),
+            "hidden_lines": {
+                source: {
+                    order: {
+                        "exact": share(line["exact"] for line in lines),
+                        "similarity": mean(line["similarity"] for line in lines),
+                    }
+                    for order, lines in by_order.items()
+                }
+                for source, by_order in hidden.items()
+            },
             "pass_at_1": mean(pass_at(NUM_SAMPLES, c, 1) for c in sampled),
             "pass_at_10": mean(pass_at(NUM_SAMPLES, c, 10) for c in sampled),
             **humaneval_figures(engine),
@@ -105,6 +117,7 @@ def measure(path: Path, corpus: Corpus) -> dict[str, Any]:
             "machine": f"{platform.machine()}, {torch.get_num_threads()} thread",
         },
         "samples": samples,
+        "hidden_lines": hidden,
         "bodies_that_do_not_parse": [b["text"] for b in bodies if not b["parses"]],
         "failed": [answer for answer in answers if not answer["passed"]],
         "failed_paraphrased": [answer for answer in paraphrased if not answer["passed"]],
@@ -201,25 +214,6 @@ def function_bodies(engine: Engine, files: list[SourceFile]) -> Iterator[dict[st
         text = head + block(reply.text, is_whole=reply.has_stopped)
         is_open = not (reply.has_stopped or has_left(reply.text))
         yield {"text": text, "parses": is_beginning(text) if is_open else parses(text)}
-
-
-def infills(
-    engine: Engine, files: list[SourceFile], *, suffix_first: bool = False
-) -> Iterator[dict[str, Any]]:
-    """One line hidden in a file, compared to what comes back; spaces at its ends do not count."""
-    rng = random.Random(SEED)
-    for _ in range(NUM_INFILLS):
-        text = rng.choice(files).text
-        lines = [m for m in re.finditer(r"[^\n]+", text) if len(m.group().strip()) >= 6]
-        line = rng.choice(lines)
-        start = line.start() + len(line.group()) - len(line.group().lstrip())
-        prefix, suffix = text[:start][-900:], text[line.end() :][:600]
-        wanted = text[start : line.end()].strip()
-        prompt = infill_prompt(prefix, suffix, suffix_first=suffix_first)
-        reply = engine.complete(prompt, max_tokens=64)
-        got = reply.text.split("\n", 1)[0].strip()
-        similarity = difflib.SequenceMatcher(None, wanted, got).ratio()
-        yield {"wanted": wanted, "got": got, "exact": wanted == got, "similarity": similarity}
 
 
 def sampled_passes(engine: Engine, tasks: tuple[Task, ...]) -> Iterator[int]:

@@ -3,7 +3,9 @@
 Weights carry Hugging Face's names, so that `export` only renames and never reshapes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -182,9 +184,15 @@ def within_segments(segments: Tensor) -> Tensor | BlockMask:
         def may_look(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
             return (q >= k) & (segments[b, q] == segments[b, k])
 
-        return create_block_mask(may_look, batch, None, length, length, device=segments.device)
+        return _block_mask_maker()(may_look, batch, None, length, length, device=segments.device)
     visible = torch.ones(length, length, dtype=torch.bool, device=segments.device).tril()
     return visible & (segments[:, None, :, None] == segments[:, None, None, :])
+
+
+@cache
+def _block_mask_maker() -> Callable[..., BlockMask]:
+    """Uncompiled, it would look at every pair of tokens of the batch in memory."""
+    return torch.compile(create_block_mask, dynamic=False)
 
 
 def rotations(shape: Shape, start: int, length: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -63,11 +63,11 @@ def train(
         rate = rate_at(
             recipe, step=progress.step - progress.first_step, share=done_share(recipe, progress)
         )
-        inputs, targets, segments = _on_device(batch, device)
-        loss = loss_of(network, inputs, targets, within_segments(segments))
+        inputs, targets, segments, weights = _on_device(batch, device)
+        loss, unweighted = loss_of(network, inputs, targets, weights, within_segments(segments))
         loss.backward()
         _update(network, optimisers, rate)
-        losses.append(loss.detach())
+        losses.append(unweighted)
         progress.step += 1
         progress.num_tokens += inputs.numel()
         progress.seconds = time.monotonic() - began
@@ -118,10 +118,20 @@ def _optimisers(network: Network, recipe: Recipe) -> list[torch.optim.Optimizer]
     return optimisers
 
 
-def _loss(network: Network, inputs: Tensor, targets: Tensor, visible: Tensor | BlockMask) -> Tensor:
+def _loss(
+    network: Network,
+    inputs: Tensor,  # (B, T), as all of them
+    targets: Tensor,
+    weights: Tensor,
+    visible: Tensor | BlockMask,
+) -> tuple[Tensor, Tensor]:
+    """The mean surprise in nats a token: each by its weight, to learn from, and all alike."""
     with torch.autocast(inputs.device.type, torch.bfloat16):
         logits = network(inputs, visible)
-    return functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+    losses = functional.cross_entropy(
+        logits.float().flatten(0, 1), targets.flatten(), reduction="none"
+    )
+    return (losses * weights.flatten()).sum() / weights.sum(), losses.detach().mean()
 
 
 def _update(network: Network, optimisers: list[torch.optim.Optimizer], rate: float) -> None:

@@ -5,7 +5,7 @@ model learns what it meets when it is asked: a text that starts at its beginning
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
@@ -16,6 +16,9 @@ from . import tokenizer as vocabulary
 from .corpus import SourceFile
 
 CHARACTERS_A_TOKEN = 3.6
+# A middle is one token in thirty of what is shown, and all that infilling is judged by.
+MIDDLE_WEIGHT = 8
+MAX_LEADING_LINES = 16
 TAUGHT_PLACES = (("project", "main.py"), ("tools", "src/tools.py"), ("demo", "utils.py"))
 
 
@@ -30,24 +33,37 @@ class Turn:
 Conversation = tuple[Turn, ...]
 
 
+@dataclass(frozen=True)
+class Document:
+    """The tokens of one text, and how many of the last ones are a middle that was asked for."""
+
+    ids: list[int]
+    num_middle: int = 0
+
+
 @dataclass
 class Row:
-    """Inputs, the tokens that follow them, and segments, all of one length."""
+    """Inputs, the tokens that follow them, segments, and what each of those tokens weighs in the
+    loss; all of one length."""
 
     inputs: list[int] = field(default_factory=list)
     targets: list[int] = field(default_factory=list)
     segments: list[int] = field(default_factory=list)
+    weights: list[int] = field(default_factory=list)
 
     def room(self, length: int) -> int:
         return length - len(self.inputs)
 
-    def add(self, ids: Sequence[int], length: int) -> None:
+    def add(self, document: Document, length: int) -> None:
         """Append one document as a new segment, cut at the row's end."""
         segment = self.segments[-1] + 1 if self.segments else 0
-        num_pairs = min(len(ids) - 1, self.room(length))
-        self.inputs += ids[:num_pairs]
-        self.targets += ids[1 : num_pairs + 1]
+        num_pairs = min(len(document.ids) - 1, self.room(length))
+        num_before = len(document.ids) - 1 - document.num_middle
+        weights = [1] * num_before + [MIDDLE_WEIGHT] * document.num_middle
+        self.inputs += document.ids[:num_pairs]
+        self.targets += document.ids[1 : num_pairs + 1]
         self.segments += [segment] * num_pairs
+        self.weights += weights[:num_pairs]
 
 
 @dataclass(frozen=True)
@@ -65,6 +81,7 @@ class Mixture:
     opening_share: float = 0.8
     repository_share: float = 0.15
     slice_tokens: tuple[int, ...] = (192, 256, 384, 1024)
+    fim_slice_tokens: tuple[int, ...] = (192, 256, 384, 512)
 
     def row(self, seed: str, length: int) -> Row:
         """The same seed gives the same row, on every machine and after every resume."""
@@ -75,14 +92,10 @@ class Mixture:
             if kind == "chat":
                 ids = self._fitting_conversation(rng, row.room(length))
                 if ids:
-                    row.add(ids, length)
+                    row.add(Document(ids), length)
                     continue
                 kind = "stdlib"
-                slice_tokens = row.room(length)
-            else:
-                slice_tokens = min(row.room(length), rng.choice(self.slice_tokens))
-            ids = self._code(rng, kind, slice_tokens)
-            row.add(ids, length)
+            row.add(self._code(rng, kind, row.room(length)), length)
         return row
 
     @cached_property
@@ -105,34 +118,37 @@ class Mixture:
                 return ids
         return []
 
-    def _code(self, rng: random.Random, kind: str, room: int) -> list[int]:
-        if kind == "taught":
-            text, is_whole, fim_share = self.taught_code(rng), True, self.taught_fim_share
+    def _code(self, rng: random.Random, kind: str, room: int) -> Document:
+        is_taught = kind == "taught"
+        fills = rng.random() < (self.taught_fim_share if is_taught else self.fim_share)
+        room = min(room, rng.choice(self.fim_slice_tokens if fills else self.slice_tokens))
+        if is_taught:
+            text, is_whole = self.taught_code(rng), True
             place = rng.choice(TAUGHT_PLACES)
         else:
-            fim_share = self.fim_share
             file = rng.choices(self.files[kind], cum_weights=self._lengths[kind])[0]
             text, is_whole = file_slice(rng, file.text, int(room * CHARACTERS_A_TOKEN) + 40)
             place = (file.package, file.path)
         if rng.random() < self.repository_share:
             head = vocabulary.encode(self.tokenizer, repository_head(*place))
-            return head + self._document(rng, text, is_whole, fim_share, max(room - len(head), 32))
-        return self._document(rng, text, is_whole, fim_share, room)
+            document = self._document(rng, text, is_whole, fills, max(room - len(head), 32))
+            return Document(head + document.ids, document.num_middle)
+        return self._document(rng, text, is_whole, fills, room)
 
     def _document(
-        self, rng: random.Random, text: str, is_whole: bool, fim_share: float, room: int
-    ) -> list[int]:
+        self, rng: random.Random, text: str, is_whole: bool, fills: bool, room: int
+    ) -> Document:
         """The tokens of one text, cut for infilling or as it is."""
-        end = [vocabulary.token_id(self.tokenizer, vocabulary.END_OF_TEXT)]
-        if rng.random() < fim_share:
+        if fills:
             # The middle comes last, so a text that does not fit would lose just that.
             text_to_fill = text[: int(room * 3.0)]
             while len(text_to_fill) > 40:
-                ids = encode_infilling(self.tokenizer, rng, text_to_fill) + end
-                if len(ids) <= room + 1:
-                    return ids
+                document = encode_infilling(self.tokenizer, rng, text_to_fill)
+                if len(document.ids) <= room + 1:
+                    return document
                 text_to_fill = text_to_fill[: len(text_to_fill) * 3 // 4]
-        return encode_cut(self.tokenizer, rng, text, self.cut_share) + (end if is_whole else [])
+        end = [vocabulary.token_id(self.tokenizer, vocabulary.END_OF_TEXT)] if is_whole else []
+        return Document(encode_cut(self.tokenizer, rng, text, self.cut_share) + end)
 
 
 def file_slice(rng: random.Random, text: str, max_characters: int) -> tuple[str, bool]:
@@ -168,19 +184,37 @@ def encode_cut(tokenizer: Tokenizer, rng: random.Random, text: str, cut_share: f
     return vocabulary.encode(tokenizer, text[:at]) + vocabulary.encode(tokenizer, text[at:])
 
 
-def encode_infilling(tokenizer: Tokenizer, rng: random.Random, text: str) -> list[int]:
-    """Prefix, suffix and middle, in both orders llama.cpp's `/infill` can send (Bavarian 2022)."""
+def encode_infilling(tokenizer: Tokenizer, rng: random.Random, text: str) -> Document:
+    """Prefix, suffix and middle, in both orders llama.cpp's `/infill` can send (Bavarian 2022), or
+    with the lines before the middle behind its mark, as CodeHearth asks for it."""
     start, end = middle_span(rng, text)
-    prefix, suffix = (vocabulary.encode(tokenizer, t) for t in (text[:start], text[end:]))
-    middle = vocabulary.encode(tokenizer, text[start:end])
+    order = rng.random()
+    lead = leading_start(rng, text, start) if order < 0.35 else start
+    prefix, suffix, leading, filled = (
+        vocabulary.encode(tokenizer, part)
+        for part in (text[:lead], text[end:], text[lead:start], text[lead:end])
+    )
     mark = {
         token: vocabulary.token_id(tokenizer, token)
-        for token in (vocabulary.FIM_PREFIX, vocabulary.FIM_SUFFIX, vocabulary.FIM_MIDDLE)
+        for token in (
+            vocabulary.FIM_PREFIX,
+            vocabulary.FIM_SUFFIX,
+            vocabulary.FIM_MIDDLE,
+            vocabulary.END_OF_TEXT,
+        )
     }
     with_prefix = [mark[vocabulary.FIM_PREFIX], *prefix]
     with_suffix = [mark[vocabulary.FIM_SUFFIX], *suffix]
-    parts = with_prefix + with_suffix if rng.random() < 0.6 else with_suffix + with_prefix
-    return [*parts, mark[vocabulary.FIM_MIDDLE], *middle]
+    parts = with_prefix + with_suffix if order < 0.75 else with_suffix + with_prefix
+    ids = [*parts, mark[vocabulary.FIM_MIDDLE], *filled, mark[vocabulary.END_OF_TEXT]]
+    return Document(ids, num_middle=max(len(filled) - len(leading), 0) + 1)
+
+
+def leading_start(rng: random.Random, text: str, start: int) -> int:
+    """Where up to MAX_LEADING_LINES lines before `start` begin, its own line counted."""
+    for _ in range(rng.randrange(1, MAX_LEADING_LINES + 1)):
+        start = text.rfind("\n", 0, max(start - 1, 0)) + 1
+    return start
 
 
 def middle_span(rng: random.Random, text: str) -> tuple[int, int]:
@@ -190,12 +224,12 @@ def middle_span(rng: random.Random, text: str) -> tuple[int, int]:
     line_end = text.find("\n", at)
     line_end = len(text) if line_end < 0 else line_end
     line_start = text.rfind("\n", 0, at) + 1
-    if choice < 0.4:
+    if choice < 0.45:
         line = text[line_start:line_end]
         return line_start + len(line) - len(line.lstrip()), line_end
-    if choice < 0.65:
+    if choice < 0.7:
         return at, line_end
-    if choice < 0.85:
+    if choice < 0.87:
         for _ in range(rng.randrange(1, 4)):
             following = text.find("\n", line_end + 1)
             line_end = line_end if following < 0 else following

@@ -268,9 +268,31 @@ def test_rows_are_the_same_for_the_same_seed_and_keep_the_middle() -> None:
     row, again = (mixture.row("1/2/3", 256) for _ in range(2))
 
     assert row == again
-    assert len(row.inputs) == len(row.targets) == len(row.segments) == 256
+    assert len(row.inputs) == len(row.targets) == len(row.segments) == len(row.weights) == 256
     start, end = windows.middle_span(random.Random(1), PYTHON_FILE)
     assert 0 <= start <= end <= len(PYTHON_FILE)
+
+
+def test_what_is_to_be_filled_in_weighs_more_than_what_stands_around_it() -> None:
+    pytest.importorskip("tokenizers", reason="tokenizers is not installed")
+    from starter import tokenizer as vocabulary
+    from starter import windows
+
+    tokenizer = vocabulary.train_tokenizer([PYTHON_FILE], vocabulary_size=300)
+    mark = vocabulary.token_id(tokenizer, vocabulary.FIM_MIDDLE)
+    has_led = False
+
+    for seed in range(50):
+        document = windows.encode_infilling(tokenizer, random.Random(seed), PYTHON_FILE)
+        row = windows.Row()
+        row.add(document, 4000)
+        heavy = [id for id, w in zip(row.targets, row.weights, strict=True) if w > 1]
+        behind = document.ids[document.ids.index(mark) + 1 :]
+        assert heavy == behind[-document.num_middle :]
+        assert heavy[-1] == vocabulary.token_id(tokenizer, vocabulary.END_OF_TEXT)
+        has_led |= len(behind) > len(heavy)  # lines before the middle, behind its mark
+
+    assert has_led
 
 
 def test_a_body_ends_where_its_indent_ends() -> None:
