@@ -241,8 +241,8 @@ What the figures mean, and what they do not:
 - pass@k is on taught functions too: it measures recall from a head and a docstring. What it makes
   of tasks that it was not taught, HumanEval says.
 - A hidden line is compared to the original with spaces at both ends left out; other right answers
-  count as wrong. CodeHearth puts the paragraph at the cursor last. Most lines of the standard
-  library name something that stands nowhere before them.
+  count as wrong. CodeHearth puts the paragraph at the cursor last. Of the standard library's
+  lines, 54 in 100 hold a word that stands nowhere in what is shown around them.
 - A body that is still open after 64 tokens counts as parsing when more lines could complete it.
 - Held-out files were chosen by a hash of their path; `cachetools` and `pluggy` were held out whole.
   Bits per byte are taken over the first 12,000 characters of each file, in windows of 512 tokens,

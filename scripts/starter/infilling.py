@@ -16,7 +16,6 @@ from .corpus import SourceFile
 from .engine import CONTEXT, Engine
 from .generation import infill_prompt
 
-SEED = 7
 MAX_TOKENS = 64
 MAX_PREFIX, MAX_SUFFIX = 1500, 600  # characters that are shown
 
@@ -38,10 +37,10 @@ class Asker:
 
 
 def hidden_lines(
-    engine: Engine, asker: Asker, files: list[SourceFile], order: Order, count: int
+    engine: Engine, asker: Asker, files: list[SourceFile], order: Order, count: int, seed: int
 ) -> Iterator[dict[str, Any]]:
     """One line hidden in a file, compared to what comes back; spaces at its ends do not count."""
-    rng = random.Random(SEED)
+    rng = random.Random(seed)
     for _ in range(count):
         text = rng.choice(files).text
         lines = [m for m in re.finditer(r"[^\n]+", text) if len(m.group().strip()) >= 6]

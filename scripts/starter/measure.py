@@ -72,7 +72,9 @@ def measure(path: Path, corpus: Corpus) -> dict[str, Any]:
     taught_files = [SourceFile("taught", t.name, "teaching", t.code + "\n") for t in tasks]
     asker = Asker(path)
     hidden = {
-        source: {order: list(hidden_lines(engine, asker, files, order, count)) for order in ORDERS}
+        source: {
+            order: list(hidden_lines(engine, asker, files, order, count, SEED)) for order in ORDERS
+        }
         for source, files, count in (
             ("taught", taught_files, NUM_TAUGHT_LINES),
             ("standard_library", held_out, NUM_LIBRARY_LINES),

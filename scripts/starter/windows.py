@@ -14,11 +14,11 @@ from tokenizers import Tokenizer
 
 from . import tokenizer as vocabulary
 from .corpus import SourceFile
+from .middles import Document, encode_infilling
 
 CHARACTERS_A_TOKEN = 3.6
-# A middle is one token in thirty of what is shown, and all that infilling is judged by.
+# A middle is one token in forty of what is shown, and all that infilling is judged by.
 MIDDLE_WEIGHT = 8
-MAX_LEADING_LINES = 16
 TAUGHT_PLACES = (("project", "main.py"), ("tools", "src/tools.py"), ("demo", "utils.py"))
 
 
@@ -31,14 +31,6 @@ class Turn:
 
 
 Conversation = tuple[Turn, ...]
-
-
-@dataclass(frozen=True)
-class Document:
-    """The tokens of one text, and how many of the last ones are a middle that was asked for."""
-
-    ids: list[int]
-    num_middle: int = 0
 
 
 @dataclass
@@ -182,59 +174,6 @@ def encode_cut(tokenizer: Tokenizer, rng: random.Random, text: str, cut_share: f
     if rng.random() < 0.5:
         at = max(text.find("\n", at), 1)
     return vocabulary.encode(tokenizer, text[:at]) + vocabulary.encode(tokenizer, text[at:])
-
-
-def encode_infilling(tokenizer: Tokenizer, rng: random.Random, text: str) -> Document:
-    """Prefix, suffix and middle, in both orders llama.cpp's `/infill` can send (Bavarian 2022), or
-    with the lines before the middle behind its mark, as CodeHearth asks for it."""
-    start, end = middle_span(rng, text)
-    order = rng.random()
-    lead = leading_start(rng, text, start) if order < 0.35 else start
-    prefix, suffix, leading, filled = (
-        vocabulary.encode(tokenizer, part)
-        for part in (text[:lead], text[end:], text[lead:start], text[lead:end])
-    )
-    mark = {
-        token: vocabulary.token_id(tokenizer, token)
-        for token in (
-            vocabulary.FIM_PREFIX,
-            vocabulary.FIM_SUFFIX,
-            vocabulary.FIM_MIDDLE,
-            vocabulary.END_OF_TEXT,
-        )
-    }
-    with_prefix = [mark[vocabulary.FIM_PREFIX], *prefix]
-    with_suffix = [mark[vocabulary.FIM_SUFFIX], *suffix]
-    parts = with_prefix + with_suffix if order < 0.75 else with_suffix + with_prefix
-    ids = [*parts, mark[vocabulary.FIM_MIDDLE], *filled, mark[vocabulary.END_OF_TEXT]]
-    return Document(ids, num_middle=max(len(filled) - len(leading), 0) + 1)
-
-
-def leading_start(rng: random.Random, text: str, start: int) -> int:
-    """Where up to MAX_LEADING_LINES lines before `start` begin, its own line counted."""
-    for _ in range(rng.randrange(1, MAX_LEADING_LINES + 1)):
-        start = text.rfind("\n", 0, max(start - 1, 0)) + 1
-    return start
-
-
-def middle_span(rng: random.Random, text: str) -> tuple[int, int]:
-    """Where the middle lies: mostly one line's code or rest, else some lines or any span."""
-    choice = rng.random()
-    at = rng.randrange(len(text))
-    line_end = text.find("\n", at)
-    line_end = len(text) if line_end < 0 else line_end
-    line_start = text.rfind("\n", 0, at) + 1
-    if choice < 0.45:
-        line = text[line_start:line_end]
-        return line_start + len(line) - len(line.lstrip()), line_end
-    if choice < 0.7:
-        return at, line_end
-    if choice < 0.87:
-        for _ in range(rng.randrange(1, 4)):
-            following = text.find("\n", line_end + 1)
-            line_end = line_end if following < 0 else following
-        return line_start, line_end
-    return at, min(len(text), at + rng.randrange(1, 120))
 
 
 def encode_conversation(tokenizer: Tokenizer, conversation: Conversation) -> list[int]:

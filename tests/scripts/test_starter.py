@@ -251,7 +251,7 @@ def test_training_goes_on_from_earlier_weights_and_counts_their_tokens(tmp_path:
 
 def test_rows_are_the_same_for_the_same_seed_and_keep_the_middle() -> None:
     pytest.importorskip("tokenizers", reason="tokenizers is not installed")
-    from starter import teaching, windows
+    from starter import middles, teaching, windows
     from starter import tokenizer as vocabulary
 
     tokenizer = vocabulary.train_tokenizer([PYTHON_FILE], vocabulary_size=300)
@@ -269,21 +269,21 @@ def test_rows_are_the_same_for_the_same_seed_and_keep_the_middle() -> None:
 
     assert row == again
     assert len(row.inputs) == len(row.targets) == len(row.segments) == len(row.weights) == 256
-    start, end = windows.middle_span(random.Random(1), PYTHON_FILE)
+    start, end = middles.middle_span(random.Random(1), PYTHON_FILE)
     assert 0 <= start <= end <= len(PYTHON_FILE)
 
 
 def test_what_is_to_be_filled_in_weighs_more_than_what_stands_around_it() -> None:
     pytest.importorskip("tokenizers", reason="tokenizers is not installed")
+    from starter import middles, windows
     from starter import tokenizer as vocabulary
-    from starter import windows
 
     tokenizer = vocabulary.train_tokenizer([PYTHON_FILE], vocabulary_size=300)
     mark = vocabulary.token_id(tokenizer, vocabulary.FIM_MIDDLE)
     has_led = False
 
     for seed in range(50):
-        document = windows.encode_infilling(tokenizer, random.Random(seed), PYTHON_FILE)
+        document = middles.encode_infilling(tokenizer, random.Random(seed), PYTHON_FILE)
         row = windows.Row()
         row.add(document, 4000)
         heavy = [id for id, w in zip(row.targets, row.weights, strict=True) if w > 1]
