@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from codehearth.models.fit_table import fit_table
+from codehearth.models.gpus import Gpu
 from codehearth.models.hardware import snapshot
 from tests.cli.command_line import Hearth
 from tests.models.test_published_memory import CODEGEEX2_6B, GIB
@@ -32,6 +33,20 @@ def test_each_precision_takes_less_than_the_one_before_and_what_fits_is_told() -
     assert fitting["transformers", "int8"] and not fitting["transformers", "bf16"]
     assert fitting["llama.cpp", "q4_k_m"] and not fitting["llama.cpp", "f16"]
     assert all(row.kv_bytes == rows[0].kv_bytes for row in rows)
+
+
+def test_an_engine_that_runs_on_gpus_alone_does_not_fit_where_there_is_none() -> None:
+    gpu = Gpu(0, "NVIDIA H200", "cuda", 140 * GIB, 139 * GIB)
+    without, with_one = (
+        {row.engine: row for row in fit_table(CODEGEEX2_6B, machine, context_tokens=2048)}
+        for machine in (
+            replace(snapshot(), free_bytes=64 * GIB, gpus=gpus) for gpus in ((), (gpu,))
+        )
+    )
+
+    assert not without["lmdeploy"].fits and without["lmdeploy"].lacks_gpu
+    assert without["vllm"].fits and not without["vllm"].lacks_gpu
+    assert with_one["lmdeploy"].fits and not with_one["lmdeploy"].lacks_gpu
 
 
 def test_a_gguf_file_is_not_offered_in_a_finer_precision_than_its_own(hearth: Hearth) -> None:

@@ -98,7 +98,7 @@ def _print_table(
                 size(row.kv_bytes),
                 size(row.total_bytes),
                 size(row.gpu_bytes) if row.gpu_bytes else "-",
-                "yes" if row.fits else "no",
+                "yes" if row.fits else "needs an NVIDIA GPU" if row.lacks_gpu else "no",
             )
             for row in rows
         ],

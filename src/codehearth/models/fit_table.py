@@ -26,11 +26,13 @@ ENGINE_PRECISIONS: Mapping[str, tuple[str, ...]] = {
     "lmdeploy": ("bf16",),
     "fastllm": ("fp16", "int8", "int4"),
 }
+CUDA_ONLY = frozenset({"lmdeploy"})
 
 
 @dataclass(frozen=True)
 class EngineFit:
-    """One row. Where it does not fit, `total_bytes` is what it needs and `fits` is false."""
+    """One row. Where it does not fit, `total_bytes` is what it needs and `fits` is false, as where
+    it `lacks_gpu`."""
 
     engine: str
     precision: str
@@ -39,6 +41,7 @@ class EngineFit:
     total_bytes: int
     gpu_bytes: int
     fits: bool
+    lacks_gpu: bool = False  # it has no other way than NVIDIA's GPUs, and none is here
 
     def as_document(self) -> dict[str, Any]:
         return asdict(self)
@@ -95,6 +98,7 @@ def _row(
         found, fits = planned(hardware), True
     except DoesNotFit:
         found, fits = planned(_endless(hardware)), False
+    lacks_gpu = engine in CUDA_ONLY and not any(gpu.kind == "cuda" for gpu in hardware.gpus)
     footprint = found.footprint
     return EngineFit(
         engine,
@@ -103,7 +107,8 @@ def _row(
         footprint.kv_bytes,
         footprint.total_bytes,
         footprint.gpu_bytes,
-        fits,
+        fits and not lacks_gpu,
+        lacks_gpu,
     )
 
 
