@@ -11,7 +11,7 @@ import pytest
 
 from codehearth.errors import EngineFailed
 from codehearth.gateway.answering import send_stream
-from codehearth.gateway.dialects.ollama import OllamaDialect
+from codehearth.gateway.dialects.ollama_answers import OllamaDialect
 from codehearth.gateway.engine.chunks import Piece
 from codehearth.gateway.streams import Writer
 

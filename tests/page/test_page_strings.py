@@ -9,8 +9,8 @@ from typing import get_args
 
 import pytest
 
-from codehearth.gateway.page.downloads import State as PullState
 from codehearth.gateway.page.fits import Place
+from codehearth.gateway.page.pull import State as PullState
 from codehearth.lab.evaluation.estimator import Verdict
 from codehearth.lab.sandbox.program import Ending
 from codehearth.lab.tuning.evaluating import Judgement

@@ -24,7 +24,6 @@ from typing import Any
 from codehearth.errors import (
     ContextLengthExceeded,
     HearthError,
-    InvalidRequest,
     NotFound,
     RateLimited,
     RecordsUnavailable,
@@ -37,9 +36,10 @@ from codehearth.gateway.page.archive import Archive
 from codehearth.gateway.page.draft import Draft
 from codehearth.gateway.page.found_files import found_files
 from codehearth.gateway.page.history import Sent, estimate_for, request_of, sent
+from codehearth.gateway.page.placing import placed
 from codehearth.gateway.replies import describe, unexpected
 from codehearth.pool.child import ModelFacts
-from codehearth.records.talk import Attachment, Conversation, Message, NewMessage, State
+from codehearth.records.talk import Attachment, Message, State
 from codehearth.wire.conversations import MAX_ATTACHMENTS, AnswerRequest
 from codehearth.wire.requests import ChatRequest
 from codehearth.wire.validation import validated
@@ -160,7 +160,9 @@ class Answers:
             parameters |= asked.parameters.given()
         files = [Attachment(one.name, one.text) for one in asked.attachments or ()]
         files += await found_files(house, asked, model, most=MAX_ATTACHMENTS - len(files))
-        draft, path = await do(self._placed, user, conversation_id, asked, model, files)
+        draft, path = await do(
+            placed, self._archive.conversations, user, conversation_id, asked, model, files
+        )
         task = _Task(
             path=path,
             model=model,
@@ -169,75 +171,6 @@ class Answers:
             max_turns=draft.conversation.max_turns,
         )
         return draft, task
-
-    def _placed(
-        self,
-        user: str,
-        conversation_id: str,
-        asked: AnswerRequest,
-        model: str,
-        files: Sequence[Attachment],
-    ) -> tuple[Draft, tuple[Message, ...]]:
-        """Saves what the order changes, all or nothing: the user's new message, where there is
-        one, and the answer that is to be written. With the branch that it goes on with."""
-        tables = self._archive.conversations
-        with tables.together():
-            conversation = tables.change(user, conversation_id, {"model": model})
-            question = None
-            if asked.action == "continue":
-                answer = self._reopened(user, conversation, asked, model)
-            elif asked.action == "regenerate":
-                answer = self._beside(user, conversation, asked, model)
-            else:
-                question, answer = self._below(user, conversation, asked, model, files)
-            path = tables.path(user, conversation_id, answer.id)
-            conversation = tables.get(user, conversation_id)
-        draft = Draft(conversation, answer, owner=user, user_message=question)
-        return draft, path if answer.content else path[:-1]
-
-    def _reopened(
-        self, user: str, conversation: Conversation, asked: AnswerRequest, model: str
-    ) -> Message:
-        target = self._message(user, conversation, asked.message_id or conversation.leaf_id)
-        if target.role != "assistant":
-            raise InvalidRequest("Only an answer can go on.", param="message_id")
-        return self._archive.conversations.reopen(user, conversation.id, target.id, model=model)
-
-    def _beside(
-        self, user: str, conversation: Conversation, asked: AnswerRequest, model: str
-    ) -> Message:
-        target = self._message(user, conversation, asked.message_id or conversation.leaf_id)
-        parent_id = target.id if target.role == "user" else target.parent_id
-        if parent_id is None:
-            raise InvalidRequest("There is nothing that this would be an answer to.")
-        append = self._archive.conversations.append
-        return append(user, conversation.id, [_empty(model)], parent_id=parent_id)[0]
-
-    def _below(
-        self,
-        user: str,
-        conversation: Conversation,
-        asked: AnswerRequest,
-        model: str,
-        files: Sequence[Attachment],
-    ) -> tuple[Message, Message]:
-        parent_id = asked.parent_id or conversation.leaf_id
-        if asked.action == "edit":
-            edited = self._message(user, conversation, asked.message_id)
-            if edited.role != "user":
-                raise InvalidRequest(
-                    "Only a message of the user can be edited.", param="message_id"
-                )
-            parent_id = edited.parent_id
-        question = NewMessage("user", asked.content or "", attachments=list(files))
-        append = self._archive.conversations.append
-        new = append(user, conversation.id, [question, _empty(model)], parent_id=parent_id)
-        return new[0], new[1]
-
-    def _message(self, user: str, conversation: Conversation, id: str | None) -> Message:
-        if id is None:
-            raise InvalidRequest("This conversation has no message yet.", param="message_id")
-        return self._archive.conversations.message(user, conversation.id, id)
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -341,7 +274,3 @@ def _settle(draft: Draft, asking: asyncio.Task[None]) -> None:
     else:
         log.error("an answer broke off by a mistake of ours", exc_info=error)
         draft.end_as(broken, unexpected())
-
-
-def _empty(model: str) -> NewMessage:
-    return NewMessage("assistant", "", model=model, state="streaming")

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import threading
 import time
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, fields
 from functools import partial
 from typing import Any, Literal
 
 from codehearth.errors import Conflict, HearthError, NotFound, RecordsUnavailable
 from codehearth.gateway.page.archive import Archive
+from codehearth.gateway.page.pull import FilePull, Pull, State
 from codehearth.gateway.replies import describe, error_body, unexpected
 from codehearth.models.names import CatalogueName, HubName, parse_name
 from codehearth.models.progress import Progress
@@ -26,77 +26,11 @@ from codehearth.models.store import LocalModel, Store
 
 log = logging.getLogger(__name__)
 
-State = Literal["queued", "downloading", "pausing", "paused", "done", "failed", "cancelled"]
 Wish = Literal["pause", "cancel"]
 
 MAX_AT_A_TIME = 2
 MAX_REMEMBERED = 100
-_MAX_NOTES = 20
 _SAVE_EVERY_S = 2.0
-_ACTIVE = ("queued", "downloading", "pausing")
-
-
-@dataclass
-class FilePull:
-    """One file; `total_bytes` is known when it is whole."""
-
-    name: str
-    done_bytes: int = 0
-    total_bytes: int | None = None
-
-
-@dataclass
-class Pull:
-    """One download, as the API shows it. Written by its thread, read by the loop."""
-
-    model: str
-    id: str = field(default_factory=lambda: f"p_{secrets.token_hex(8)}")
-    state: State = "queued"
-    stage: str = "plan"
-    file: str = ""
-    done_bytes: int = 0
-    total_bytes: int = 0
-    bytes_per_s: float = 0.0
-    left_s: float | None = None
-    files: list[FilePull] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    name: str | None = None
-    error: dict[str, Any] | None = None
-    created_at: float = field(default_factory=time.time)
-    updated_at: float = field(default_factory=time.time)
-
-    @property
-    def is_active(self) -> bool:
-        return self.state in _ACTIVE
-
-    def report(self, progress: Progress) -> None:
-        self.updated_at = time.time()
-        if progress.note:
-            self.notes = [*self.notes, progress.note][-_MAX_NOTES:]
-        self.stage = progress.stage
-        if progress.stage == "plan":
-            self.total_bytes = progress.total_bytes or self.total_bytes
-            return
-        self.done_bytes, self.total_bytes = progress.done_bytes, progress.total_bytes
-        self.bytes_per_s, self.left_s = progress.bytes_per_s, progress.left_s
-        if progress.file:
-            self._report_file(progress)
-
-    def _report_file(self, progress: Progress) -> None:
-        """Progress counts over all files, so a file's own bytes are what is beyond the others."""
-        if progress.file != self.file:
-            if self.files and self.files[-1].total_bytes is None:
-                self.files[-1].total_bytes = self.files[-1].done_bytes
-            self.file = progress.file
-            self.files = [one for one in self.files if one.name != progress.file]
-            self.files.append(FilePull(progress.file))
-        others = sum(one.done_bytes for one in self.files[:-1])
-        self.files[-1].done_bytes = max(0, progress.done_bytes - others)
-
-    def begin_again(self) -> None:
-        """A resumed pull looks at all files anew."""
-        self.state, self.stage, self.file, self.files = "queued", "plan", "", []
-        self.error, self.bytes_per_s, self.left_s = None, 0.0, None
 
 
 class Stopped(Exception):
@@ -136,7 +70,7 @@ class Downloads:
     def of_model(self, name: str) -> Pull | None:
         """The newest pull of a model that is not over."""
         return next(
-            (one for one in self.all() if one.model == name and one.state in (*_ACTIVE, "paused")),
+            (one for one in self.all() if one.model == name and not one.is_over),
             None,
         )
 
@@ -246,7 +180,7 @@ class Downloads:
     async def _discard(self, pull: Pull) -> None:
         """Half of a model is of no use to who does not want it. Others of the same repository
         may still want theirs, so it stays as long as any pull is not over."""
-        if any(one.is_active or one.state == "paused" for one in self._pulls.values()):
+        if not all(one.is_over for one in self._pulls.values()):
             return
         try:
             freed = await asyncio.to_thread(self._store.discard, pull.model)
@@ -286,7 +220,7 @@ class Downloads:
             log.warning("the state of a pull was not saved: %s", describe(error))
 
     async def _forget_oldest(self) -> None:
-        over = [one for one in self._pulls.values() if not one.is_active and one.state != "paused"]
+        over = [one for one in self._pulls.values() if one.is_over]
         for pull in over[: max(0, len(self._pulls) - MAX_REMEMBERED)]:
             await self.forget(pull.id)
 

@@ -18,7 +18,6 @@ from codehearth.gateway.auth import caller_of, require_admin
 from codehearth.gateway.house import House, house_of
 from codehearth.gateway.machine import usable_hardware
 from codehearth.gateway.page.desk import Desk, desk_of
-from codehearth.gateway.page.downloads import Pull
 from codehearth.gateway.page.fits import (
     Verdict,
     as_if_left,
@@ -26,6 +25,7 @@ from codehearth.gateway.page.fits import (
     verdict_of_local,
     verdict_of_row,
 )
+from codehearth.gateway.page.pull import Pull
 from codehearth.gateway.replies import JsonResponse
 from codehearth.models.catalogue import Row, catalogue, resolve
 from codehearth.models.hardware import Hardware

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from codehearth.gateway.auth import require_admin
 from codehearth.gateway.body import read_request
 from codehearth.gateway.page.desk import desk_of
-from codehearth.gateway.page.downloads import Pull
+from codehearth.gateway.page.pull import Pull
 from codehearth.gateway.replies import JsonResponse
 from codehearth.wire.requests import ModelId, Shape
 
