@@ -12,7 +12,7 @@ LOCK_LINUX = $(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 \
 	--no-annotate --custom-compile-command "make lock"
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: up test test-page test-engines test-tuning test-examples package container site lint lock clean
+.PHONY: up test test-page engines-to-test test-engines test-tuning test-examples package container site lint lock clean
 
 up: $(VENV)/installed ## serve the starter model and print the address
 	$(BIN)/hearth serve -m starter
@@ -32,11 +32,13 @@ test-page: $(VENV)/installed-dev tests/clients/node_modules ## the page in a rea
 
 # A C++ compiler is needed for one of them; `hearth engines install` says so before it begins.
 # Engines that live in environments of their own are installed once, into .engines (gigabytes).
-test-engines: $(VENV)/installed-dev .engines/lmdeploy-parser/made ## run the contract suite on every engine that can run here
+engines-to-test: $(VENV)/installed-dev .engines/lmdeploy-parser/made
 	for name in llamacpp-native vllm fastllm; do \
 		HEARTH_DATA=$(CURDIR)/.engines $(BIN)/hearth engines install $$name --cpu || exit 1; \
 	done
 	HEARTH_DATA=$(CURDIR)/.engines $(BIN)/hearth engines install transformers --cpu --with gptq
+
+test-engines: engines-to-test ## run the contract suite on every engine that can run here
 	HEARTH_TEST_ENGINES=required $(BIN)/python -m pytest tests/engines/contract tests/workers \
 		tests/lab/test_chatglm.py tests/lab/test_measure.py tests/lab/test_parity.py \
 		tests/lab/test_quantize_checkpoint.py tests/lab/test_speeds.py \
