@@ -1,8 +1,8 @@
 """Engines with an environment of their own, as tests find them: made once by `make test-engines`.
 
 They hold gigabytes, so `make test` does not make them: what needs one is skipped with the reason.
-`HEARTH_TEST_ENGINES=required` turns the skip into a failure; `skipped` skips them where they are too,
-or are just being made.
+`HEARTH_TEST_ENGINES=required` turns the skip into a failure; `skipped` skips also where one is
+there, or is just being made.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ Misbehaviour is named by `--do`, several times if wanted:
     error-event          sends llama-server's error event after half of the tokens
     error-500            answers 500 with llama-server's error body
     no-done              ends a stream without [DONE]
+    no-counting          does not count a chat's tokens, as engines other than llama.cpp
     cut                  closes the connection after half of the tokens
     huge-line            sends a frame of 4 MiB first
     ping                 sends a comment line before each frame
@@ -53,6 +54,7 @@ from pathlib import Path
 from typing import Any
 
 from fake_shapes import (
+    NUM_PROMPT_TOKENS,
     Json,
     context_error,
     error,
@@ -67,8 +69,6 @@ from fake_shapes import (
 COMPLETIONS = {
     "/v1/completions",
     "/v1/chat/completions",
-    "/v1/messages",
-    "/v1/responses",
     "/v1/embeddings",
     "/completion",
     "/infill",
@@ -174,6 +174,10 @@ class Fake:
             return 200, {"tokens": list(range(len(asked.get("content", "").split())))}
         if path == "/detokenize":
             return 200, {"content": "".join(words(self.flags.text, len(asked["tokens"])))}
+        if path == "/v1/chat/completions/input_tokens" and not self.does("no-counting"):
+            return 200, {"input_tokens": NUM_PROMPT_TOKENS, "object": "response.input_tokens"}
+        if path.startswith("/v1/chat/completions/"):
+            return error(501, f"{path} is not done by this engine", "not_supported_error")
         if path == "/apply-template":
             return 200, {"prompt": "\n".join(str(m["content"]) for m in asked["messages"])}
         return error(404, "File Not Found", "not_found_error")

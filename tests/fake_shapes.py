@@ -58,23 +58,6 @@ def whole(path: str, alias: str, text: str, num_tokens: int, asked: Json) -> Jso
     """A finished answer of the route at `path`."""
     if path == "/v1/embeddings":
         return _embeddings(alias, asked)
-    if path == "/v1/messages":
-        return {
-            "id": "chatcmpl-fake",
-            "type": "message",
-            "role": "assistant",
-            "content": [{"type": "text", "text": text}],
-            "model": alias,
-            "stop_reason": "max_tokens",
-            "stop_sequence": None,
-            "usage": {
-                "cache_read_input_tokens": 0,
-                "input_tokens": NUM_PROMPT_TOKENS,
-                "output_tokens": num_tokens,
-            },
-        }
-    if path == "/v1/responses":
-        return _response(alias, text, num_tokens)
     choice: Json = {"index": 0, "finish_reason": "length"}
     if path == "/v1/chat/completions":
         choice["message"] = {"role": "assistant", "content": text}
@@ -88,14 +71,6 @@ def first_frames(path: str, alias: str) -> Iterator[str]:
     """What a stream says before the first token."""
     if path == "/v1/chat/completions":
         yield _data(_chunk(path, alias, {"delta": {"role": "assistant", "content": None}}))
-    elif path == "/v1/messages":
-        message = whole(path, alias, "", 0, {}) | {"content": [], "stop_reason": None}
-        yield _event({"type": "message_start", "message": message})
-        block: Json = {"type": "text", "text": ""}
-        yield _event({"type": "content_block_start", "index": 0, "content_block": block})
-    elif path == "/v1/responses":
-        started: Json = {"id": "resp_fake", "object": "response", "status": "in_progress"}
-        yield _event({"type": "response.created", "response": started})
 
 
 def forced_text(asked: Json) -> str:
@@ -107,12 +82,6 @@ def forced_text(asked: Json) -> str:
 def token_frame(path: str, alias: str, token: str, num_tokens: int, asked: Json) -> str:
     if path == "/v1/chat/completions":
         return _data(_chunk(path, alias, {"delta": {"content": token}}))
-    if path == "/v1/messages":
-        piece = {"type": "text_delta", "text": token}
-        return _event({"type": "content_block_delta", "index": 0, "delta": piece})
-    if path == "/v1/responses":
-        kind = "response.output_text.delta"
-        return _event({"type": kind, "item_id": "msg_fake", "delta": token})
     frame = _chunk(path, alias, {"text": token, "logprobs": None})
     more = {"timings": timings(num_tokens)} if asked.get("timings_per_token") else {}
     return _data(frame | more)
@@ -120,16 +89,7 @@ def token_frame(path: str, alias: str, token: str, num_tokens: int, asked: Json)
 
 def last_frames(path: str, alias: str, text: str, num_tokens: int, asked: Json) -> Iterator[str]:
     """How a stream ends, `[DONE]` apart."""
-    if path == "/v1/messages":
-        yield _event({"type": "content_block_stop", "index": 0})
-        delta = {"stop_reason": "max_tokens", "stop_sequence": None}
-        counted = {"output_tokens": num_tokens}
-        yield _event({"type": "message_delta", "delta": delta, "usage": counted})
-        yield _event({"type": "message_stop"})
-    elif path == "/v1/responses":
-        response = _response(alias, text, num_tokens)
-        yield _event({"type": "response.completed", "response": response})
-    elif path == "/v1/chat/completions":
+    if path == "/v1/chat/completions":
         frame = _chunk(path, alias, {"delta": {}}, finish_reason="length")
         if not (asked.get("stream_options") or {}).get("include_usage"):
             yield _data(frame | {"timings": timings(num_tokens)})
@@ -157,10 +117,6 @@ def _data(frame: Json) -> str:
     return "data: " + json.dumps(frame, ensure_ascii=False)
 
 
-def _event(frame: Json) -> str:
-    return f"event: {frame['type']}\n{_data(frame)}"
-
-
 def _embeddings(alias: str, asked: Json) -> Json:
     inputs = asked["input"] if isinstance(asked["input"], list) else [asked["input"]]
     data = [
@@ -169,23 +125,3 @@ def _embeddings(alias: str, asked: Json) -> Json:
     ]
     counted = {"prompt_tokens": NUM_PROMPT_TOKENS, "total_tokens": NUM_PROMPT_TOKENS}
     return {"object": "list", "model": alias, "data": data, "usage": counted}
-
-
-def _response(alias: str, text: str, num_tokens: int) -> Json:
-    part = {"type": "output_text", "annotations": [], "logprobs": [], "text": text}
-    message = {"type": "message", "id": "msg_fake", "role": "assistant", "status": "completed"}
-    return {
-        "id": "resp_fake",
-        "object": "response",
-        "created_at": CREATED,
-        "completed_at": CREATED,
-        "model": alias,
-        "status": "completed",
-        "output": [message | {"content": [part]}],
-        "usage": {
-            "input_tokens": NUM_PROMPT_TOKENS,
-            "output_tokens": num_tokens,
-            "total_tokens": NUM_PROMPT_TOKENS + num_tokens,
-            "input_tokens_details": {"cached_tokens": 0},
-        },
-    }

@@ -68,6 +68,27 @@ def test_a_chat_is_shown_the_code_and_tells_which(server: Served, stream: bool) 
     assert "repository" not in asked(server)
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/messages", {"messages": [{"role": "user", "content": "total_price?"}]}),
+        ("/v1/responses", {"input": "total_price?"}),
+        ("/api/chat", {"messages": [{"role": "user", "content": "total_price?"}]}),
+        ("/api/generate", {"prompt": "total_price?"}),
+    ],
+)
+def test_other_makers_chats_are_shown_it_too(
+    server: Served, path: str, body: dict[str, Any]
+) -> None:
+    status, headers, data = server.request(
+        "POST", path, body | {"repository": "shop", "stream": False}
+    )
+
+    assert status == 200, data
+    assert headers["x-hearth-snippets"].startswith("basket.py:1-2")
+    assert "def total_price" in asked(server)["messages"][-1]["content"]
+
+
 def test_paths_in_the_header_are_encoded(server: Served) -> None:
     status, headers, _ = server.request(
         "POST",

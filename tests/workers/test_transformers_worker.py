@@ -270,7 +270,7 @@ def test_what_goes_wrong_with_one_answer_ends_no_other(engine: Running) -> None:
         ("/v1/chat/completions", {"messages": []}, 400, "messages"),
         ("/v1/chat/completions", {"messages": [{"role": "user"}]}, 400, "chat template"),
         ("/v1/embeddings", {"input": "x"}, 501, "embeddings"),
-        ("/v1/messages", {"messages": ASK}, 501, "llama.cpp does it"),
+        ("/v1/chat/completions/input_tokens", {"messages": ASK}, 501, "llama.cpp does it"),
         ("/nowhere", {}, 404, "nothing"),
     ],
 )

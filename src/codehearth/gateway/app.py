@@ -15,13 +15,14 @@ from codehearth.errors import HearthError, InvalidRequest, MethodNotAllowed, Not
 from codehearth.gateway import admin
 from codehearth.gateway.auth import Doorkeeper
 from codehearth.gateway.dialects import (
+    anthropic,
     completions,
     llama_cpp,
     mistral,
     ollama,
     ollama_models,
     openai,
-    passthrough,
+    responses,
     simple,
     tabby,
     verified,
@@ -51,7 +52,8 @@ log = logging.getLogger(__name__)
 DIALECTS = (
     openai,
     completions,
-    passthrough,
+    responses,
+    anthropic,
     mistral,
     llama_cpp,
     ollama,

@@ -9,11 +9,11 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from codehearth.gateway.admin import LoadRequest, UnloadRequest
-from codehearth.gateway.dialects.passthrough import MessagesRequest, ResponsesRequest
 from codehearth.gateway.page.login import LoginRequest
 from codehearth.gateway.page.preferences import PreferencesDocument
 from codehearth.gateway.page.pulls import PullRequest
 from codehearth.gateway.page.votes import Vote
+from codehearth.wire.anthropic import MessagesRequest
 from codehearth.wire.conversations import (
     AnswerRequest,
     AppendRequest,
@@ -25,6 +25,7 @@ from codehearth.wire.llama_cpp import InfillRequest, LlamaCompletionRequest
 from codehearth.wire.mistral import FimRequest
 from codehearth.wire.ollama import EmbedRequest, GenerateRequest, OllamaChatRequest, ShowRequest
 from codehearth.wire.requests import ChatRequest, CompletionRequest, EmbeddingRequest, Shape
+from codehearth.wire.responses import ResponsesRequest
 from codehearth.wire.tabby import SuggestionEvent
 from codehearth.wire.tuning import TuneRequest
 from codehearth.wire.verified import RunRequest, VerifiedRequest

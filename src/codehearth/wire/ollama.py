@@ -16,6 +16,7 @@ from codehearth.wire.requests import (
     ModelId,
     Penalty,
     Probability,
+    RepositoryName,
     Shape,
     Stop,
 )
@@ -46,7 +47,7 @@ class Options(Shape):
 
 
 class OllamaRequest(Shape):
-    """What both ways to generate share."""
+    """What both ways to generate share. Ours, beside Ollama's: `repository`, as for chat."""
 
     model: ModelId | None = None
     format: Format | None = None
@@ -54,6 +55,7 @@ class OllamaRequest(Shape):
     keep_alive: KeepAlive | None = None
     options: Options = Options()
     think: Think | None = None
+    repository: RepositoryName | None = None
 
     @property
     def is_streamed(self) -> bool:

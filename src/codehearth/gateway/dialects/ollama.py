@@ -19,11 +19,12 @@ from codehearth.errors import Unsupported
 from codehearth.gateway.answering import answer_order
 from codehearth.gateway.auth import caller_of
 from codehearth.gateway.body import read_request
+from codehearth.gateway.chatting import answer_chat
 from codehearth.gateway.dialects.ollama_answers import OllamaDialect
 from codehearth.gateway.dialects.ollama_names import name_of
 from codehearth.gateway.engine.chunks import TIMED, timed_piece
 from codehearth.gateway.engine.generate import Choice, Order
-from codehearth.gateway.engine.upstream import chat_body, check_chat, completion_body
+from codehearth.gateway.engine.upstream import completion_body
 from codehearth.gateway.house import house_of
 from codehearth.gateway.infilling import fim
 from codehearth.gateway.infilling.clients import client_of
@@ -37,6 +38,7 @@ from codehearth.wire.ollama import (
     GenerateRequest,
     OllamaChatRequest,
     OllamaMessage,
+    OllamaRequest,
     Options,
 )
 from codehearth.wire.requests import ChatRequest, CompletionRequest
@@ -56,8 +58,7 @@ async def generate(request: Request) -> Response:
         return _moved(request, dialect, asked)
     middle = Fim(asked.prompt, asked.suffix) if asked.suffix else take_apart(asked.prompt)
     if middle is None and not asked.raw:
-        chat = _chat_of_prompt(asked)
-        return await _chatted(request, model, chat, dialect, asked.keep_alive)
+        return await answer_chat(request, _chat_of_prompt(asked), model, dialect)
     if asked.format:
         raise Unsupported(
             "'format' goes with a chat, not with 'suffix' or 'raw'.",
@@ -71,6 +72,7 @@ async def generate(request: Request) -> Response:
         fim=middle,
         asked=_completion(asked),
         client=client_of(request),
+        repository=asked.repository,
         needs_suffix=bool(asked.suffix),
         is_warm_up=asked.options.num_predict == 0,
         keep_alive_s=house.keep_alive_s(asked.keep_alive),
@@ -91,30 +93,9 @@ async def chat(request: Request) -> Response:
         "tools": asked.tools or None,
         "response_format": _response_format(asked.format),
         **_sampling(asked.options),
-        "stream": asked.is_streamed,
+        **_common(asked),
     }
-    return await _chatted(request, model, validated(ChatRequest, body), dialect, asked.keep_alive)
-
-
-async def _chatted(
-    request: Request,
-    model: str,
-    chat: ChatRequest,
-    dialect: OllamaDialect,
-    keep_alive: float | str | None,
-) -> Response:
-    house = house_of(request)
-    check_chat(chat)
-    choice = Choice(0, "/v1/chat/completions", partial(chat_body, chat, choice=0), read=timed_piece)
-    order = Order(
-        model=model,
-        choices=[choice],
-        owner=caller_of(request).owner,
-        keep_alive_s=house.keep_alive_s(keep_alive),
-    )
-
-    work = partial(answer_order, house, order, dialect, is_streamed=bool(chat.stream))
-    return Generation(work, on_gone=house.metrics.cancelled.inc)
+    return await answer_chat(request, validated(ChatRequest, body), model, dialect)
 
 
 def _continued(
@@ -182,9 +163,17 @@ def _chat_of_prompt(asked: GenerateRequest) -> ChatRequest:
         "messages": [*system, {"role": "user", "content": asked.prompt}],
         "response_format": _response_format(asked.format),
         **_sampling(asked.options),
-        "stream": asked.is_streamed,
+        **_common(asked),
     }
     return validated(ChatRequest, body)
+
+
+def _common(asked: OllamaRequest) -> dict[str, Any]:
+    return {
+        "stream": asked.is_streamed,
+        "keep_alive": asked.keep_alive,
+        "repository": asked.repository,
+    }
 
 
 def _completion(asked: GenerateRequest) -> CompletionRequest:

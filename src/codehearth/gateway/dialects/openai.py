@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -15,16 +14,15 @@ from codehearth.errors import Unsupported, UpstreamFailed
 from codehearth.gateway.answering import openai_answer
 from codehearth.gateway.auth import caller_of
 from codehearth.gateway.body import read_request
+from codehearth.gateway.chatting import CHAT_PATH, shown_to
 from codehearth.gateway.engine.chunks import ChatFormat
 from codehearth.gateway.engine.generate import Choice
 from codehearth.gateway.engine.link import engine_json
 from codehearth.gateway.engine.upstream import check_chat
 from codehearth.gateway.house import house_of
 from codehearth.gateway.replies import JsonResponse
-from codehearth.gateway.shown import Shown, question_of
 from codehearth.gateway.streams import Generation, Writer
 from codehearth.models.store import LocalModel
-from codehearth.repo.context import Found
 from codehearth.wire.bounded_json import dump_json
 from codehearth.wire.requests import ChatRequest, EmbeddingRequest
 
@@ -51,12 +49,9 @@ async def chat(request: Request) -> Response:
     house, asked = house_of(request), await read_request(request, ChatRequest)
     check_chat(asked)
     model = await house.name_of(asked.model)
-    found: Sequence[Found] = ()
-    if asked.repository is not None:
-        found = await house.repositories.search(asked.repository, question_of(asked))
-    shown = Shown(asked, found)
+    shown = await shown_to(house, asked)
     choices = [
-        Choice(0, "/v1/chat/completions", partial(shown.body, choice=number))
+        Choice(0, CHAT_PATH, partial(shown.body, choice=number))
         for number in range(asked.num_choices)
     ]
     shape = ChatFormat(model=model, num_top=asked.top_logprobs or 0)

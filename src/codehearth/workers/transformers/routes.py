@@ -16,7 +16,7 @@ from .transcript import Pieces
 
 _DEFAULT_MAX_TOKENS = 16  # OpenAI's, for completions
 _MAX_CHOICES = 128
-_LLAMACPPS = ("/v1/messages", "/v1/messages/count_tokens", "/v1/responses", "/v1/embeddings")
+_LLAMACPPS = ("/v1/chat/completions/input_tokens", "/v1/embeddings")
 
 
 @dataclass(frozen=True)
