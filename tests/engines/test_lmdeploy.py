@@ -15,6 +15,7 @@ from codehearth.engines.base import Adapter, Available, Launch, Parallel, Unavai
 from codehearth.engines.endpoint import Endpoint
 from codehearth.engines.installed import Installed, NotInstalled
 from codehearth.engines.lmdeploy import Lmdeploy, arguments
+from codehearth.engines.tool_formats import TOOL_FORMATS
 from codehearth.errors import Unsupported
 
 ENDPOINT = Endpoint(Path("/tmp/h/e.sock"), "http://engine", "the-key")
@@ -89,16 +90,20 @@ PARSE = """
 import sys
 from lmdeploy.cli.cli import CLI
 from lmdeploy.cli.serve import SubCliServe
+from lmdeploy.serve.parsers.tool_parser import ToolParserManager
 SubCliServe.add_parsers()
 for line in sys.stdin:
     parsed = CLI.parser.parse_args(line.rstrip("\\n").split("\\x1f"))
+    if parsed.tool_call_parser:
+        assert parsed.tool_call_parser in ToolParserManager.module_dict, parsed.tool_call_parser
     print("parsed", parsed.backend, parsed.tp, parsed.quant_policy, parsed.api_keys)
 """
 
 
 def test_lmdeploys_own_parser_takes_every_command_line() -> None:
     python, packages = lmdeploy_parser()
-    lines = ["\x1f".join(arguments(launch)[0]) for launch in (LAUNCH, FULL)]
+    calling = [replace(LAUNCH, own_template="".join(one.marks)) for one in TOOL_FORMATS]
+    lines = ["\x1f".join(arguments(launch)[0]) for launch in (LAUNCH, FULL, *calling)]
     lines = [line.replace("{port}", "23333") for line in lines]  # as the translator does
 
     answer = subprocess.run(
@@ -115,4 +120,5 @@ def test_lmdeploys_own_parser_takes_every_command_line() -> None:
     assert told == [
         "parsed turbomind 1 0 ['{key}']",
         "parsed pytorch 4 8 ['{key}']",
+        *["parsed turbomind 1 0 ['{key}']"] * len(calling),
     ], answer.stderr[-2000:]

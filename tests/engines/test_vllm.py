@@ -15,6 +15,7 @@ from codehearth.engines import choose_engine
 from codehearth.engines.base import Adapter, Available, Launch, Parallel, Unavailable
 from codehearth.engines.endpoint import Endpoint
 from codehearth.engines.installed import Broken, Installed, NotInstalled
+from codehearth.engines.tool_formats import TOOL_FORMATS
 from codehearth.engines.vllm import Vllm, arguments
 from codehearth.errors import EngineMissing, Unsupported
 
@@ -127,10 +128,13 @@ def test_asked_for_and_not_there_it_names_the_command(tmp_path: Path) -> None:
 PARSE = """
 import sys
 from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
+from vllm.tool_parsers import ToolParserManager
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 for line in sys.stdin:
     parsed = make_arg_parser(FlexibleArgumentParser()).parse_args(line.rstrip("\\n").split("\\x1f"))
     validate_parsed_serve_args(parsed)
+    if parsed.tool_call_parser:
+        ToolParserManager.get_tool_parser(parsed.tool_call_parser)
     print(parsed.tensor_parallel_size, parsed.served_model_name, parsed.uds)
 """
 
@@ -141,6 +145,10 @@ def test_vllms_own_parser_takes_every_command_line() -> None:
     lines = [
         "\x1f".join(arguments(launch, on_gpu=on_gpu)[0])
         for launch, on_gpu in ((LAUNCH, False), (LAUNCH, True), (FULL, True))
+    ]
+    lines += [
+        "\x1f".join(arguments(replace(LAUNCH, own_template="".join(one.marks)), on_gpu=True)[0])
+        for one in TOOL_FORMATS
     ]
 
     answer = subprocess.run(
@@ -153,6 +161,6 @@ def test_vllms_own_parser_takes_every_command_line() -> None:
     )
 
     told = [line for line in answer.stdout.splitlines() if line.endswith("{socket}")]
-    assert told == ["1 ['m'] {socket}", "1 ['m'] {socket}", "4 ['m'] {socket}"], answer.stderr[
-        -2000:
-    ]
+    expected = ["1 ['m'] {socket}", "1 ['m'] {socket}", "4 ['m'] {socket}"]
+    expected += ["1 ['m'] {socket}"] * len(TOOL_FORMATS)
+    assert told == expected, answer.stderr[-2000:]

@@ -48,7 +48,8 @@ class Launch:
     `precision` is the user's word (bf16, fp16, fp32, int8, int4), or auto: as the weights are
     stored, which is `stored_precision`. `allows_code`: the checkpoint may run code of its own.
     llama.cpp's weights are what they are; these three mean nothing to it.
-    `chat_template` is a file whose template takes the place of the weights' own.
+    `chat_template` is a file whose template takes the place of the weights' own, which is
+    `own_template`: other servers are told by it how the model writes calls of tools.
     `adapters` are loaded with the model and share it. Of several a request asks for one as
     llama.cpp's server is asked (`lora`), by its place among them; one alone answers every request.
     `kv_bytes` of memory are planned for keys and values, and `gpu_share` of all GPUs' memory for
@@ -71,6 +72,7 @@ class Launch:
     allows_code: bool = False
     adapters: tuple[Adapter, ...] = ()
     chat_template: Path | None = None
+    own_template: str = ""
     parallel: Parallel = Parallel()
     kv_bytes: int = 0
     gpu_share: float = 0.0

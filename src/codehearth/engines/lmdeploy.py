@@ -19,6 +19,7 @@ from codehearth.engines.base import (
 )
 from codehearth.engines.endpoint import Endpoint
 from codehearth.engines.installed import Installed, State, unavailable
+from codehearth.engines.tool_formats import tool_format_of
 from codehearth.engines.worker import translated, worker_environment
 from codehearth.errors import Unsupported
 
@@ -128,6 +129,9 @@ def arguments(launch: Launch) -> tuple[tuple[str, ...], tuple[str, ...]]:
         words += ["--cache-max-entry-count", f"{share:.3f}"]
     if launch.allows_code:
         words.append("--trust-remote-code")
+    calls = tool_format_of(launch.own_template)
+    if calls and calls.lmdeploy:
+        words += ["--tool-call-parser", calls.lmdeploy]
     if launch.adapters:
         pairs = (f"{one.name}={one.path.absolute()}" for one in launch.adapters)
         words += ["--adapters", *pairs]

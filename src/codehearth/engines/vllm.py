@@ -20,6 +20,7 @@ from codehearth.engines.base import (
 )
 from codehearth.engines.endpoint import Endpoint
 from codehearth.engines.installed import Installed, State, is_for_cuda, unavailable
+from codehearth.engines.tool_formats import tool_format_of
 from codehearth.engines.worker import translated, worker_environment
 from codehearth.errors import Unsupported
 
@@ -127,6 +128,9 @@ def arguments(launch: Launch, *, on_gpu: bool) -> tuple[tuple[str, ...], tuple[s
     ]  # fmt: skip
     if launch.allows_code:
         words.append("--trust-remote-code")
+    if calls := tool_format_of(launch.own_template):
+        words += ["--enable-auto-tool-choice", "--tool-call-parser", calls.vllm]
+        why += (f"calls of tools are read by vLLM's {calls.vllm}: its template shows such",)
     if launch.adapters:
         words += ["--enable-lora", "--max-lora-rank", str(_MAX_LORA_RANK), "--lora-modules"]
         words += [f"{one.name}={one.path.absolute()}" for one in launch.adapters]

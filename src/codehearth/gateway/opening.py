@@ -236,6 +236,7 @@ def _launch(
         mapped=chosen.mapped,
         stored_precision=weights.precision,
         chat_template=model.chat_template,
+        own_template=weights.chat_template or "",
     )
 
 
