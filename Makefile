@@ -43,8 +43,8 @@ test-engines: engines-to-test ## run the contract suite on every engine that can
 		tests/lab/test_chatglm.py tests/lab/test_measure.py tests/lab/test_parity.py \
 		tests/lab/test_quantize_checkpoint.py tests/lab/test_speeds.py \
 		tests/engines/test_vllm.py tests/engines/test_lmdeploy.py tests/deploy/test_scale.py \
-		tests/system/test_transformers_served.py tests/system/test_engines_served.py \
-		tests/system/test_adapters.py $(ARGS)
+		tests/system/test_transformers_served.py tests/system/test_engines_served.py tests/system/test_tools.py \
+		tests/system/test_adapters.py tests/system/test_tools.py $(ARGS)
 
 # The same for the environment that trains alone: minutes instead of gigabytes.
 test-tuning: $(VENV)/installed-dev build/environments/examples ## train the starter, by command and by notebook

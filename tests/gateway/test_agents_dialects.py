@@ -205,6 +205,36 @@ def test_a_schema_that_a_response_must_have_reaches_the_engine(house: Served) ->
     assert answer["text"]["format"]["name"] == "city"
 
 
+def test_a_tool_with_bounds_that_would_stall_an_engine_is_taken_without_them(house: Served) -> None:
+    """Claude Code's own tools have a `maxLength` of 524288: each of its requests was refused."""
+    tool = {
+        "name": "run",
+        "input_schema": {
+            "type": "object",
+            "properties": {
+                "code": {"type": "string", "description": "to run", "maxLength": 524_288},
+                "short": {"type": "string", "maxLength": 12, "pattern": "^[a-z]{1,12}$"},
+                "long": {"type": "string", "pattern": "^[a-z]{1,90000}$"},
+                "all": {"type": "array", "maxItems": 10**9, "items": {"type": "string"}},
+                "maxLength": {"type": "integer"},
+            },
+            "required": ["code"],
+        },
+    }
+
+    status, answer = house.post("/v1/messages", {"model": "fake", "messages": HI, "tools": [tool]})
+
+    assert status == 200, answer
+    sent_properties = sent(house)["tools"][0]["function"]["parameters"]["properties"]
+    assert sent_properties == {
+        "code": {"type": "string", "description": "to run"},
+        "short": {"type": "string", "maxLength": 12, "pattern": "^[a-z]{1,12}$"},
+        "long": {"type": "string"},
+        "all": {"type": "array", "items": {"type": "string"}},
+        "maxLength": {"type": "integer"},
+    }
+
+
 PICTURE = {"type": "image", "source": {"type": "url", "url": "http://127.0.0.1:1/x.png"}}
 
 

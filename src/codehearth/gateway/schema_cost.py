@@ -45,6 +45,29 @@ def check_tools(schemas: list[dict[str, Any]], *, param: str) -> None:
         raise _refused(param, f"have {sum(costs)} nodes together; {MAX_TOOLS_COST} are taken")
 
 
+def loosened(schema: Any) -> Any:
+    """The schema without bounds and patterns that cost too much: what it allows, it still allows.
+
+    For tools: agents' own have such bounds (a `maxLength` of 524288 in Claude Code's, 2026-11), and
+    whoever runs the tool checks its arguments anyway.
+    """
+    if isinstance(schema, list):
+        return [loosened(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {word: loosened(value) for word, value in schema.items() if not _is_costly(word, value)}
+
+
+def _is_costly(word: str, value: Any) -> bool:
+    if word in _REPEATS:
+        return isinstance(value, int | float) and not 0 <= value <= MAX_REPEAT
+    return (
+        word == "pattern"
+        and isinstance(value, str)
+        and (len(value) > MAX_PATTERN or _repeats_of(value) > MAX_REPEAT)
+    )
+
+
 def check_grammar(grammar: str, *, param: str) -> None:
     """A GBNF grammar: its size, its alternatives, and the product of its nested repeats."""
     if len(grammar.encode()) > MAX_BYTES:
@@ -87,12 +110,19 @@ def _check_node(node: dict[str, Any], param: str) -> None:
 
 def _check_repeats(text: str, param: str) -> None:
     """Nested repeats multiply; we do not parse nesting, so all of a text count as nested."""
+    if _repeats_of(text) > MAX_REPEAT:
+        raise _refused(param, f"repeats something over {MAX_REPEAT} times")
+
+
+def _repeats_of(text: str) -> int:
+    """The product of all repeats, or of the first that are too many."""
     product = 1
     for match in _PATTERN_REPEAT.finditer(text):
         numbers = [int(digits[:9]) for digits in match.groups() if digits]
         product *= max([1, *numbers])
         if product > MAX_REPEAT:
-            raise _refused(param, f"repeats something over {MAX_REPEAT} times")
+            break
+    return product
 
 
 def _refused(param: str, problem: str) -> InvalidRequest:

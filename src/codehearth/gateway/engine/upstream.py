@@ -13,7 +13,7 @@ from codehearth.gateway import schema_cost
 from codehearth.models.catalogue import Sampling as Recommended
 from codehearth.pool.child import ModelFacts
 from codehearth.text.fim import Fim, fim_format_of, render
-from codehearth.wire.requests import ChatRequest, CompletionRequest, Message, Sampling
+from codehearth.wire.requests import ChatRequest, CompletionRequest, Message, Sampling, Tool
 
 DEFAULT_MAX_TOKENS = 16  # OpenAI's, for completions
 _CHAT_DEFAULTS = Recommended(temperature=0.7, top_p=0.8)
@@ -24,7 +24,7 @@ _MAX_SEED = 2**32 - 2  # llama.cpp takes 32 bits, and the highest means "random"
 def check_chat(request: ChatRequest) -> None:
     """What can be refused before a model is loaded: the cost of schemas, tools and grammars."""
     _check_grammar(request)
-    tools = [tool.function.parameters or {} for tool in request.tools or ()]
+    tools = [schema_cost.loosened(tool.function.parameters or {}) for tool in request.tools or ()]
     schema_cost.check_tools(tools, param="tools")
     schema = _schema_of(request)
     if schema is not None:
@@ -228,10 +228,15 @@ def _tools(request: ChatRequest) -> list[dict[str, Any]]:
     choice = request.tool_choice
     named = None if choice is None or isinstance(choice, str) else choice.function.name
     return [
-        tool.model_dump(exclude_none=True)
-        for tool in request.tools or ()
-        if named is None or tool.function.name == named
+        _tool(tool) for tool in request.tools or () if named is None or tool.function.name == named
     ]
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    told = tool.model_dump(exclude_none=True)
+    if tool.function.parameters is not None:
+        told["function"]["parameters"] = schema_cost.loosened(tool.function.parameters)
+    return told
 
 
 def _tool_choice(request: ChatRequest) -> Any:
