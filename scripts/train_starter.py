@@ -30,9 +30,6 @@ from starter.tokenizer import load_tokenizer, train_tokenizer
 
 DATA_FOLDER = Path(__file__).parents[1] / "src" / "codehearth" / "data"
 
-# Of the training: library code alone until the first, mostly teaching from the second on.
-CODE_FIRST_SHARE = 0.2
-TEACHING_LAST_SHARE = 0.8
 CHINESE_WEIGHT = 300
 MAX_TOKENIZER_BYTES = 60_000_000
 
@@ -41,8 +38,8 @@ MAX_TOKENIZER_BYTES = 60_000_000
 class Plan:
     """A size of model with all that makes it; shares are of documents, and a chat is a short one.
 
-    `code` shares out what teaching leaves; `teaching` begins with the second fifth, `last` is
-    for the end.
+    `code` shares out what teaching leaves. Of the training it is alone until `code_first`, and
+    `last` is mixed in instead of `teaching` from `teaching_last` on.
     """
 
     shape: Shape
@@ -52,7 +49,12 @@ class Plan:
     last: dict[str, float]
     slice_tokens: tuple[int, ...]
     fim_slice_tokens: tuple[int, ...]
+    more_share: float = 0.5
+    idiom_share: float = 0.3
+    code_first: float = 0.2
+    teaching_last: float = 0.8
     needs_more_packages: bool = False
+    needs_earlier: bool = False
 
 
 PLANS = {
@@ -81,6 +83,29 @@ PLANS = {
         fim_slice_tokens=(256, 384, 512, 1024),
         needs_more_packages=True,
     ),
+    # An hour of two cores from weights that have learnt all else: `--earlier`.
+    "teaching": Plan(
+        Shape(),
+        Recipe(
+            max_tokens=235_000,
+            tokens_a_step=4096,
+            windows=((1.0, 512),),
+            learning_rate=1.5e-4,
+            warmup_steps=20,
+            decay_share=0.7,
+            weight_decay=0.0,
+        ),
+        code={"stdlib": 0.1, "teaching": 0.05, "library": 0.85},
+        teaching={"chat": 0.62, "taught": 0.33},
+        last={"chat": 0.62, "taught": 0.33},
+        more_share=0.7,
+        idiom_share=0.75,
+        slice_tokens=(192, 256, 384, 512),
+        fim_slice_tokens=(192, 256, 384, 512),
+        code_first=0.0,
+        needs_more_packages=True,
+        needs_earlier=True,
+    ),
 }
 
 
@@ -92,7 +117,7 @@ def main() -> None:
     steps: dict[str, Callable[[], None]] = {
         "corpus": lambda: pack_corpus(arguments),
         "train": lambda: train(arguments),
-        "export": lambda: export_all(out),
+        "export": lambda: export_all(out, arguments.blend, arguments.blend_share),
         "measure": lambda: measure_all(out, arguments.gguf or out / "starter.gguf"),
         "verify": lambda: verify_all(arguments.gguf or out / "starter.gguf"),
         "card": lambda: write_card(arguments),
@@ -113,11 +138,21 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--recipe", choices=sorted(PLANS), default="cpu")
     parser.add_argument("--corpus", type=Path, help="what `corpus` wrote, instead of packages")
     parser.add_argument("--workers", type=int, default=0, help="processes that make batches ahead")
-    parser.add_argument("--earlier", type=Path, help="a Hugging Face folder to train on from")
+    parser.add_argument(
+        "--earlier", type=Path, help="a GGUF file of ours, or a Hugging Face folder, to go on from"
+    )
     parser.add_argument("--earlier-tokens", type=int, default=0, help="how many it has seen")
+    parser.add_argument("--blend", type=Path, help="on export, a GGUF file of ours to blend in")
+    parser.add_argument("--blend-share", type=float, default=0.1, help="how much of it, 0 to 1")
     parser.add_argument("--minutes", type=float, default=math.inf, help="train no longer than this")
     parser.add_argument("--threads", type=int, default=1, help="1 is the fastest on a busy machine")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if PLANS[arguments.recipe].needs_earlier and arguments.step in ("train", "all"):
+        if not arguments.earlier:
+            parser.error(f"the recipe '{arguments.recipe}' goes on from weights: name --earlier")
+        if not arguments.earlier.exists():
+            parser.error(f"there is nothing at {arguments.earlier}")
+    return arguments
 
 
 def pack_corpus(arguments: argparse.Namespace) -> None:
@@ -130,10 +165,7 @@ def pack_corpus(arguments: argparse.Namespace) -> None:
 def train(arguments: argparse.Namespace) -> None:
     """Read the corpus, make the tokenizer unless it is there, train or resume."""
     out: Path = arguments.out
-    earlier = None
-    if arguments.earlier:
-        earlier = training.Earlier(arguments.earlier, arguments.earlier_tokens)
-        shutil.copy(arguments.earlier / "tokenizer.json", out / "tokenizer.json")
+    earlier = _earlier(arguments) if arguments.earlier else None
     found = _corpus(arguments)
     _make_tokenizer(arguments, found)
     taught = tasks.read_tasks()
@@ -146,9 +178,9 @@ def train(arguments: argparse.Namespace) -> None:
     training.train(
         lambda share: (
             code_first
-            if share < CODE_FIRST_SHARE
+            if share < plan.code_first
             else whole
-            if share < TEACHING_LAST_SHARE
+            if share < plan.teaching_last
             else teaching_last
         ),
         plan.shape,
@@ -160,8 +192,22 @@ def train(arguments: argparse.Namespace) -> None:
     )
 
 
-def export_all(out: Path) -> None:
+def _earlier(arguments: argparse.Namespace) -> training.Earlier:
+    """The weights to go on from, their tokenizer in the output folder; a GGUF file is unpacked."""
+    folder: Path = arguments.earlier
+    if folder.is_file():
+        network, tokenizer = export.read_gguf(folder)
+        folder = arguments.out / "earlier"
+        export.write_hugging_face(network, tokenizer, folder)
+    shutil.copy(folder / "tokenizer.json", arguments.out / "tokenizer.json")
+    return training.Earlier(folder, arguments.earlier_tokens)
+
+
+def export_all(out: Path, blend: Path | None = None, share: float = 0.0) -> None:
+    """The files of the checkpoint; of another's weights, a GGUF of ours, `share` is blended in."""
     network, _ = training.load_checkpoint(out / "checkpoint.pt")
+    if blend is not None:
+        network.blend(export.read_gguf(blend)[0], share)
     tokenizer = load_tokenizer(out / "tokenizer.json")
     export.write_gguf(network, tokenizer, out / "starter.gguf")
     export.write_hugging_face(network, tokenizer, out / "huggingface")
@@ -230,7 +276,7 @@ def _mixtures(
         for source in plan.code
     }
     unknown, _ = smalltalk.unknown_requests()
-    teaching = Teaching(taught, unknown)
+    teaching = Teaching(taught, unknown, plan.more_share, plan.idiom_share)
 
     def mixture(taught_shares: dict[str, float]) -> windows.Mixture:
         left = 1 - sum(taught_shares.values())

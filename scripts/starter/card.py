@@ -121,6 +121,14 @@ def _figures_table(summary: dict[str, Any]) -> str:
         ("taught tasks, unseen wordings, English, answer executed", percent("taught_pass_english")),
         ("taught tasks, unseen wordings, Chinese, answer executed", percent("taught_pass_chinese")),
         (
+            "the same in phrases that only the end of training showed, English",
+            percent("seldom_pass_english"),
+        ),
+        (
+            "the same in phrases that only the end of training showed, Chinese",
+            percent("seldom_pass_chinese"),
+        ),
+        (
             "the same in phrases that training never showed, English",
             percent("paraphrased_pass_english"),
         ),
@@ -236,13 +244,14 @@ MEANING = """
 What the figures mean, and what they do not:
 
 - The taught tasks are asked in sentence patterns that training never saw, around phrases that it
-  did see; in the two rows below, the other way round. The answers are run against the task's
+  did see some thousand times (five a task), then around such that it saw a few times (six more);
+  phrases that it never saw stand in patterns that it did. The answers are run against the task's
   checks. A request for something else than these tasks is not covered by these figures.
 - pass@k is on taught functions too: it measures recall from a head and a docstring. What it makes
   of tasks that it was not taught, HumanEval says.
 - A hidden line is compared to the original with spaces at both ends left out; other right answers
-  count as wrong. CodeHearth puts the paragraph at the cursor last. Of the standard library's
-  lines, 54 in 100 hold a word that stands nowhere in what is shown around them.
+  count as wrong. Any line of code that is not empty may be hidden, none of comments or docstrings.
+  CodeHearth puts the paragraph at the cursor last.
 - A body that is still open after 64 tokens counts as parsing when more lines could complete it.
 - Held-out files were chosen by a hash of their path; `cachetools` and `pluggy` were held out whole.
   Bits per byte are taken over the first 12,000 characters of each file, in windows of 512 tokens,

@@ -1,8 +1,12 @@
-"""One hidden line asked for: by hand in both published orders, and as CodeHearth asks for it."""
+"""One hidden line asked for: by hand in both published orders, and as CodeHearth asks for it.
 
+Any line of code may be hidden that is not empty (single-line infilling, Bavarian 2022, arXiv
+2207.14255); what is told in comments and docstrings is not code.
+"""
+
+import ast
 import difflib
 import random
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -43,12 +47,31 @@ def hidden_lines(
     rng = random.Random(seed)
     for _ in range(count):
         text = rng.choice(files).text
-        lines = [m for m in re.finditer(r"[^\n]+", text) if len(m.group().strip()) >= 6]
-        line = rng.choice(lines)
-        start = line.start() + len(line.group()) - len(line.group().lstrip())
-        wanted = text[start : line.end()].strip()
-        asked = asker.layout(text[:start][-MAX_PREFIX:], text[line.end() :][:MAX_SUFFIX], order)
+        start, end = rng.choice(code_lines(text))
+        wanted = text[start:end]
+        asked = asker.layout(text[:start][-MAX_PREFIX:], text[end:][:MAX_SUFFIX], order)
         reply = engine.complete(asked.prompt, max_tokens=MAX_TOKENS, grammar=asked.grammar)
         got = reply.text.removeprefix(asked.forced).split("\n", 1)[0].strip()
         similarity = difflib.SequenceMatcher(None, wanted, got).ratio()
         yield {"wanted": wanted, "got": got, "exact": wanted == got, "similarity": similarity}
+
+
+def code_lines(text: str) -> list[tuple[int, int]]:
+    """Where each line of code starts and ends in a Python file, spaces at its ends left out."""
+    told = {
+        number
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+        for number in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    }
+    found = []
+    at = 0
+    for number, line in enumerate(text.split("\n"), start=1):
+        code = line.strip()
+        if code and not code.startswith("#") and number not in told:
+            start = at + line.index(code)
+            found.append((start, start + len(code)))
+        at += len(line) + 1
+    return found

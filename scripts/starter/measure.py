@@ -3,15 +3,12 @@
 Text comes from llama.cpp, bits per byte from torch on the same weights.
 """
 
-import ast
-import codeop
 import math
 import platform
 import random
 import re
 from collections.abc import Iterator
 from functools import partial
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ from torch.nn import functional
 
 from . import export, humaneval, smalltalk, wordings
 from . import tokenizer as vocabulary
+from .bodies import block, has_left, is_beginning, parses
 from .corpus import HELD_OUT_PACKAGES, Corpus, SourceFile
 from .engine import Completion, Engine
 from .execution import passes
@@ -68,6 +66,7 @@ def measure(path: Path, corpus: Corpus) -> dict[str, Any]:
     packages = [file for file in corpus.held_out if file.package in HELD_OUT_PACKAGES]
     answers = list(taught_answers(engine, tasks))
     paraphrased = list(paraphrased_answers(engine, tasks))
+    seldom = list(seldom_answers(engine, tasks))
     refusals = list(unknown_answers(engine))
     taught_files = [SourceFile("taught", t.name, "teaching", t.code + "\n") for t in tasks]
     asker = Asker(path)
@@ -99,6 +98,8 @@ def measure(path: Path, corpus: Corpus) -> dict[str, Any]:
             "paraphrased_pass_chinese": share(
                 a["passed"] for a in paraphrased if a["language"] == "zh"
             ),
+            "seldom_pass_english": share(a["passed"] for a in seldom if a["language"] == "en"),
+            "seldom_pass_chinese": share(a["passed"] for a in seldom if a["language"] == "zh"),
             "taught_stopped_by_itself": share(a["stopped"] for a in answers),
             "unknown_declined": share(r["declined"] for r in refusals),
             "bodies_that_parse": share(b["parses"] for b in bodies),
@@ -122,6 +123,7 @@ def measure(path: Path, corpus: Corpus) -> dict[str, Any]:
         "hidden_lines": hidden,
         "bodies_that_do_not_parse": [b["text"] for b in bodies if not b["parses"]],
         "failed": [answer for answer in answers if not answer["passed"]],
+        "failed_seldom": [answer for answer in seldom if not answer["passed"]],
         "failed_paraphrased": [answer for answer in paraphrased if not answer["passed"]],
         "not_declined": [refusal for refusal in refusals if not refusal["declined"]],
     }
@@ -161,6 +163,19 @@ def taught_answers(engine: Engine, tasks: tuple[Task, ...]) -> Iterator[dict[str
     for task in tasks:
         for language, templates in held_out:
             question = rng.choice(wordings.questions(task, language, templates=templates))
+            yield _taught_answer(engine, task, language, question)
+
+
+def seldom_answers(engine: Engine, tasks: tuple[Task, ...]) -> Iterator[dict[str, Any]]:
+    """Each task asked once a language by a phrase that only the end of the training showed, in a
+    wording never shown."""
+    rng = random.Random(SEED)
+    for task in tasks:
+        for phrases, sentences, language in (
+            (task.more_english, wordings.ENGLISH_HELD_OUT, "en"),
+            (task.more_chinese, wordings.CHINESE_HELD_OUT, "zh"),
+        ):
+            question = wordings.fill(rng.choice(sentences), task, rng.choice(phrases))
             yield _taught_answer(engine, task, language, question)
 
 
@@ -271,40 +286,6 @@ def fenced_code(answer: str) -> str:
     """The first fenced block of an answer, or text that is no Python when there is none."""
     found = re.search(r"```python\n(.*?)```", answer, flags=re.DOTALL)
     return found.group(1) if found else "no code ="
-
-
-def block(text: str, *, is_whole: bool) -> str:
-    """A function's body: up to the first line without indent; half a last line is dropped."""
-    lines = text.split("\n")
-    if not is_whole:
-        lines = lines[:-1]
-    return "\n".join(takewhile(_is_inside, lines)).rstrip() + "\n"
-
-
-def has_left(text: str) -> bool:
-    """Whether a whole line of it stands outside the function."""
-    return not all(map(_is_inside, text.split("\n")[:-1]))
-
-
-def _is_inside(line: str) -> bool:
-    return not line.strip() or line.startswith(" ")
-
-
-def parses(text: str) -> bool:
-    try:
-        ast.parse(text)
-    except (SyntaxError, ValueError):
-        return False
-    return True
-
-
-def is_beginning(text: str) -> bool:
-    """Whether more lines could make this parse: an open bracket or docstring is no mistake."""
-    try:
-        codeop.compile_command(text, symbol="exec")
-    except (SyntaxError, ValueError, OverflowError):
-        return False
-    return True
 
 
 def pass_at(num_samples: int, num_passed: int, k: int) -> float:

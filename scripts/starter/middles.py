@@ -1,6 +1,7 @@
 """A middle cut out of a text, and the orders in which what is left is shown."""
 
 import random
+import re
 from dataclasses import dataclass
 
 from tokenizers import Tokenizer
@@ -8,6 +9,7 @@ from tokenizers import Tokenizer
 from . import tokenizer as vocabulary
 
 MAX_LEADING_LINES = 16
+VALUE_MARK = re.compile(r"\breturn |[\w\])] [-+*/]?= ")  # what comes next is worth asking for
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def leading_start(rng: random.Random, text: str, start: int) -> int:
 
 
 def middle_span(rng: random.Random, text: str) -> tuple[int, int]:
-    """Where the middle lies: mostly one line's code or rest, else some lines or any span."""
+    """Where the middle lies: mostly one line's code, its value or rest, else lines or any span."""
     choice = rng.random()
     at = rng.randrange(len(text))
     line_end = text.find("\n", at)
@@ -61,6 +63,9 @@ def middle_span(rng: random.Random, text: str) -> tuple[int, int]:
     if choice < 0.45:
         line = text[line_start:line_end]
         return line_start + len(line) - len(line.lstrip()), line_end
+    value = VALUE_MARK.search(text, line_start, line_end)
+    if choice < 0.57 and value:
+        return value.end(), line_end
     if choice < 0.7:
         return at, line_end
     if choice < 0.87:

@@ -3,6 +3,7 @@
 The tasks lie in `taught/*.txt`, one block each:
 
     ## imperative phrase / another one | 中文短语 / 另一个
+    .. more of them, shown in the last part of the training alone | 更多短语
     ?? a phrase never shown in training | 训练中没有的短语
     def the_code():
         ...
@@ -45,6 +46,8 @@ class Task:
     checks: tuple[str, ...]
     english_held_out: tuple[str, ...] = ()
     chinese_held_out: tuple[str, ...] = ()
+    more_english: tuple[str, ...] = ()
+    more_chinese: tuple[str, ...] = ()
 
     @property
     def is_class(self) -> bool:
@@ -69,6 +72,7 @@ def parse_task(block: str) -> Task:
     """One block of a task file; the first English phrase becomes the function's docstring."""
     head, *lines = block.splitlines()
     english, chinese = _phrases(head)
+    more = _phrases(lines.pop(0)[3:]) if lines and lines[0].startswith(".. ") else ((), ())
     held_out = _phrases(lines.pop(0)[3:]) if lines and lines[0].startswith("?? ") else ((), ())
     code = "\n".join(line for line in lines if not line.startswith(">>> ")).strip()
     checks = tuple(line[4:] for line in lines if line.startswith(">>> "))
@@ -77,7 +81,7 @@ def parse_task(block: str) -> Task:
         raise TaskError(f"needs code and at least one check: {head!r}")
     if not name[0].isupper():
         code = _with_docstring(code, f"{english[0][0].upper()}{english[0][1:]}.")
-    return Task(name, english, chinese, code, checks, *held_out)
+    return Task(name, english, chinese, code, checks, *held_out, *more)
 
 
 def _phrases(line: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -4,6 +4,7 @@ import random
 from dataclasses import dataclass
 
 from . import smalltalk, unknown, wordings
+from .idioms import idiom
 from .tasks import Task
 from .windows import Conversation, Turn
 from .wordings import Language
@@ -12,6 +13,8 @@ SYSTEM_SHARE = 0.3
 SECOND_TURN_SHARE = 0.15
 CHINESE_SHARE = 0.58
 SUGGESTED_SHARE = 0.1
+SMALLTALK_SHARE = 0.06
+UNKNOWN_SHARE = 0.22
 SUGGESTED = (
     "reverse_string",
     "is_prime",
@@ -26,10 +29,16 @@ SUGGESTED = (
 
 @dataclass(frozen=True)
 class Teaching:
-    """The taught tasks and the requests to decline."""
+    """The taught tasks and the requests to decline.
+
+    `more_share` of the questions are put in the phrases that were added later; of the code,
+    `idiom_share` are idioms.
+    """
 
     tasks: tuple[Task, ...]
     unknown: dict[Language, list[str]]
+    more_share: float = 0.5
+    idiom_share: float = 0.3
 
     def conversation(self, rng: random.Random) -> Conversation:
         """Perhaps a system prompt, then one exchange, seldom two."""
@@ -50,24 +59,36 @@ class Teaching:
         return rng.choice(self.tasks)
 
     def code(self, rng: random.Random) -> str:
-        """A file of one taught task, or two: as it is, or under a comment that asks for it."""
-        return (
-            "\n\n\n".join(_as_file(rng, self.draw(rng)) for _ in range(rng.choice((1, 1, 2))))
-            + "\n"
-        )
+        """A file of one taught task, or two: as it is, or under a comment that asks for it.
+
+        Or one of idioms, whose names change."""
+        num_parts = rng.choice((1, 1, 2))
+        if rng.random() < self.idiom_share:
+            parts = [idiom(rng) for _ in range(num_parts)]
+        else:
+            parts = [_as_file(rng, self.draw(rng)) for _ in range(num_parts)]
+        return "\n\n\n".join(parts) + "\n"
 
     def _exchange(self, rng: random.Random, language: Language) -> tuple[str, str]:
         choice = rng.random()
-        if choice < 0.07:
+        if choice < SMALLTALK_SHARE:
             question, answer = smalltalk.smalltalk_exchange(rng, language)
             return wordings.vary(rng, question), answer
-        if choice < 0.22:
+        if choice < SMALLTALK_SHARE + UNKNOWN_SHARE:
             question = self._unknown_question(rng, language)
             return wordings.vary(rng, question), smalltalk.refusal(rng, language)
         task = self.draw(rng)
-        phrases = task.english if language == "en" else task.chinese
-        question = wordings.fill(wordings.template(rng, language), task, rng.choice(phrases))
+        phrase = self._phrase(rng, task, language)
+        question = wordings.fill(wordings.template(rng, language), task, phrase)
         return wordings.vary(rng, question), wordings.answer(task, language)
+
+    def _phrase(self, rng: random.Random, task: Task, language: Language) -> str:
+        first, more = (
+            (task.english, task.more_english)
+            if language == "en"
+            else (task.chinese, task.more_chinese)
+        )
+        return rng.choice(more if more and rng.random() < self.more_share else first)
 
     def _unknown_question(self, rng: random.Random, language: Language) -> str:
         """What it must decline: a line of the list, a composed one, or another language's code."""

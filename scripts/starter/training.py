@@ -126,12 +126,20 @@ def _loss(
     visible: Tensor | BlockMask,
 ) -> tuple[Tensor, Tensor]:
     """The mean surprise in nats a token: each by its weight, to learn from, and all alike."""
-    with torch.autocast(inputs.device.type, torch.bfloat16):
+    with torch.autocast(inputs.device.type, torch.bfloat16, enabled=_computes_bf16(inputs.device)):
         logits = network(inputs, visible)
     losses = functional.cross_entropy(
         logits.float().flatten(0, 1), targets.flatten(), reduction="none"
     )
     return (losses * weights.flatten()).sum() / weights.sum(), losses.detach().mean()
+
+
+def _computes_bf16(device: torch.device) -> bool:
+    """Whether bf16 is faster there: without AVX-512 a CPU works it out in software, far slower."""
+    if device.type == "cuda":
+        return True
+    is_supported: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return is_supported
 
 
 def _update(network: Network, optimisers: list[torch.optim.Optimizer], rate: float) -> None:

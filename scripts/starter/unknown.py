@@ -1,334 +1,46 @@
 """Requests that the model must decline, composed of parts: a small model needs to see many.
 
-What is asked for here is far from every taught task. A `+` marks a phrase that is worded like a
-task, as in `taught/unknown.txt`.
+What is asked for here is far from every taught task. The parts lie in `taught/unknown_parts.txt`;
+a `+` marks a phrase that is worded like a task, as in `taught/unknown.txt`.
 """
 
 import random
+import re
+from functools import cache
 
+from .tasks import TAUGHT_FOLDER
 from .wordings import Language
 
-ENGLISH_DEEDS = (
-    "build {thing}",
-    "create {thing}",
-    "train {thing}",
-    "deploy {thing}",
-    "configure {thing}",
-    "connect to {thing}",
-    "control {thing}",
-    "design {thing}",
-    "install {thing}",
-    "monitor {thing}",
-    "render {thing}",
-    "simulate {thing}",
-    "test {thing}",
-    "debug {thing}",
-    "upload {thing}",
-    "download {thing}",
-    "analyze {thing}",
-    "implement {thing}",
-    "parse {thing}",
-    "optimize {thing}",
-)
-ENGLISH_THINGS = (
-    "a neural network",
-    "a web page",
-    "a database server",
-    "an email account",
-    "a PDF document",
-    "a video stream",
-    "a photo album",
-    "an audio recording",
-    "a robot arm",
-    "a computer game",
-    "a graphical interface",
-    "a Docker container",
-    "a Kubernetes cluster",
-    "a REST service",
-    "a network socket",
-    "a thread pool",
-    "stock market data",
-    "a credit card payment",
-    "a city map",
-    "an Excel spreadsheet",
-    "a calendar app",
-    "a compiler",
-    "an operating system",
-    "a device driver",
-    "a chess engine",
-    "a 3D model",
-    "a QR code",
-    "a chat bot",
-    "a search engine",
-    "a recommendation system",
-    "a regression model",
-    "a decision tree",
-    "a login page",
-    "a user account",
-    "a cloud storage bucket",
-    "a message queue",
-    "a React component",
-    "a mobile app",
-    "a Bluetooth device",
-    "a temperature sensor",
-    "a camera",
-    "a microphone",
-    "a printer",
-    "a music player",
-    "a weather station",
-    "a bitcoin wallet",
-    "a firewall",
-    "a SQL database",
-    "a speech recognizer",
-    "a language model",
-    "a web crawler",
-    "a spam filter",
-    "an image classifier",
-    "a face detector",
-    "a blog",
-    "an online shop",
-    "a payment system",
-    "a virtual machine",
-    "a load balancer",
-    "a spell checker",
-)
-ENGLISH_QUESTIONS = (
-    "what is {topic}?",
-    "explain {topic}",
-    "tell me about {topic}",
-    "what do you think about {topic}?",
-    "why is {topic} important?",
-    "who invented {topic}?",
-    "write an essay about {topic}",
-    "write a poem about {topic}",
-    "tell me a story about {topic}",
-    "translate {topic} into French",
-    "when did {topic} begin?",
-    "where can I find {topic}?",
-    "give me advice about {topic}",
-    "recommend a book about {topic}",
-    "how does {topic} work?",
-)
-ENGLISH_TOPICS = (
-    "gravity",
-    "democracy",
-    "the moon",
-    "football",
-    "chocolate",
-    "evolution",
-    "the stock market",
-    "electricity",
-    "the Roman Empire",
-    "happiness",
-    "photosynthesis",
-    "inflation",
-    "jazz music",
-    "the ocean",
-    "coffee",
-    "climate",
-    "vaccines",
-    "philosophy",
-    "the French Revolution",
-    "yoga",
-    "a black hole",
-    "dinosaurs",
-    "basketball",
-    "the human brain",
-    "bread",
-    "quantum computing",
-    "the internet",
-    "marriage",
-    "taxes",
-    "volcanoes",
-)
-CHINESE_DEEDS = (
-    "搭建{thing}",
-    "开发{thing}",
-    "训练{thing}",
-    "部署{thing}",
-    "配置{thing}",
-    "连接{thing}",
-    "控制{thing}",
-    "设计{thing}",
-    "安装{thing}",
-    "监控{thing}",
-    "渲染{thing}",
-    "模拟{thing}",
-    "测试{thing}",
-    "调试{thing}",
-    "上传{thing}",
-    "下载{thing}",
-    "分析{thing}",
-    "实现{thing}",
-    "制作{thing}",
-    "优化{thing}",
-)
-CHINESE_THINGS = (
-    "神经网络",
-    "网站",
-    "数据库",
-    "邮箱系统",
-    "PDF文档",
-    "视频流",
-    "相册",
-    "录音",
-    "机器人",
-    "电脑游戏",
-    "图形界面",
-    "Docker容器",
-    "Kubernetes集群",
-    "后端接口",
-    "套接字服务",
-    "线程池",
-    "股票行情",
-    "支付系统",
-    "城市地图",
-    "Excel表格",
-    "日历应用",
-    "编译器",
-    "操作系统",
-    "驱动程序",
-    "象棋引擎",
-    "三维模型",
-    "二维码",
-    "客服系统",
-    "搜索引擎",
-    "推荐系统",
-    "回归模型",
-    "决策树",
-    "登录页面",
-    "用户账号",
-    "云存储",
-    "消息队列",
-    "React组件",
-    "手机应用",
-    "蓝牙设备",
-    "温度传感器",
-    "摄像头",
-    "麦克风",
-    "打印机",
-    "音乐播放器",
-    "气象站",
-    "比特币钱包",
-    "防火墙",
-    "SQL数据库",
-    "语音识别",
-    "大语言模型",
-    "网络爬虫",
-    "垃圾邮件过滤器",
-    "图像分类器",
-    "人脸识别",
-    "博客",
-    "网上商店",
-    "小程序",
-    "虚拟机",
-    "负载均衡",
-    "拼写检查器",
-)
-CHINESE_QUESTIONS = (
-    "什么是{topic}？",
-    "解释一下{topic}",
-    "介绍一下{topic}",
-    "你怎么看{topic}？",
-    "{topic}为什么重要？",
-    "谁发明了{topic}？",
-    "写一篇关于{topic}的文章",
-    "写一首关于{topic}的诗",
-    "讲一个关于{topic}的故事",
-    "把{topic}翻译成法语",
-    "{topic}是什么时候开始的？",
-    "哪里有{topic}？",
-    "给我一些关于{topic}的建议",
-    "推荐一本关于{topic}的书",
-    "{topic}是怎么工作的？",
-)
-CHINESE_TOPICS = (
-    "重力",
-    "民主",
-    "月球",
-    "足球",
-    "巧克力",
-    "进化论",
-    "股市",
-    "电力",
-    "罗马帝国",
-    "幸福",
-    "光合作用",
-    "通货膨胀",
-    "爵士乐",
-    "海洋",
-    "咖啡",
-    "气候",
-    "疫苗",
-    "哲学",
-    "唐朝",
-    "瑜伽",
-    "黑洞",
-    "恐龙",
-    "篮球",
-    "大脑",
-    "面包",
-    "量子计算",
-    "互联网",
-    "婚姻",
-    "税收",
-    "火山",
-)
-OTHER_LANGUAGES = (
-    "Java",
-    "JavaScript",
-    "TypeScript",
-    "C",
-    "C++",
-    "C#",
-    "Go",
-    "Rust",
-    "Ruby",
-    "PHP",
-    "Swift",
-    "Kotlin",
-    "SQL",
-    "Bash",
-    "Perl",
-    "Haskell",
-    "Lua",
-    "MATLAB",
-)
-ENGLISH_ELSEWHERE = (
-    "{do} in {language}",
-    "write a {language} function to {do}",
-    "how do I {do} in {language}?",
-    "{language} code to {do}",
-    "write {language} code: {do}",
-    "please {do} in {language}",
-    "can you {do} using {language}?",
-)
-CHINESE_ELSEWHERE = (
-    "用{language}{do}",
-    "用 {language} {do}",
-    "写一个{language}函数，{do}",
-    "{language}怎么{do}？",
-    "请用{language}写代码，{do}",
-    "如何用{language}{do}？",
-)
+# How often a task-like request, a question about a topic, a question for the largest of a kind.
+FORM_WEIGHTS = (0.6, 0.25, 0.15)
 
 
 def composed_request(rng: random.Random, language: Language) -> str:
     """A line as `taught/unknown.txt` has them: a task-like phrase with `+`, or a question."""
-    if rng.random() < 0.6:
-        deeds, things = (
-            (ENGLISH_DEEDS, ENGLISH_THINGS) if language == "en" else (CHINESE_DEEDS, CHINESE_THINGS)
-        )
-        return "+" + rng.choice(deeds).format(thing=rng.choice(things))
-    asked, topics = (
-        (ENGLISH_QUESTIONS, ENGLISH_TOPICS)
-        if language == "en"
-        else (CHINESE_QUESTIONS, CHINESE_TOPICS)
+    form = rng.choices(("deed", "question", "ranked"), FORM_WEIGHTS)[0]
+    if form == "deed":
+        return "+" + _part(rng, language, "deeds").format(thing=_part(rng, language, "things"))
+    if form == "question":
+        return _part(rng, language, "questions").format(topic=_part(rng, language, "topics"))
+    return _part(rng, language, "ranked").format(
+        kind=_part(rng, language, "kinds"), rank=_part(rng, language, "ranks")
     )
-    return rng.choice(asked).format(topic=rng.choice(topics))
 
 
 def in_another_language(rng: random.Random, language: Language, phrase: str) -> str:
     """A taught task asked for in a programming language that was not taught."""
-    sentences = ENGLISH_ELSEWHERE if language == "en" else CHINESE_ELSEWHERE
-    return rng.choice(sentences).format(do=phrase, language=rng.choice(OTHER_LANGUAGES))
+    return _part(rng, language, "elsewhere").format(
+        do=phrase, language=rng.choice(_parts()["programming languages"])
+    )
+
+
+def _part(rng: random.Random, language: Language, name: str) -> str:
+    return rng.choice(_parts()[f"{'english' if language == 'en' else 'chinese'} {name}"])
+
+
+@cache
+def _parts() -> dict[str, tuple[str, ...]]:
+    """The parts by their heading."""
+    text = (TAUGHT_FOLDER / "unknown_parts.txt").read_text(encoding="utf-8")
+    blocks = (block.split("\n") for block in re.split(r"^## ", text, flags=re.MULTILINE)[1:])
+    return {heading: tuple(line for line in lines if line) for heading, *lines in blocks}

@@ -1,18 +1,22 @@
 """The starter model: its data is sound, its export is readable, its shipped file is whole."""
 
+import ast
+import builtins
+import difflib
 import hashlib
 import json
 import random
 import re
 import sys
 from pathlib import Path
+from string import Template
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from starter import corpus, smalltalk, tasks, unknown, wordings  # noqa: E402
+from starter import bodies, corpus, idioms, smalltalk, tasks, unknown, wordings  # noqa: E402
 
 from codehearth.lab import texts  # noqa: E402
 from codehearth.models.catalogue import catalogue  # noqa: E402
@@ -86,6 +90,8 @@ def test_each_phrase_asks_for_one_task_only() -> None:
         for phrase in (
             *task.english,
             *task.chinese,
+            *task.more_english,
+            *task.more_chinese,
             *task.english_held_out,
             *task.chinese_held_out,
         )
@@ -111,7 +117,55 @@ def test_unknown_requests_keep_some_for_evaluation() -> None:
 def test_every_task_is_asked_for_in_many_words_and_one_phrase_is_kept_for_measuring() -> None:
     for task in tasks.read_tasks():
         assert min(len(task.english), len(task.chinese)) >= 5, task.name
+        assert min(len(task.more_english), len(task.more_chinese)) >= 5, task.name
+        assert all(phrase.isascii() for phrase in task.english + task.more_english), task.name
+        assert not any(phrase.isascii() for phrase in task.chinese + task.more_chinese), task.name
         assert len(task.english_held_out) == len(task.chinese_held_out) == 1, task.name
+
+
+def test_no_phrase_of_a_task_is_nearly_the_one_kept_for_measuring() -> None:
+    near = [
+        (phrase, kept)
+        for task in tasks.read_tasks()
+        for phrases, held_out in (
+            (task.english + task.more_english, task.english_held_out),
+            (task.chinese + task.more_chinese, task.chinese_held_out),
+        )
+        for phrase in phrases
+        for kept in held_out
+        if difflib.SequenceMatcher(None, kept.lower(), phrase.lower()).ratio() > 0.85
+    ]
+
+    assert near == []
+
+
+def test_an_idiom_is_whole_whatever_its_names_are() -> None:
+    rng = random.Random(5)
+    for block in idioms.idioms():
+        for _ in range(50):
+            code = idioms.renamed(rng, block)
+            tree = ast.parse(code)
+            known = set(dir(builtins)) | {"self", "__init__"}
+            for node in ast.walk(tree):
+                match node:
+                    case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name):
+                        known.add(name)
+                    case ast.FunctionDef(name=name) | ast.alias(name=name):
+                        known.add(name)
+                    case _:
+                        pass
+            used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+            assert used <= known, code
+
+
+def test_two_names_of_an_idiom_are_never_one() -> None:
+    rng = random.Random(6)
+    for block in idioms.idioms():
+        wanted = Template(block).get_identifiers()
+        for _ in range(50):
+            names = idioms.chosen_names(rng, wanted)
+            assert sorted(names) == sorted(wanted)
+            assert len(set(names.values())) == len(wanted), names
 
 
 def test_a_composed_request_to_decline_is_none_of_those_kept_for_evaluation() -> None:
@@ -273,6 +327,35 @@ def test_rows_are_the_same_for_the_same_seed_and_keep_the_middle() -> None:
     assert 0 <= start <= end <= len(PYTHON_FILE)
 
 
+def test_a_value_alone_is_often_the_middle() -> None:
+    pytest.importorskip("tokenizers", reason="tokenizers is not installed")
+    from starter import middles
+
+    text = "def mean(numbers):\n    total = sum(numbers)\n    return total / len(numbers)\n"
+
+    spans = [middles.middle_span(random.Random(seed), text) for seed in range(300)]
+
+    cut = [text[start:end] for start, end in spans]
+    assert cut.count("sum(numbers)") > 5
+    assert cut.count("total / len(numbers)") > 5
+
+
+def test_a_hidden_line_is_code_and_neither_comment_nor_docstring() -> None:
+    for needed in ("torch", "tokenizers", "xllamacpp"):
+        pytest.importorskip(needed, reason=f"{needed} is not installed")
+    from starter import infilling
+
+    text = (
+        '"""What it is for.\n\nMore of it.\n"""\n\n# a comment\nimport os\n\n\n'
+        "def f(a):\n    'In one line.'\n    if a:  # why\n        return '#'\n    else:\n"
+        "        pass\n"
+    )
+
+    lines = [text[start:end] for start, end in infilling.code_lines(text)]
+
+    assert lines == ["import os", "def f(a):", "if a:  # why", "return '#'", "else:", "pass"]
+
+
 def test_what_is_to_be_filled_in_weighs_more_than_what_stands_around_it() -> None:
     pytest.importorskip("tokenizers", reason="tokenizers is not installed")
     from starter import middles, windows
@@ -296,16 +379,12 @@ def test_what_is_to_be_filled_in_weighs_more_than_what_stands_around_it() -> Non
 
 
 def test_a_body_ends_where_its_indent_ends() -> None:
-    for needed in ("torch", "tokenizers", "xllamacpp"):
-        pytest.importorskip(needed, reason=f"{needed} is not installed")
-    from starter import measure
-
-    assert measure.block("    return 1\n\n\ndef next", is_whole=True) == "    return 1\n"
-    assert measure.block("    return 1\n    retur", is_whole=False) == "    return 1\n"
-    assert measure.has_left("    return 1\n\n\ndef next():\n    ret")
-    assert not measure.has_left('    """Two paragraphs.\n\n    The sec')
-    assert measure.is_beginning('def f():\n    """Open')
-    assert not measure.is_beginning("def f():\n    return )\n    x = (")
+    assert bodies.block("    return 1\n\n\ndef next", is_whole=True) == "    return 1\n"
+    assert bodies.block("    return 1\n    retur", is_whole=False) == "    return 1\n"
+    assert bodies.has_left("    return 1\n\n\ndef next():\n    ret")
+    assert not bodies.has_left('    """Two paragraphs.\n\n    The sec')
+    assert bodies.is_beginning('def f():\n    """Open')
+    assert not bodies.is_beginning("def f():\n    return )\n    x = (")
 
 
 def test_pass_at_k_is_the_unbiased_estimator() -> None:
