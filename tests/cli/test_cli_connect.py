@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from codehearth.cli.connect.clients import Target, client_apps, find_client
@@ -152,14 +152,25 @@ def test_a_list_of_json_gets_our_entry_in_place_of_the_old_one() -> None:
 
 
 def test_toml_gets_our_tables_at_its_end() -> None:
-    text, how = addition("codex")
-    before = 'model = "o1"  # mine\n\n[model_providers.other]\nname = "x"\n'
+    text, how = addition("tabby")
+    before = 'theme = "dark"  # mine\n\n[logs]\nlevel = "silent"\n'
 
     made = merged(before, text, **how)
 
     assert made.startswith(before)
-    assert tomllib.loads(made)["model_providers"].keys() == {"other", "codehearth"}
+    assert tomllib.loads(made).keys() == {"theme", "logs", *tomllib.loads(text)}
     assert merged(made, text, **how) == made
+
+
+def test_codex_gets_a_profile_of_its_own_file() -> None:
+    """Codex 0.171 refuses a profile that stands in config.toml."""
+    text, how = addition("codex")
+    profile = tomllib.loads(merged("", text, **how))
+
+    assert find_client("codex").file("linux") == ".codex/codehearth.config.toml"
+    assert (profile["model_provider"], profile["model"]) == ("codehearth", "starter")
+    assert profile["model_providers"]["codehearth"]["wire_api"] == "responses"
+    assert merged(text, text, **how) == text
 
 
 def test_toml_with_our_table_and_other_values_is_left_alone() -> None:
@@ -248,6 +259,7 @@ VALUES = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(["a", "b", "theme", "//", "/*"]), VALUES, min_size=1))
+@example({"a": "// "})  # it looks like a comment
 def test_no_setting_is_lost_whatever_the_file_holds(before: dict[str, Any]) -> None:
     text, how = addition("zed")
     plain = json.dumps(before, indent=2)
@@ -255,7 +267,8 @@ def test_no_setting_is_lost_whatever_the_file_holds(before: dict[str, Any]) -> N
     for content in (plain, "// a comment\n" + plain, plain.replace("\n}", "\n  // end\n}")):
         made = merged(content, text, **how)
 
-        read = json.loads("\n".join(line for line in made.split("\n") if "// " not in line))
+        lines = (line for line in made.split("\n") if not line.strip().startswith("// "))
+        read = json.loads("\n".join(lines))
         assert {key: read[key] for key in before} == before
         assert "edit_predictions" in read
 
