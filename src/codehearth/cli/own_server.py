@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import IO
 
 from codehearth.cli.output import say
-from codehearth.errors import BadSetting, HearthError
+from codehearth.errors import BadSetting, HearthError, ServerUnreachable
 from codehearth.gateway.running import Running, find_running
 from codehearth.settings import Settings
 from codehearth.workers import tether
@@ -36,7 +36,7 @@ def own_server(settings: Settings, *, model: str | None) -> Iterator[Running]:
             child = _start(settings, model, said)
             try:
                 running = _announced(settings, child)
-                if running is not None:
+                if running is not None and (child.poll() is None or _answers(running)):
                     yield running
                     return
             finally:
@@ -66,6 +66,18 @@ def _announced(settings: Settings, child: subprocess.Popen[bytes]) -> Running | 
     if not child.stdout.readline():
         child.wait()
     return find_running(settings.data)
+
+
+def _answers(running: Running) -> bool:
+    """Whether another command's server is still there: it ends with its command."""
+    from codehearth.client import Client
+
+    with Client(running.url, key=running.token) as client:
+        try:
+            client.models()
+        except ServerUnreachable:
+            return False
+    return True
 
 
 def _failure(said: IO[bytes]) -> HearthError:
