@@ -274,9 +274,10 @@ alone. For the first fifth library code only; until four fifths by tokens about 
 and 80 %.
 
 Then 1.5 million tokens in 66 minutes on two cores of a CPU, by AdamW, 4096 tokens a step in windows
-of 512: two thirds conversations, a tenth taught code, a quarter library code at 3e-4 (1.25 million);
-then less library code and more short functions whose names change at 1.5e-4 (0.23 million, the
-script's recipe `teaching`). They showed six more phrases a task and language, requests to decline
+of 512: two thirds conversations, a tenth taught code, a quarter library code at 3e-4 (1.25
+million); then less library code and more short functions whose names change at 1.5e-4 (0.23
+million, the script's recipe `teaching`). They showed six more phrases a task and language,
+requests to decline
 composed of many more parts, and values alone as middles. Of the file that ships, nine tenths are
 these weights, one tenth those before them, which brought back what was forgotten.
 
