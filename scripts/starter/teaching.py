@@ -37,8 +37,8 @@ class Teaching:
 
     tasks: tuple[Task, ...]
     unknown: dict[Language, list[str]]
-    more_share: float = 0.5
-    idiom_share: float = 0.3
+    more_share: float
+    idiom_share: float
 
     def conversation(self, rng: random.Random) -> Conversation:
         """Perhaps a system prompt, then one exchange, seldom two."""

@@ -310,7 +310,7 @@ def test_rows_are_the_same_for_the_same_seed_and_keep_the_middle() -> None:
 
     tokenizer = vocabulary.train_tokenizer([PYTHON_FILE], vocabulary_size=300)
     learnt, _ = smalltalk.unknown_requests()
-    lessons = teaching.Teaching(tasks.read_tasks(), learnt)
+    lessons = teaching.Teaching(tasks.read_tasks(), learnt, more_share=0.5, idiom_share=0.3)
     mixture = windows.Mixture(
         tokenizer,
         {"stdlib": (source_file("a.py"),)},
