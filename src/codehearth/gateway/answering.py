@@ -12,8 +12,9 @@ from starlette.responses import Response
 
 from codehearth.errors import HearthError
 from codehearth.gateway.auth import caller_of
-from codehearth.gateway.engine.chunks import AnswerFormat, Piece, last_usage, summed_usage
+from codehearth.gateway.engine.chunks import AnswerFormat, Piece
 from codehearth.gateway.engine.generate import Choice, Order, choices_of, count, merged
+from codehearth.gateway.engine.usage import last_usage, summed_usage
 from codehearth.gateway.house import House, house_of
 from codehearth.gateway.replies import error_body
 from codehearth.gateway.streams import EVENT_STREAM, ClientGone, Generation, Writer, told_of

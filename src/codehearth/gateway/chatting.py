@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from fastapi import Request
 from starlette.responses import Response
 
+from codehearth.errors import InvalidRequest
 from codehearth.gateway.answering import Dialect, answer_order
 from codehearth.gateway.auth import caller_of
 from codehearth.gateway.engine.chunks import TIMED, timed_piece
 from codehearth.gateway.engine.generate import Choice, Order
-from codehearth.gateway.engine.upstream import check_chat
+from codehearth.gateway.engine.upstream import CHAT_PATH, check_chat
 from codehearth.gateway.house import House, house_of
 from codehearth.gateway.shown import Shown, question_of
 from codehearth.gateway.streams import Generation
 from codehearth.pool.child import ModelFacts
-from codehearth.wire.requests import ChatRequest
+from codehearth.wire.requests import NOT_TEXT, ChatRequest
 
-CHAT_PATH = "/v1/chat/completions"
+
+class Part(Protocol):
+    """A part of a message in any dialect."""
+
+    @property
+    def type(self) -> str: ...
 
 
 async def answer_chat(
@@ -48,6 +55,13 @@ async def answer_chat(
         headers=shown.headers,
     )
     return Generation(work, on_gone=house.metrics.cancelled.inc)
+
+
+def check_text(parts: Iterable[Part], *, where: str) -> None:
+    """Raises InvalidRequest for pictures, sound and files among the parts of a message."""
+    for part in parts:
+        if part.type in NOT_TEXT:
+            raise InvalidRequest(f"'{where}': text only, not '{part.type}'.", param=where)
 
 
 async def shown_to(house: House, chat: ChatRequest) -> Shown:

@@ -16,9 +16,9 @@ from functools import partial
 from typing import Any
 
 from codehearth.errors import InvalidRequest
-from codehearth.gateway.engine.chunks import last_usage
 from codehearth.gateway.engine.generate import Choice, Order, counted_pieces
-from codehearth.gateway.engine.upstream import chat_body
+from codehearth.gateway.engine.upstream import CHAT_PATH, chat_body
+from codehearth.gateway.engine.usage import last_usage
 from codehearth.gateway.house import House
 from codehearth.lab import verifying
 from codehearth.lab.judging.verdict import Verdict
@@ -176,7 +176,7 @@ class Search:
                 "seed": None if asked.seed is None else asked.seed + number,
             },
         )
-        choice = Choice(0, "/v1/chat/completions", partial(chat_body, request, choice=0))
+        choice = Choice(0, CHAT_PATH, partial(chat_body, request, choice=0))
         order = Order(self.model, [choice], self.owner, self.house.keep_alive_s(asked.keep_alive))
         texts: list[str] = []
         usage: Mapping[str, Any] | None = None

@@ -14,14 +14,15 @@ from codehearth.wire.requests import (
     MAX_MESSAGES,
     MAX_TOOLS,
     ModelId,
+    Name,
     PositiveCount,
     Probability,
     RepositoryName,
     Shape,
     Stops,
+    Temperature,
+    TopK,
 )
-
-_Id = Annotated[str, Field(max_length=256)]
 
 
 class Block(Shape):
@@ -30,10 +31,10 @@ class Block(Shape):
     type: Annotated[str, Field(max_length=64)]
     text: str = ""
     thinking: str = ""
-    id: _Id | None = None
-    name: _Id | None = None
+    id: Name | None = None
+    name: Name | None = None
     input: dict[str, Any] | None = None
-    tool_use_id: _Id | None = None
+    tool_use_id: Name | None = None
     content: str | list[Block] | None = None
 
 
@@ -58,7 +59,7 @@ class AnthropicTool(Shape):
 
 class ToolChoice(Shape):
     type: Literal["auto", "any", "tool", "none"]
-    name: _Id | None = None
+    name: Name | None = None
     disable_parallel_tool_use: bool | None = None
 
 
@@ -69,9 +70,9 @@ class MessagesRequest(Shape):
     messages: Annotated[list[AnthropicMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
     system: str | list[Block] | None = None
     max_tokens: PositiveCount = 4096
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    temperature: Temperature | None = None
     top_p: Probability | None = None
-    top_k: Annotated[int, Field(ge=0, le=10**6)] | None = None
+    top_k: TopK | None = None
     stop_sequences: Stops | None = None
     tools: Annotated[list[AnthropicTool], Field(max_length=MAX_TOOLS)] | None = None
     tool_choice: ToolChoice | None = None

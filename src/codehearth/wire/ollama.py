@@ -14,11 +14,13 @@ from codehearth.wire.requests import (
     MAX_TOOLS,
     KeepAlive,
     ModelId,
+    Name,
     Penalty,
     Probability,
     RepositoryName,
     Shape,
     Stop,
+    Temperature,
 )
 
 Images = Annotated[list[str], Field(max_length=64)]
@@ -30,7 +32,7 @@ class Options(Shape):
     """Those of Ollama's options that are honoured; the others are about its own loading."""
 
     num_predict: Annotated[int, Field(ge=-2, le=2**31 - 1)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    temperature: Temperature | None = None
     top_k: Annotated[int, Field(ge=-1, le=10**6)] | None = None
     top_p: Probability | None = None
     min_p: Probability | None = None
@@ -75,7 +77,7 @@ class GenerateRequest(OllamaRequest):
 
 
 class CalledFunction(Shape):
-    name: Annotated[str, Field(max_length=256)]
+    name: Name
     arguments: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -88,7 +90,7 @@ class OllamaMessage(Shape):
     content: str | None = None
     images: Images | None = None
     tool_calls: Annotated[list[OllamaToolCall], Field(max_length=MAX_TOOLS)] | None = None
-    tool_name: Annotated[str, Field(max_length=256)] | None = None
+    tool_name: Name | None = None
     thinking: str | None = None
 
 

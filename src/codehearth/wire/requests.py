@@ -19,9 +19,12 @@ MAX_MESSAGES = 4096  # ours
 MAX_TOOLS = 128
 
 ModelId = Annotated[str, Field(min_length=1, max_length=256)]
+Name = Annotated[str, Field(max_length=256)]  # of a tool, a call, a user; ours
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 PositiveCount = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+Temperature = Annotated[float, Field(ge=0, le=2)]
+TopK = Annotated[int, Field(ge=0, le=10**6)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 StopText = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARACTERS)]
 Stops = Annotated[list[StopText], Field(max_length=MAX_STOPS)]
@@ -41,6 +44,12 @@ RepositoryName = Annotated[str, Field(min_length=1, max_length=64)]
 KeepAlive = Annotated[float, Field(ge=-1, le=10**9)] | Annotated[str, Field(max_length=16)]
 
 
+NOT_TEXT = frozenset(
+    ("image", "image_url", "input_image", "input_audio", "document", "file", "input_file")
+)
+"""The types of a message's parts that are refused by name; their addresses are never fetched."""
+
+
 class Shape(BaseModel):
     """Strict: a number in quotes is not a number; a `null` counts as not given."""
 
@@ -57,12 +66,12 @@ class TextPart(Shape):
 
 
 class FunctionCall(Shape):
-    name: Annotated[str, Field(max_length=256)]
+    name: Name
     arguments: str = ""
 
 
 class ToolCall(Shape):
-    id: Annotated[str, Field(max_length=256)] | None = None
+    id: Name | None = None
     type: Literal["function"] = "function"
     function: FunctionCall
 
@@ -70,9 +79,9 @@ class ToolCall(Shape):
 class Message(Shape):
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | list[TextPart] | None = None
-    name: Annotated[str, Field(max_length=256)] | None = None
+    name: Name | None = None
     tool_calls: Annotated[list[ToolCall], Field(max_length=MAX_TOOLS)] | None = None
-    tool_call_id: Annotated[str, Field(max_length=256)] | None = None
+    tool_call_id: Name | None = None
     reasoning_content: str | None = None
 
     @field_validator("content", mode="before")
@@ -81,7 +90,7 @@ class Message(Shape):
         """Pictures, sound and files are named in the refusal; their addresses are not fetched."""
         for part in content if isinstance(content, list) else []:
             kind = part.get("type") if isinstance(part, dict) else None
-            if kind in ("image_url", "input_image", "input_audio", "file", "input_file"):
+            if kind in NOT_TEXT:
                 raise ValueError(f"this server takes text only, not '{kind}'")
         return content
 
@@ -129,9 +138,9 @@ class Sampling(Shape):
     """What the chat and the completion route share."""
 
     model: ModelId | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    temperature: Temperature | None = None
     top_p: Probability | None = None
-    top_k: Annotated[int, Field(ge=0, le=10**6)] | None = None
+    top_k: TopK | None = None
     min_p: Probability | None = None
     repeat_penalty: Annotated[float, Field(ge=0, le=2)] | None = None
     presence_penalty: Penalty | None = None
@@ -183,7 +192,7 @@ class TwinnyOptions(Shape):
     """Where twinny puts an OpenAI-compatible request's sampling: Ollama's `options`."""
 
     num_predict: Annotated[int, Field(ge=-2, le=2**31 - 1)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    temperature: Temperature | None = None
     stop: Stop | None = None
 
 
@@ -210,7 +219,7 @@ class CompletionRequest(Sampling):
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     echo: bool | None = None
     best_of: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
-    user: Annotated[str, Field(max_length=256)] | None = None
+    user: Name | None = None
     options: TwinnyOptions | None = None
     language: Annotated[str, Field(max_length=64)] | None = None
     filepath: Annotated[str, Field(max_length=4096)] | None = None

@@ -14,13 +14,13 @@ from codehearth.wire.requests import (
     MAX_MESSAGES,
     MAX_TOOLS,
     ModelId,
+    Name,
     PositiveCount,
     Probability,
     RepositoryName,
     Shape,
+    Temperature,
 )
-
-_Id = Annotated[str, Field(max_length=256)]
 
 
 class Part(Shape):
@@ -38,8 +38,8 @@ class Item(Shape):
     role: Literal["system", "developer", "user", "assistant"] | None = None
     content: str | list[Part] | None = None
     summary: list[Part] | None = None
-    call_id: _Id | None = None
-    name: _Id | None = None
+    call_id: Name | None = None
+    name: Name | None = None
     arguments: str = ""
     output: str | list[Part] | None = None
 
@@ -55,12 +55,12 @@ class ResponseTool(Shape):
 
 class NamedChoice(Shape):
     type: Annotated[str, Field(max_length=64)]
-    name: _Id | None = None
+    name: Name | None = None
 
 
 class TextFormat(Shape):
     type: Literal["text", "json_object", "json_schema"]
-    name: _Id | None = None
+    name: Name | None = None
     schema_: dict[str, Any] | None = Field(default=None, alias="schema")
 
 
@@ -75,7 +75,7 @@ class ResponsesRequest(Shape):
     input: str | Annotated[list[Item], Field(min_length=1, max_length=MAX_MESSAGES)]
     instructions: str | None = None
     max_output_tokens: PositiveCount | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    temperature: Temperature | None = None
     top_p: Probability | None = None
     tools: Annotated[list[ResponseTool], Field(max_length=MAX_TOOLS)] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedChoice | None = None

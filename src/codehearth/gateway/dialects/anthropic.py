@@ -13,10 +13,9 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from codehearth.errors import InvalidRequest
 from codehearth.gateway.auth import caller_of
 from codehearth.gateway.body import read_request
-from codehearth.gateway.chatting import answer_chat
+from codehearth.gateway.chatting import answer_chat, check_text
 from codehearth.gateway.dialects.anthropic_answers import MessageDialect
 from codehearth.gateway.engine.counting import num_chat_tokens
 from codehearth.gateway.engine.upstream import check_chat
@@ -28,8 +27,6 @@ from codehearth.wire.requests import ChatRequest
 from codehearth.wire.validation import validated
 
 router = APIRouter()
-
-_REFUSED_BLOCKS = frozenset(("image", "document"))
 
 
 @router.post("/v1/messages")
@@ -127,7 +124,5 @@ def _text(content: str | Sequence[Block], *, where: str) -> str:
     """The text of blocks, in paragraphs; what else there is besides pictures says nothing."""
     if isinstance(content, str):
         return content
-    for block in content:
-        if block.type in _REFUSED_BLOCKS:
-            raise InvalidRequest(f"'{where}': text only, not '{block.type}'.", param=where)
+    check_text(content, where=where)
     return "\n\n".join(block.text for block in content if block.text)

@@ -16,6 +16,7 @@ from pydantic_core import from_json
 from codehearth.errors import HearthError, UpstreamFailed
 from codehearth.gateway.answering import Usage
 from codehearth.gateway.engine.chunks import ChatFormat, Piece, finish_reason_of
+from codehearth.gateway.engine.usage import num_cached_tokens, num_prompt_tokens
 from codehearth.gateway.replies import anthropic_error_body
 from codehearth.gateway.streams import EVENT_STREAM
 from codehearth.wire.bounded_json import dump_json
@@ -149,9 +150,9 @@ def _framed(event: Mapping[str, Any]) -> bytes:
 
 
 def _usage(usage: Usage) -> dict[str, int]:
-    cached = int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0)
+    cached = num_cached_tokens(usage)
     return {
-        "input_tokens": max(0, int(usage.get("prompt_tokens") or 0) - cached),
+        "input_tokens": max(0, num_prompt_tokens(usage) - cached),
         "cache_creation_input_tokens": 0,
         "cache_read_input_tokens": cached,
         "output_tokens": int(usage.get("completion_tokens") or 0),

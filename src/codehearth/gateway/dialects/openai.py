@@ -14,11 +14,11 @@ from codehearth.errors import Unsupported, UpstreamFailed
 from codehearth.gateway.answering import openai_answer
 from codehearth.gateway.auth import caller_of
 from codehearth.gateway.body import read_request
-from codehearth.gateway.chatting import CHAT_PATH, shown_to
+from codehearth.gateway.chatting import shown_to
 from codehearth.gateway.engine.chunks import ChatFormat
 from codehearth.gateway.engine.generate import Choice
 from codehearth.gateway.engine.link import engine_json
-from codehearth.gateway.engine.upstream import check_chat
+from codehearth.gateway.engine.upstream import CHAT_PATH, check_chat
 from codehearth.gateway.house import house_of
 from codehearth.gateway.replies import JsonResponse
 from codehearth.gateway.streams import Generation, Writer

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from codehearth.errors import InvalidRequest, Unsupported
 from codehearth.gateway.body import read_request
-from codehearth.gateway.chatting import answer_chat
+from codehearth.gateway.chatting import answer_chat, check_text
 from codehearth.gateway.dialects.responses_answers import ResponseDialect
 from codehearth.gateway.house import house_of
 from codehearth.wire.requests import ChatRequest
@@ -22,8 +22,6 @@ from codehearth.wire.responses import Item, Part, ResponsesRequest
 from codehearth.wire.validation import validated
 
 router = APIRouter()
-
-_REFUSED_PARTS = frozenset(("input_image", "input_audio", "input_file", "image_url", "file"))
 
 
 @router.post("/v1/responses")
@@ -110,9 +108,7 @@ def _turn(made: list[dict[str, Any]]) -> dict[str, Any]:
 def _text(content: str | Sequence[Part], *, where: str) -> str:
     if isinstance(content, str):
         return content
-    for part in content:
-        if part.type in _REFUSED_PARTS:
-            raise InvalidRequest(f"'{where}': text only, not '{part.type}'.", param=where)
+    check_text(content, where=where)
     return "".join(part.text or part.refusal for part in content)
 
 

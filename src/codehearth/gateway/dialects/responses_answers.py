@@ -16,6 +16,7 @@ from typing import Any
 from codehearth.errors import HearthError
 from codehearth.gateway.answering import Usage
 from codehearth.gateway.engine.chunks import Piece
+from codehearth.gateway.engine.usage import num_cached_tokens, num_prompt_tokens
 from codehearth.gateway.replies import error_body
 from codehearth.gateway.streams import EVENT_STREAM
 from codehearth.wire.bounded_json import dump_json
@@ -231,11 +232,10 @@ def _text_part(text: str) -> Said:
 
 
 def _usage(usage: Usage) -> Said:
-    read, written = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
-    cached = int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0)
+    read, written = num_prompt_tokens(usage), int(usage.get("completion_tokens") or 0)
     return {
         "input_tokens": read,
-        "input_tokens_details": {"cached_tokens": cached},
+        "input_tokens_details": {"cached_tokens": num_cached_tokens(usage)},
         "output_tokens": written,
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": read + written,

@@ -23,7 +23,7 @@ from codehearth.gateway.auth import caller_of
 from codehearth.gateway.body import BODY_TIMEOUT_S, content_type_of, read_object
 from codehearth.gateway.engine.generate import Choice, Order, counted_pieces, pieces_of
 from codehearth.gateway.engine.link import engine_json
-from codehearth.gateway.engine.upstream import chat_body, completion_body
+from codehearth.gateway.engine.upstream import CHAT_PATH, chat_body, completion_body
 from codehearth.gateway.house import House, house_of
 from codehearth.gateway.streams import Generation, Writer
 from codehearth.text.languages import find_language
@@ -117,7 +117,7 @@ async def _chat(request: Request, asked: SimpleChat, writer: Writer) -> None:
     )
     order = Order(
         model=model,
-        choices=[Choice(0, "/v1/chat/completions", partial(chat_body, chat, choice=0))],
+        choices=[Choice(0, CHAT_PATH, partial(chat_body, chat, choice=0))],
         owner=caller_of(request).owner,
     )
     text = ""

@@ -16,10 +16,11 @@ from typing import Any, TypeVar
 
 from codehearth.errors import EngineFailed
 from codehearth.gateway.engine.chunk_reader import ChunkReader, Meaning
-from codehearth.gateway.engine.chunks import Piece, last_usage, piece_of, summed_usage
+from codehearth.gateway.engine.chunks import Piece, piece_of
 from codehearth.gateway.engine.link import ask, refusal
 from codehearth.gateway.engine.reply import NothingReceived
 from codehearth.gateway.engine.upstream import adapter_fields
+from codehearth.gateway.engine.usage import last_usage, summed_usage
 from codehearth.gateway.house import House
 from codehearth.pool.child import ModelFacts
 from codehearth.pool.lease import Lease

@@ -15,6 +15,7 @@ from codehearth.pool.child import ModelFacts
 from codehearth.text.fim import Fim, fim_format_of, render
 from codehearth.wire.requests import ChatRequest, CompletionRequest, Message, Sampling, Tool
 
+CHAT_PATH = "/v1/chat/completions"
 DEFAULT_MAX_TOKENS = 16  # OpenAI's, for completions
 _CHAT_DEFAULTS = Recommended(temperature=0.7, top_p=0.8)
 _COMPLETION_DEFAULTS = Recommended(temperature=0.2, top_p=0.95)

@@ -30,7 +30,7 @@ from codehearth.errors import (
 )
 from codehearth.gateway.auth import Caller
 from codehearth.gateway.engine.generate import Choice, Order, counted_pieces
-from codehearth.gateway.engine.upstream import chat_body
+from codehearth.gateway.engine.upstream import CHAT_PATH, chat_body
 from codehearth.gateway.house import House
 from codehearth.gateway.page.archive import Archive
 from codehearth.gateway.page.draft import Draft
@@ -214,7 +214,7 @@ class Answers:
         for attempt in range(_MAX_BUDGETS):
             order = Order(
                 model=task.model,
-                choices=[Choice(0, "/v1/chat/completions", body)],
+                choices=[Choice(0, CHAT_PATH, body)],
                 owner=caller.owner,
             )
             try:
