@@ -11,10 +11,17 @@ from .windows import Mixture
 
 
 def batches(
-    mixture_at: Callable[[float], Mixture], recipe: Recipe, progress: Progress, workers: int
+    mixture_at: Callable[[float], Mixture],
+    kept: Mixture,
+    recipe: Recipe,
+    progress: Progress,
+    workers: int,
 ) -> Iterator[np.ndarray]:
-    """Batches from where the progress is to the end; `workers` processes make them ahead."""
-    drawn = _Batches(mixture_at, recipe)
+    """Batches from where the progress is to the end; `workers` processes make them ahead.
+
+    The first `kept_rows` of each are of the mixture `kept`.
+    """
+    drawn = _Batches(mixture_at, kept, recipe)
     places = _Places(recipe, progress)
     if not workers:
         for place in places:
@@ -35,10 +42,13 @@ def batches(
         yield batch
 
 
-def batch_at(mixture: Mixture, recipe: Recipe, step: int, window: int) -> np.ndarray:
+def batch_at(mixture: Mixture, kept: Mixture, recipe: Recipe, step: int, window: int) -> np.ndarray:
     """Inputs, targets, segments and weights (4, B, T) of int16; pure in the seed and the step."""
     num_rows = max(1, recipe.tokens_a_step // window)
-    rows = [mixture.row(f"{recipe.seed}/{step}/{i}", window) for i in range(num_rows)]
+    rows = [
+        (kept if i < recipe.kept_rows else mixture).row(f"{recipe.seed}/{step}/{i}", window)
+        for i in range(num_rows)
+    ]
     return np.array(
         [
             [row.inputs for row in rows],
@@ -55,12 +65,13 @@ class _Batches(Dataset[np.ndarray]):
     """Batches by their step and the share of the training at which they are drawn."""
 
     mixture_at: Callable[[float], Mixture]
+    kept: Mixture
     recipe: Recipe
 
     def __getitem__(self, place: tuple[int, float]) -> np.ndarray:
         step, share = place
         window = window_at(self.recipe, share)
-        return batch_at(self.mixture_at(share), self.recipe, step, window)
+        return batch_at(self.mixture_at(share), self.kept, self.recipe, step, window)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ NAMES = {
     "largest": ("largest", "biggest", "maximum", "highest", "best"),
     "letter": ("letter", "char", "character", "c", "ch"),
     "line": ("line", "row", "text"),
+    "load_json": ("load_json", "read_json", "load_json_file", "load_data"),
     "lowest": ("lowest", "minimum", "low", "lower"),
     "mapping": ("mapping", "table", "d", "data", "scores", "prices"),
     "name": ("name", "user", "title"),
@@ -49,8 +50,9 @@ NAMES = {
 
 
 def idiom(rng: random.Random) -> str:
-    """One short function or class, its names drawn anew."""
-    return renamed(rng, rng.choice(idioms()))
+    """One short function or class, its names drawn anew; two empty lines are often one."""
+    text = renamed(rng, rng.choice(idioms()))
+    return text if rng.random() < 0.5 else text.replace("\n\n\n", "\n\n")
 
 
 @cache

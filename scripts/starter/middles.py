@@ -9,21 +9,28 @@ from tokenizers import Tokenizer
 from . import tokenizer as vocabulary
 
 MAX_LEADING_LINES = 16
+# A middle is one token in forty of what is shown, and all that infilling is judged by.
+MIDDLE_WEIGHT = 8
+VALUE_SHARE = 0.12
 VALUE_MARK = re.compile(r"\breturn |[\w\])] [-+*/]?= ")  # what comes next is worth asking for
 
 
 @dataclass(frozen=True)
 class Document:
-    """The tokens of one text, and how many of the last ones are a middle that was asked for."""
+    """The tokens of one text; the last `num_wanted` are what it asks for, a middle or an answer,
+    and weigh `weight` in the loss, the others 1."""
 
     ids: list[int]
-    num_middle: int = 0
+    num_wanted: int = 0
+    weight: int = 1
 
 
-def encode_infilling(tokenizer: Tokenizer, rng: random.Random, text: str) -> Document:
+def encode_infilling(
+    tokenizer: Tokenizer, rng: random.Random, text: str, value_share: float = VALUE_SHARE
+) -> Document:
     """Prefix, suffix and middle, in both orders llama.cpp's `/infill` can send (Bavarian 2022), or
     with the lines before the middle behind its mark, as CodeHearth asks for it."""
-    start, end = middle_span(rng, text)
+    start, end = middle_span(rng, text, value_share)
     order = rng.random()
     lead = leading_start(rng, text, start) if order < 0.35 else start
     prefix, suffix, leading, filled = (
@@ -43,7 +50,8 @@ def encode_infilling(tokenizer: Tokenizer, rng: random.Random, text: str) -> Doc
     with_suffix = [mark[vocabulary.FIM_SUFFIX], *suffix]
     parts = with_prefix + with_suffix if order < 0.75 else with_suffix + with_prefix
     ids = [*parts, mark[vocabulary.FIM_MIDDLE], *filled, mark[vocabulary.END_OF_TEXT]]
-    return Document(ids, num_middle=max(len(filled) - len(leading), 0) + 1)
+    num_middle = max(len(filled) - len(leading), 0) + 1
+    return Document(ids, num_middle, MIDDLE_WEIGHT)
 
 
 def leading_start(rng: random.Random, text: str, start: int) -> int:
@@ -53,22 +61,25 @@ def leading_start(rng: random.Random, text: str, start: int) -> int:
     return start
 
 
-def middle_span(rng: random.Random, text: str) -> tuple[int, int]:
-    """Where the middle lies: mostly one line's code, its value or rest, else lines or any span."""
-    choice = rng.random()
+def middle_span(rng: random.Random, text: str, value_share: float = VALUE_SHARE) -> tuple[int, int]:
+    """Where the middle lies: mostly one line's code, its value or rest, else lines or any span.
+
+    `value_share` of them are values, where the line that is drawn has one.
+    """
     at = rng.randrange(len(text))
     line_end = text.find("\n", at)
     line_end = len(text) if line_end < 0 else line_end
     line_start = text.rfind("\n", 0, at) + 1
-    if choice < 0.45:
+    value = VALUE_MARK.search(text, line_start, line_end)
+    if value and rng.random() < value_share:
+        return value.end(), line_end
+    choice = rng.random()
+    if choice < 0.51:
         line = text[line_start:line_end]
         return line_start + len(line) - len(line.lstrip()), line_end
-    value = VALUE_MARK.search(text, line_start, line_end)
-    if choice < 0.57 and value:
-        return value.end(), line_end
-    if choice < 0.7:
+    if choice < 0.66:
         return at, line_end
-    if choice < 0.87:
+    if choice < 0.85:
         for _ in range(rng.randrange(1, 4)):
             following = text.find("\n", line_end + 1)
             line_end = line_end if following < 0 else following

@@ -10,6 +10,8 @@ class Recipe:
 
     Training ends at `max_tokens`, or after `max_minutes` on a machine that is slower than hoped:
     the learning rate falls to zero by whichever comes first.
+    On the first `kept_rows` of a batch the network shall not learn but go on answering as the
+    weights it began with; what it strays there weighs `kept_weight` times as much.
     """
 
     max_tokens: int
@@ -21,6 +23,8 @@ class Recipe:
     decay_share: float = 0.6
     weight_decay: float = 0.05
     uses_muon: bool = False
+    kept_rows: int = 0
+    kept_weight: float = 10.0
     seed: int = 1
 
 

@@ -33,6 +33,7 @@ class Earlier:
 
 def train(
     mixture_at: Callable[[float], Mixture],
+    kept: Mixture,
     shape: Shape,
     recipe: Recipe,
     out: Path,
@@ -45,7 +46,8 @@ def train(
     """Train until `max_tokens`, resuming from `out/checkpoint.pt` when it is there.
 
     `earlier` replaces a random beginning; its tokens count as seen.
-    `mixture_at` gives the mixture at a share of the tokens, as the learning rate is given.
+    `mixture_at` gives the mixture at a share of the tokens, as the learning rate is given;
+    `kept` is that of the rows which are only there so that nothing is forgotten.
     `workers` processes make batches ahead; with none they are made between the steps.
     """
     torch.manual_seed(recipe.seed)
@@ -54,17 +56,22 @@ def train(
     network.to(device)
     optimisers = _optimisers(network, recipe)
     progress = _resume(out, network, optimisers) or _begin(network, recipe, earlier)
+    before = None
+    if recipe.kept_rows and earlier is not None:
+        before = _network_of(earlier, shape).to(device)
     print(f"{num_parameters(network)} parameters, from step {progress.step}", flush=True)
     loss_of = torch.compile(_loss, dynamic=False) if device == "cuda" else _loss
     began = time.monotonic() - progress.seconds
     saved = time.monotonic()
     losses: list[Tensor] = []
-    for batch in batches(mixture_at, recipe, progress, workers):
+    for batch in batches(mixture_at, kept, recipe, progress, workers):
         rate = rate_at(
             recipe, step=progress.step - progress.first_step, share=done_share(recipe, progress)
         )
         inputs, targets, segments, weights = _on_device(batch, device)
-        loss, unweighted = loss_of(network, inputs, targets, weights, within_segments(segments))
+        loss, unweighted = loss_of(
+            network, inputs, targets, weights, within_segments(segments), before, recipe
+        )
         loss.backward()
         _update(network, optimisers, rate)
         losses.append(unweighted)
@@ -124,14 +131,35 @@ def _loss(
     targets: Tensor,
     weights: Tensor,
     visible: Tensor | BlockMask,
+    before: Network | None,
+    recipe: Recipe,
 ) -> tuple[Tensor, Tensor]:
-    """The mean surprise in nats a token: each by its weight, to learn from, and all alike."""
+    """The mean surprise in nats a token: each by its weight, to learn from, and all alike.
+
+    On the rows that are kept, what counts is not the surprise but how far the network strays from
+    what it said `before` (learning without forgetting, Li and Hoiem 2016, arXiv 1606.09282).
+    """
     with torch.autocast(inputs.device.type, torch.bfloat16, enabled=_computes_bf16(inputs.device)):
-        logits = network(inputs, visible)
+        logits = network(inputs, visible).float()
     losses = functional.cross_entropy(
-        logits.float().flatten(0, 1), targets.flatten(), reduction="none"
-    )
-    return (losses * weights.flatten()).sum() / weights.sum(), losses.detach().mean()
+        logits.flatten(0, 1), targets.flatten(), reduction="none"
+    ).view_as(targets)
+    surprise = losses.detach().mean()
+    if before is not None:
+        rows = recipe.kept_rows
+        strayed = _strayed(before, inputs[:rows], visible[:rows], logits[:rows])
+        losses = torch.cat([recipe.kept_weight * strayed, losses[rows:]])
+    return (losses * weights).sum() / weights.sum(), surprise
+
+
+def _strayed(
+    before: Network, inputs: Tensor, visible: Tensor | BlockMask, logits: Tensor
+) -> Tensor:
+    """The divergence from what `before` says, in nats, of each token of (B, T)."""
+    with torch.no_grad():
+        wanted = functional.log_softmax(before(inputs, visible), dim=-1)
+    found = functional.log_softmax(logits, dim=-1)
+    return (wanted.exp() * (wanted - found)).sum(dim=-1)
 
 
 def _computes_bf16(device: torch.device) -> bool:
@@ -187,10 +215,16 @@ def _save(
 def _begin(network: Network, recipe: Recipe, earlier: Earlier | None) -> Progress:
     if earlier is None:
         return Progress()
-    weights = load_file(earlier.folder / "model.safetensors")
-    network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    network.load_state_dict(_network_of(earlier, network.shape).state_dict())
     step = earlier.num_tokens // recipe.tokens_a_step
     return Progress(step=step, first_step=step, num_tokens=earlier.num_tokens)
+
+
+def _network_of(earlier: Earlier, shape: Shape) -> Network:
+    weights = load_file(earlier.folder / "model.safetensors")
+    network = Network(shape)
+    network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    return network
 
 
 def _resume(

@@ -6,7 +6,7 @@ model learns what it meets when it is asked: a text that starts at its beginning
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
 
@@ -14,11 +14,9 @@ from tokenizers import Tokenizer
 
 from . import tokenizer as vocabulary
 from .corpus import SourceFile
-from .middles import Document, encode_infilling
+from .middles import VALUE_SHARE, Document, encode_infilling
 
 CHARACTERS_A_TOKEN = 3.6
-# A middle is one token in forty of what is shown, and all that infilling is judged by.
-MIDDLE_WEIGHT = 8
 TAUGHT_PLACES = (("project", "main.py"), ("tools", "src/tools.py"), ("demo", "utils.py"))
 
 
@@ -50,8 +48,8 @@ class Row:
         """Append one document as a new segment, cut at the row's end."""
         segment = self.segments[-1] + 1 if self.segments else 0
         num_pairs = min(len(document.ids) - 1, self.room(length))
-        num_before = len(document.ids) - 1 - document.num_middle
-        weights = [1] * num_before + [MIDDLE_WEIGHT] * document.num_middle
+        num_before = len(document.ids) - 1 - document.num_wanted
+        weights = [1] * num_before + [document.weight] * document.num_wanted
         self.inputs += document.ids[:num_pairs]
         self.targets += document.ids[1 : num_pairs + 1]
         self.segments += [segment] * num_pairs
@@ -69,8 +67,10 @@ class Mixture:
     taught_code: Callable[[random.Random], str]
     fim_share: float = 0.6
     taught_fim_share: float = 0.75
+    taught_value_share: float = VALUE_SHARE
     cut_share: float = 0.6
     opening_share: float = 0.8
+    answer_weight: int = 1  # of a conversation's last answer, in the loss
     repository_share: float = 0.15
     slice_tokens: tuple[int, ...] = (192, 256, 384, 1024)
     fim_slice_tokens: tuple[int, ...] = (192, 256, 384, 512)
@@ -82,9 +82,9 @@ class Mixture:
         while row.room(length) > 0:
             kind = rng.choices(list(self.shares), list(self.shares.values()))[0]
             if kind == "chat":
-                ids = self._fitting_conversation(rng, row.room(length))
-                if ids:
-                    row.add(Document(ids), length)
+                conversation = self._fitting_conversation(rng, row.room(length))
+                if conversation:
+                    row.add(conversation, length)
                     continue
                 kind = "stdlib"
             row.add(self._code(rng, kind, row.room(length)), length)
@@ -98,21 +98,21 @@ class Mixture:
             for source, files in self.files.items()
         }
 
-    def _fitting_conversation(self, rng: random.Random, room: int) -> list[int]:
+    def _fitting_conversation(self, rng: random.Random, room: int) -> Document | None:
         """A conversation that fits whole, or nothing after three tries."""
         for _ in range(3):
             conversation = self.conversation(rng)
-            if rng.random() < self.opening_share:
-                ids = encode_opening(self.tokenizer, conversation)
-            else:
-                ids = encode_conversation(self.tokenizer, conversation)
+            encode = encode_opening if rng.random() < self.opening_share else encode_conversation
+            ids, num_wanted = encode(self.tokenizer, conversation)
             if len(ids) - 1 <= room:
-                return ids
-        return []
+                return Document(ids, num_wanted, self.answer_weight)
+        return None
 
     def _code(self, rng: random.Random, kind: str, room: int) -> Document:
         is_taught = kind == "taught"
         fills = rng.random() < (self.taught_fim_share if is_taught else self.fim_share)
+        value_share = self.taught_value_share if is_taught else VALUE_SHARE
+        cut = value_share if fills else None
         room = min(room, rng.choice(self.fim_slice_tokens if fills else self.slice_tokens))
         if is_taught:
             text, is_whole = self.taught_code(rng), True
@@ -123,19 +123,19 @@ class Mixture:
             place = (file.package, file.path)
         if rng.random() < self.repository_share:
             head = vocabulary.encode(self.tokenizer, repository_head(*place))
-            document = self._document(rng, text, is_whole, fills, max(room - len(head), 32))
-            return Document(head + document.ids, document.num_middle)
-        return self._document(rng, text, is_whole, fills, room)
+            document = self._document(rng, text, is_whole, cut, max(room - len(head), 32))
+            return replace(document, ids=head + document.ids)
+        return self._document(rng, text, is_whole, cut, room)
 
     def _document(
-        self, rng: random.Random, text: str, is_whole: bool, fills: bool, room: int
+        self, rng: random.Random, text: str, is_whole: bool, cut: float | None, room: int
     ) -> Document:
-        """The tokens of one text, cut for infilling or as it is."""
-        if fills:
+        """The tokens of one text as it is, or cut for infilling: `cut` of the middles values."""
+        if cut is not None:
             # The middle comes last, so a text that does not fit would lose just that.
             text_to_fill = text[: int(room * 3.0)]
             while len(text_to_fill) > 40:
-                document = encode_infilling(self.tokenizer, rng, text_to_fill)
+                document = encode_infilling(self.tokenizer, rng, text_to_fill, cut)
                 if len(document.ids) <= room + 1:
                     return document
                 text_to_fill = text_to_fill[: len(text_to_fill) * 3 // 4]
@@ -176,19 +176,21 @@ def encode_cut(tokenizer: Tokenizer, rng: random.Random, text: str, cut_share: f
     return vocabulary.encode(tokenizer, text[:at]) + vocabulary.encode(tokenizer, text[at:])
 
 
-def encode_conversation(tokenizer: Tokenizer, conversation: Conversation) -> list[int]:
-    """ChatML tokens, encoded turn by turn as they arrive.
+def encode_conversation(tokenizer: Tokenizer, conversation: Conversation) -> tuple[list[int], int]:
+    """ChatML tokens, encoded turn by turn as they arrive, and how many the last turn says.
 
     The questions are learnt too: in a model this small their words are known from nowhere else.
     """
     ids: list[int] = []
+    wanted: list[int] = []
     for turn in conversation:
         ids += vocabulary.encode(tokenizer, f"{vocabulary.IM_START}{turn.role}\n")
-        ids += vocabulary.encode(tokenizer, f"{turn.content}{vocabulary.IM_END}\n")
-    return ids
+        wanted = vocabulary.encode(tokenizer, f"{turn.content}{vocabulary.IM_END}\n")
+        ids += wanted
+    return ids, len(wanted)
 
 
-def encode_opening(tokenizer: Tokenizer, conversation: Conversation) -> list[int]:
+def encode_opening(tokenizer: Tokenizer, conversation: Conversation) -> tuple[list[int], int]:
     """A conversation up to the end of the last answer's first line of code, if it has code.
 
     Which function is asked for is decided by then; the rest is recall, which taught code trains
@@ -199,4 +201,5 @@ def encode_opening(tokenizer: Tokenizer, conversation: Conversation) -> list[int
     if not marker:
         return encode_conversation(tokenizer, conversation)
     shown = Turn(answer.role, f"{opening}:\n")
-    return encode_conversation(tokenizer, (*before, shown))[:-2]
+    ids, num_wanted = encode_conversation(tokenizer, (*before, shown))
+    return ids[:-2], num_wanted - 2

@@ -8,6 +8,7 @@ import json
 import random
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from string import Template
 
@@ -287,6 +288,7 @@ def test_training_goes_on_from_earlier_weights_and_counts_their_tokens(tmp_path:
 
     went_on = training.train(
         lambda share: mixture,
+        mixture,
         shape,
         recipe,
         tmp_path / "earlier",
@@ -301,6 +303,76 @@ def test_training_goes_on_from_earlier_weights_and_counts_their_tokens(tmp_path:
     assert last["num_tokens"] == 2048
     for name, tensor in went_on.state_dict().items():  # nothing is learnt at a rate of zero
         assert torch.allclose(tensor, earlier.state_dict()[name], atol=0.01), name
+
+
+def test_what_is_kept_is_not_forgotten_while_something_else_is_learnt(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    pytest.importorskip("safetensors", reason="safetensors is not installed")
+    from starter import export, network, schedule, training, windows
+    from starter import tokenizer as vocabulary
+
+    known, new = PYTHON_FILE, "import json\n\n\nsettings = json.loads('[1, 2]')\n" * 20
+    tokenizer = vocabulary.train_tokenizer([known, new], vocabulary_size=300)
+    shape = network.Shape(tokenizer.get_vocab_size(), 64, 1, 64, 1, 1)
+    learns_known, learns_new = (
+        windows.Mixture(tokenizer, {"stdlib": (file,)}, {"stdlib": 1.0}, None, None)
+        for file in (source_file("a.py", known), source_file("b.py", new))
+    )
+    recipe = schedule.Recipe(
+        max_tokens=15_360,
+        tokens_a_step=512,
+        windows=((1.0, 256),),
+        learning_rate=3e-3,
+        warmup_steps=5,
+    )
+
+    def trained(mixture, recipe, name, earlier=None):
+        return training.train(
+            lambda share: mixture,
+            learns_known,
+            shape,
+            recipe,
+            tmp_path / name,
+            device="cpu",
+            earlier=earlier,
+        )
+
+    def surprise(net, text):
+        ids = torch.tensor([vocabulary.encode(tokenizer, text)[:256]])
+        with torch.inference_mode():
+            return torch.nn.functional.cross_entropy(net(ids)[0, :-1], ids[0, 1:]).item()
+
+    for name in ("first", "careless", "careful"):
+        (tmp_path / name).mkdir()
+    first = trained(learns_known, recipe, "first")
+    export.write_hugging_face(first, tokenizer, tmp_path / "folder")
+    earlier = training.Earlier(tmp_path / "folder", 0)
+    careless = trained(learns_new, recipe, "careless", earlier)
+    careful = trained(learns_new, replace(recipe, kept_rows=1), "careful", earlier)
+
+    assert surprise(careful, new) < surprise(first, new) - 1
+    lost = [surprise(net, known) - surprise(first, known) for net in (careless, careful)]
+    assert lost[1] < lost[0] / 3, lost
+
+
+def test_an_answer_weighs_more_than_its_question_where_it_is_asked_to() -> None:
+    pytest.importorskip("tokenizers", reason="tokenizers is not installed")
+    from starter import tokenizer as vocabulary
+    from starter import windows
+
+    tokenizer = vocabulary.train_tokenizer([PYTHON_FILE], vocabulary_size=300)
+    turns = (windows.Turn("user", "why?"), windows.Turn("assistant", "because"))
+    mixture = windows.Mixture(
+        tokenizer, {}, {"chat": 1.0}, lambda rng: turns, None, answer_weight=3
+    )
+    asked = windows.encode_conversation(tokenizer, turns[:1])[0]
+    head = vocabulary.encode(tokenizer, f"{vocabulary.IM_START}assistant\n")
+
+    row = mixture.row("1", 2 * len(windows.encode_conversation(tokenizer, turns)[0]) - 2)
+
+    one = row.weights[: len(row.weights) // 2]
+    before = len(asked) + len(head) - 1
+    assert one == [1] * before + [3] * (len(one) - before)
 
 
 def test_rows_are_the_same_for_the_same_seed_and_keep_the_middle() -> None:
@@ -371,7 +443,7 @@ def test_what_is_to_be_filled_in_weighs_more_than_what_stands_around_it() -> Non
         row.add(document, 4000)
         heavy = [id for id, w in zip(row.targets, row.weights, strict=True) if w > 1]
         behind = document.ids[document.ids.index(mark) + 1 :]
-        assert heavy == behind[-document.num_middle :]
+        assert heavy == behind[-document.num_wanted :]
         assert heavy[-1] == vocabulary.token_id(tokenizer, vocabulary.END_OF_TEXT)
         has_led |= len(behind) > len(heavy)  # lines before the middle, behind its mark
 
