@@ -136,7 +136,7 @@ def main() -> None:
     steps: dict[str, Callable[[], None]] = {
         "corpus": lambda: pack_corpus(arguments),
         "train": lambda: train(arguments),
-        "export": lambda: export_all(out, arguments.blend, arguments.blend_share),
+        "export": lambda: export_all(out),
         "measure": lambda: measure_all(out, arguments.gguf or out / "starter.gguf"),
         "verify": lambda: verify_all(arguments.gguf or out / "starter.gguf"),
         "card": lambda: write_card(arguments),
@@ -161,8 +161,6 @@ def parse_arguments() -> argparse.Namespace:
         "--earlier", type=Path, help="a GGUF file of ours, or a Hugging Face folder, to go on from"
     )
     parser.add_argument("--earlier-tokens", type=int, default=0, help="how many it has seen")
-    parser.add_argument("--blend", type=Path, help="on export, a GGUF file of ours to blend in")
-    parser.add_argument("--blend-share", type=float, default=0.1, help="how much of it, 0 to 1")
     parser.add_argument("--minutes", type=float, default=math.inf, help="train no longer than this")
     parser.add_argument("--threads", type=int, default=1, help="1 is the fastest on a busy machine")
     arguments = parser.parse_args()
@@ -223,11 +221,8 @@ def _earlier(arguments: argparse.Namespace) -> training.Earlier:
     return training.Earlier(folder, arguments.earlier_tokens)
 
 
-def export_all(out: Path, blend: Path | None = None, share: float = 0.0) -> None:
-    """The files of the checkpoint; of another's weights, a GGUF of ours, `share` is blended in."""
+def export_all(out: Path) -> None:
     network, _ = training.load_checkpoint(out / "checkpoint.pt")
-    if blend is not None:
-        network.blend(export.read_gguf(blend)[0], share)
     tokenizer = load_tokenizer(out / "tokenizer.json")
     export.write_gguf(network, tokenizer, out / "starter.gguf")
     export.write_hugging_face(network, tokenizer, out / "huggingface")

@@ -26,7 +26,8 @@ def write(out: Path, gguf: Path, packages: tuple[PackageRecord, ...], folder: Pa
     figures = json.loads((out / "figures.json").read_text("utf-8"))
     log = [json.loads(line) for line in (out / "log.jsonl").read_text("utf-8").splitlines()]
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(gguf, folder / "starter.gguf")
+    if gguf.resolve() != (folder / "starter.gguf").resolve():
+        shutil.copyfile(gguf, folder / "starter.gguf")
     (folder / "starter_curve.svg").write_text(curve(log), encoding="utf-8")
     shape, digest = shape_of(GGUFReader(gguf)), hashlib.sha256(gguf.read_bytes()).hexdigest()
     text = card(figures, log[-1], packages, shape, digest)

@@ -142,13 +142,6 @@ class Network(nn.Module):
         logits: Tensor = self.lm_head(self.model.norm(x))
         return logits
 
-    @torch.no_grad()
-    def blend(self, other: "Network", share: float) -> None:
-        """Weights between its own and another's of the same shape: what a short training forgot
-        comes back, most of what it learnt stays (Wortsman 2021, arXiv 2109.01903)."""
-        for own, others in zip(self.parameters(), other.parameters(), strict=True):
-            own.lerp_(others, share)
-
     def continue_from(self, ids: Tensor, cache: Cache) -> Tensor:
         """Logits (T, vocabulary) of ids (T,) after the cached tokens; the cache grows by them."""
         start = cache.layers[0][0].shape[2] if cache.layers else 0
