@@ -7,6 +7,7 @@ import hashlib
 import json
 import random
 import re
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from codehearth.models.catalogue import catalogue  # noqa: E402
 from codehearth.models.weights import read_weights  # noqa: E402
 
 DATA = ROOT / "src" / "codehearth" / "data"
+CARD = (ROOT / "scripts" / "starter" / "card.py").read_text("utf-8")
 PYTHON_FILE = "def double(number):\n    return number * 2\n\n\n" * 20
 
 
@@ -206,6 +208,34 @@ def test_a_new_starters_sizes_go_into_the_catalogues_row_and_nowhere_else() -> N
     pairs = zip(before.splitlines(), after.splitlines(), strict=True)
     changed = [new for old, new in pairs if old != new]
     assert changed == ["num_parameters = 34_000_000", "context_tokens = 2048"]
+
+
+def test_the_card_of_the_shipped_file_is_written_beside_it(tmp_path: Path) -> None:
+    for needed in ("torch", "tokenizers", "gguf", "xllamacpp"):
+        pytest.importorskip(needed, reason=f"{needed} is not installed")
+    from starter import card, infilling
+
+    folder, out = tmp_path / "data", tmp_path / "out"
+    for made in (folder, out):
+        made.mkdir()
+    for name in ("starter.gguf", "catalogue.toml"):
+        shutil.copy(DATA / name, folder)
+    line = {"exact": 0.25, "similarity": 0.5}
+    sources = ("taught", "standard_library", "held_out_packages")
+    summary = dict.fromkeys(re.findall(r'summary\[[\'"](\w+)[\'"]\]', CARD), 0.125)
+    summary |= dict.fromkeys(re.findall(r'percent\("(\w+)"\)', CARD), 0.125)
+    summary |= {"parameters": 33_571_328, "file_bytes": 35_987_776, "humaneval_tasks": 0}
+    summary["hidden_lines"] = {source: dict.fromkeys(infilling.ORDERS, line) for source in sources}
+    figures = {"summary": summary, "samples": []}
+    (out / "figures.json").write_text(json.dumps(figures), "utf-8")
+    (out / "log.jsonl").write_text('{"num_tokens": 2000000, "loss": 1.5}\n', "utf-8")
+
+    card.write(out, folder / "starter.gguf", (), folder)
+
+    digest = hashlib.sha256((DATA / "starter.gguf").read_bytes()).hexdigest()
+    text = (folder / "starter.md").read_text("utf-8")
+    assert digest in text
+    assert "| one hidden line¹, exact match, taught code | 25.0 % / 25.0 % / 25.0 % |" in text
 
 
 def test_the_shipped_file_names_its_formats() -> None:
