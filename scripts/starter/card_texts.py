@@ -73,11 +73,11 @@ Qwen's models see it. Of most conversations (eight in ten, at the end nine), onl
 shown, up to the first line of code.
 
 `python scripts/train_starter.py all --recipe gpu --workers 14` makes the large part again on such a
-card, `train --recipe teaching --earlier FILE --threads 2` and the same with `teaching-last` the
-rest; `corpus` packs what is learnt for a machine that has none of the packages. `--recipe cpu`
-makes a small relative (6.8 million parameters, 30 million tokens, some three hours of one core):
-1.25 bits a byte of the standard library, 93 and 97 % of the taught tasks, no line of a library; so
-it was before the phrases of the last part were written.
+card; `train --recipe teaching --earlier FILE --threads 2`, `export`, and both with `teaching-last`
+from what that gave, the rest; `corpus` packs what is learnt for a machine that has none of the
+packages. `--recipe cpu` makes a small relative (6.8 million parameters, 30 million tokens, some
+three hours of one core): 1.25 bits a byte of the standard library, 93 and 97 % of the taught tasks,
+no line of a library; so it was before the phrases of the last part were written.
 
 ![training loss](starter_curve.svg)
 """

@@ -56,11 +56,12 @@ def train(
     network.to(device)
     optimisers = _optimisers(network, recipe)
     progress = _resume(out, network, optimisers) or _begin(network, recipe, earlier)
-    before = None
-    if recipe.kept_rows and earlier is not None:
-        before = _network_of(earlier, shape).to(device)
+    before = _before(recipe, earlier, shape, device)
     print(f"{num_parameters(network)} parameters, from step {progress.step}", flush=True)
-    loss_of = torch.compile(_loss, dynamic=False) if device == "cuda" else _loss
+    loss_of, said_by = (
+        torch.compile(function, dynamic=False) if device == "cuda" else function
+        for function in (_loss, _log_probabilities)
+    )
     began = time.monotonic() - progress.seconds
     saved = time.monotonic()
     losses: list[Tensor] = []
@@ -69,8 +70,12 @@ def train(
             recipe, step=progress.step - progress.first_step, share=done_share(recipe, progress)
         )
         inputs, targets, segments, weights = _on_device(batch, device)
+        wanted = None
+        if before is not None:  # a mask of its own: one for a GPU cannot be cut
+            rows = slice(recipe.kept_rows)
+            wanted = said_by(before, inputs[rows], within_segments(segments[rows]))
         loss, unweighted = loss_of(
-            network, inputs, targets, weights, within_segments(segments), before, recipe
+            network, inputs, targets, weights, within_segments(segments), wanted, recipe.kept_weight
         )
         loss.backward()
         _update(network, optimisers, rate)
@@ -131,13 +136,14 @@ def _loss(
     targets: Tensor,
     weights: Tensor,
     visible: Tensor | BlockMask,
-    before: Network | None,
-    recipe: Recipe,
+    wanted: Tensor | None,  # of the rows that are kept, (rows, T, vocabulary)
+    kept_weight: float,
 ) -> tuple[Tensor, Tensor]:
     """The mean surprise in nats a token: each by its weight, to learn from, and all alike.
 
-    On the rows that are kept, what counts is not the surprise but how far the network strays from
-    what it said `before` (learning without forgetting, Li and Hoiem 2016, arXiv 1606.09282).
+    On the first rows, where logarithms of probabilities are `wanted`, what counts is not the
+    surprise but how far the network strays from these (learning without forgetting, Li and Hoiem
+    2016, arXiv 1606.09282).
     """
     with torch.autocast(inputs.device.type, torch.bfloat16, enabled=_computes_bf16(inputs.device)):
         logits = network(inputs, visible).float()
@@ -145,21 +151,21 @@ def _loss(
         logits.flatten(0, 1), targets.flatten(), reduction="none"
     ).view_as(targets)
     surprise = losses.detach().mean()
-    if before is not None:
-        rows = recipe.kept_rows
-        strayed = _strayed(before, inputs[:rows], visible[:rows], logits[:rows])
-        losses = torch.cat([recipe.kept_weight * strayed, losses[rows:]])
+    if wanted is not None:
+        rows = len(wanted)
+        strayed = functional.kl_div(
+            functional.log_softmax(logits[:rows], dim=-1), wanted, reduction="none", log_target=True
+        ).sum(dim=-1)
+        losses = torch.cat([kept_weight * strayed, losses[rows:]])
     return (losses * weights).sum() / weights.sum(), surprise
 
 
-def _strayed(
-    before: Network, inputs: Tensor, visible: Tensor | BlockMask, logits: Tensor
-) -> Tensor:
-    """The divergence from what `before` says, in nats, of each token of (B, T)."""
-    with torch.no_grad():
-        wanted = functional.log_softmax(before(inputs, visible), dim=-1)
-    found = functional.log_softmax(logits, dim=-1)
-    return (wanted.exp() * (wanted - found)).sum(dim=-1)
+@torch.no_grad()
+def _log_probabilities(network: Network, inputs: Tensor, visible: Tensor | BlockMask) -> Tensor:
+    """What the network says of each next token (B, T, vocabulary)."""
+    with torch.autocast(inputs.device.type, torch.bfloat16, enabled=_computes_bf16(inputs.device)):
+        logits = network(inputs, visible)
+    return functional.log_softmax(logits.float(), dim=-1)
 
 
 def _computes_bf16(device: torch.device) -> bool:
@@ -218,6 +224,15 @@ def _begin(network: Network, recipe: Recipe, earlier: Earlier | None) -> Progres
     network.load_state_dict(_network_of(earlier, network.shape).state_dict())
     step = earlier.num_tokens // recipe.tokens_a_step
     return Progress(step=step, first_step=step, num_tokens=earlier.num_tokens)
+
+
+def _before(recipe: Recipe, earlier: Earlier | None, shape: Shape, device: str) -> Network | None:
+    """The weights that the kept rows are held to, where the recipe keeps any."""
+    if not recipe.kept_rows:
+        return None
+    if earlier is None:
+        raise ValueError("rows are kept as earlier weights have them, and there are none")
+    return _network_of(earlier, shape).to(device)
 
 
 def _network_of(earlier: Earlier, shape: Shape) -> Network:

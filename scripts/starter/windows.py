@@ -111,8 +111,7 @@ class Mixture:
     def _code(self, rng: random.Random, kind: str, room: int) -> Document:
         is_taught = kind == "taught"
         fills = rng.random() < (self.taught_fim_share if is_taught else self.fim_share)
-        value_share = self.taught_value_share if is_taught else VALUE_SHARE
-        cut = value_share if fills else None
+        value_share = (self.taught_value_share if is_taught else VALUE_SHARE) if fills else None
         room = min(room, rng.choice(self.fim_slice_tokens if fills else self.slice_tokens))
         if is_taught:
             text, is_whole = self.taught_code(rng), True
@@ -123,19 +122,19 @@ class Mixture:
             place = (file.package, file.path)
         if rng.random() < self.repository_share:
             head = vocabulary.encode(self.tokenizer, repository_head(*place))
-            document = self._document(rng, text, is_whole, cut, max(room - len(head), 32))
+            document = self._document(rng, text, is_whole, value_share, max(room - len(head), 32))
             return replace(document, ids=head + document.ids)
-        return self._document(rng, text, is_whole, cut, room)
+        return self._document(rng, text, is_whole, value_share, room)
 
     def _document(
-        self, rng: random.Random, text: str, is_whole: bool, cut: float | None, room: int
+        self, rng: random.Random, text: str, is_whole: bool, value_share: float | None, room: int
     ) -> Document:
-        """The tokens of one text as it is, or cut for infilling: `cut` of the middles values."""
-        if cut is not None:
+        """The tokens of one text, cut for infilling with so many values, or with None as it is."""
+        if value_share is not None:
             # The middle comes last, so a text that does not fit would lose just that.
             text_to_fill = text[: int(room * 3.0)]
             while len(text_to_fill) > 40:
-                document = encode_infilling(self.tokenizer, rng, text_to_fill, cut)
+                document = encode_infilling(self.tokenizer, rng, text_to_fill, value_share)
                 if len(document.ids) <= room + 1:
                     return document
                 text_to_fill = text_to_fill[: len(text_to_fill) * 3 // 4]

@@ -25,7 +25,6 @@ from codehearth.models.catalogue import catalogue  # noqa: E402
 from codehearth.models.weights import read_weights  # noqa: E402
 
 DATA = ROOT / "src" / "codehearth" / "data"
-CARD = (ROOT / "scripts" / "starter" / "card.py").read_text("utf-8")
 PYTHON_FILE = "def double(number):\n    return number * 2\n\n\n" * 20
 
 
@@ -222,10 +221,25 @@ def test_the_card_of_the_shipped_file_is_written_beside_it(tmp_path: Path) -> No
         shutil.copy(DATA / name, folder)
     line = {"exact": 0.25, "similarity": 0.5}
     sources = ("taught", "standard_library", "held_out_packages")
-    summary = dict.fromkeys(re.findall(r'summary\[[\'"](\w+)[\'"]\]', CARD), 0.125)
-    summary |= dict.fromkeys(re.findall(r'percent\("(\w+)"\)', CARD), 0.125)
-    summary |= {"parameters": 33_571_328, "file_bytes": 35_987_776, "humaneval_tasks": 0}
-    summary["hidden_lines"] = {source: dict.fromkeys(infilling.ORDERS, line) for source in sources}
+    shares = (
+        *(
+            f"{kind}_pass_{name}"
+            for kind in ("taught", "seldom", "paraphrased")
+            for name in ("english", "chinese")
+        ),
+        *("taught_stopped_by_itself", "unknown_declined", "bodies_that_parse"),
+        *("pass_at_1", "pass_at_10"),
+    )
+    summary = dict.fromkeys(shares, 0.125) | {
+        "parameters": 33_571_328,
+        "file_bytes": 35_987_776,
+        "bits_per_byte_standard_library": 0.8,
+        "bits_per_byte_held_out_packages": 0.6,
+        "taught_tasks": 267,
+        "hidden_lines": {source: dict.fromkeys(infilling.ORDERS, line) for source in sources},
+        "humaneval_tasks": 0,
+        "tokens_per_s": 200.0,
+    }
     figures = {"summary": summary, "samples": []}
     (out / "figures.json").write_text(json.dumps(figures), "utf-8")
     (out / "log.jsonl").write_text('{"num_tokens": 2000000, "loss": 1.5}\n', "utf-8")
@@ -380,6 +394,8 @@ def test_what_is_kept_is_not_forgotten_while_something_else_is_learnt(tmp_path: 
     careless = trained(learns_new, recipe, "careless", earlier)
     careful = trained(learns_new, replace(recipe, kept_rows=1), "careful", earlier)
 
+    with pytest.raises(ValueError, match="earlier weights"):
+        trained(learns_new, replace(recipe, kept_rows=1), "careless")
     assert surprise(careful, new) < surprise(first, new) - 1
     lost = [surprise(net, known) - surprise(first, known) for net in (careless, careful)]
     assert lost[1] < lost[0] / 3, lost
