@@ -42,8 +42,8 @@ def main() -> None:
         "corpus": lambda: pack_corpus(arguments),
         "train": lambda: train(arguments),
         "export": lambda: export_all(out),
-        "measure": lambda: measure_all(out, arguments.gguf or out / "starter.gguf"),
-        "verify": lambda: verify_all(arguments.gguf or out / "starter.gguf"),
+        "measure": lambda: measure_all(out, _gguf(arguments)),
+        "verify": lambda: verify_all(_gguf(arguments)),
         "card": lambda: write_card(arguments),
     }
     for name, step in steps.items():
@@ -89,6 +89,7 @@ def train(arguments: argparse.Namespace) -> None:
     out: Path = arguments.out
     earlier = _earlier(arguments) if arguments.earlier else None
     found = _corpus(arguments)
+    corpus.require_enough(found.training)
     _make_tokenizer(arguments, found)
     taught = tasks.read_tasks()
     for task in taught:
@@ -155,8 +156,16 @@ def write_card(arguments: argparse.Namespace) -> None:
 
     out: Path = arguments.out
     packages = _corpus(arguments).packages
-    card.write(out, arguments.gguf or out / "starter.gguf", packages, DATA_FOLDER)
+    card.write(out, _gguf(arguments), packages, DATA_FOLDER)
     print(f"wrote {DATA_FOLDER / 'starter.md'}")
+
+
+def _gguf(arguments: argparse.Namespace) -> Path:
+    """The file that was named, or the one that `export` wrote."""
+    path: Path = arguments.gguf or arguments.out / "starter.gguf"
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no GGUF file at {path}")
+    return path
 
 
 def _corpus(arguments: argparse.Namespace) -> corpus.Corpus:
@@ -229,5 +238,5 @@ def _announce(found: corpus.Corpus) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (corpus.CorpusError, tasks.TaskError) as error:
+    except (corpus.CorpusError, tasks.TaskError, FileNotFoundError) as error:
         sys.exit(f"error: {error}")

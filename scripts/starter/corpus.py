@@ -120,6 +120,12 @@ def split_corpus(
     """Filter, de-duplicate, split by package and by file; refuse what is too small to train on."""
     kept = list(without_duplicates(file for file in files if is_worth_learning(file.text)))
     training = tuple(file for file in kept if not is_held_out(file))
+    require_enough(training, min_bytes)
+    return Corpus(training, tuple(file for file in kept if is_held_out(file)), packages)
+
+
+def require_enough(training: tuple[SourceFile, ...], min_bytes: int = MIN_CORPUS_BYTES) -> None:
+    """Refuse what is too small to train on."""
     num_bytes = sum(file.num_bytes for file in training)
     if num_bytes == 0:
         raise CorpusError("the corpus is empty: no Python file was found that passes the filters")
@@ -128,7 +134,6 @@ def split_corpus(
             f"the corpus is too small: {num_bytes} bytes in {len(training)} files, "
             f"at least {min_bytes} are needed"
         )
-    return Corpus(training, tuple(file for file in kept if is_held_out(file)), packages)
 
 
 def is_held_out(file: SourceFile) -> bool:
@@ -183,9 +188,12 @@ def write_packed(corpus: Corpus, path: Path) -> None:
 
 def read_packed(path: Path) -> Corpus:
     """What `write_packed` wrote; nothing in it is held out."""
-    with lzma.open(path, "rt", encoding="utf-8", newline="\n") as file:
-        packages = tuple(PackageRecord(**record) for record in json.loads(file.readline()))
-        return Corpus(tuple(SourceFile(**json.loads(line)) for line in file), (), packages)
+    try:
+        with lzma.open(path, "rt", encoding="utf-8", newline="\n") as file:
+            packages = tuple(PackageRecord(**record) for record in json.loads(file.readline()))
+            return Corpus(tuple(SourceFile(**json.loads(line)) for line in file), (), packages)
+    except (OSError, EOFError, lzma.LZMAError, ValueError, TypeError) as error:
+        raise CorpusError(f"{path} cannot be read as a packed corpus: {error}") from error
 
 
 def _digest(file: SourceFile) -> bytes:

@@ -5,9 +5,11 @@ import builtins
 import difflib
 import hashlib
 import json
+import lzma
 import random
 import re
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -523,6 +525,63 @@ def test_a_corpus_travels_in_one_file(tmp_path: Path) -> None:
     corpus.write_packed(found, tmp_path / "corpus.jsonl.xz")
 
     assert corpus.read_packed(tmp_path / "corpus.jsonl.xz") == found
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "No such file"),
+        (b"not packed", "Input format not supported"),
+        (lzma.compress(b"{"), "Expecting property name"),
+        (lzma.compress(b'[{"colour": 1}]\n'), "unexpected keyword"),
+        (lzma.compress(b"[]\n")[:-10], "ended before"),
+    ],
+    ids=("missing", "not packed", "no JSON", "other fields", "cut off"),
+)
+def test_what_is_no_packed_corpus_is_refused(
+    tmp_path: Path, content: bytes | None, said: str
+) -> None:
+    path = tmp_path / "corpus.jsonl.xz"
+    if content is not None:
+        path.write_bytes(content)
+
+    with pytest.raises(corpus.CorpusError, match=f"{re.escape(str(path))} cannot be read.*{said}"):
+        corpus.read_packed(path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("train", "--corpus", "{empty}"), "the corpus is empty"),
+        (("train", "--corpus", "{nothing}"), "cannot be read as a packed corpus"),
+        (("train", "--recipe", "teaching"), "name --earlier"),
+        (("train", "--recipe", "teaching", "--earlier", "{nothing}"), "there is nothing at"),
+        (("export",), "checkpoint.pt"),
+        (("verify",), "there is no GGUF file at"),
+    ],
+)
+def test_a_step_that_lacks_something_says_what(
+    tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    for needed in ("torch", "gguf", "tokenizers"):
+        pytest.importorskip(needed, reason=f"{needed} is not installed")
+    corpus.write_packed(corpus.Corpus((), (), ()), tmp_path / "empty.xz")
+    places = {"empty": tmp_path / "empty.xz", "nothing": tmp_path / "nothing"}
+    script = ROOT / "scripts" / "train_starter.py"
+
+    done = subprocess.run(
+        [
+            *(sys.executable, script, "--out", tmp_path / "out"),
+            *(part.format_map(places) for part in arguments),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_no_large_package_is_most_of_what_is_learnt() -> None:
